@@ -1,0 +1,162 @@
+//! The JSON of the HTTP interface, shared by the gateway and by our own command line.
+//!
+//! One set of types for both ends, so that they cannot drift apart; the OpenAPI document is generated from them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Media type of `rbd export-diff`'s format 1.
+pub const RBD_DIFF: &str = "application/vnd.ceph.rbd-diff";
+/// Media type of `rbd export --export-format 2`'s chain stream.
+pub const RBD_IMAGE: &str = "application/vnd.ceph.rbd-image";
+/// Media type of a raw image.
+pub const RAW: &str = "application/octet-stream";
+
+/// Request header: the target's snapshot that an incremental stream starts from.
+pub const BASE: &str = "rsnap-base";
+/// Request header: the content root that the sender knows the base to have.
+pub const BASE_ROOT: &str = "rsnap-base-root";
+/// Request header or trailer, and response header: the content root of the whole snapshot.
+pub const CONTENT_ROOT: &str = "rsnap-content-root";
+/// Request header: the volume's id at the source.
+pub const SOURCE_VOLUME: &str = "rsnap-source-volume";
+/// Request header: the snapshot's id at the source.
+pub const SOURCE_SNAPSHOT: &str = "rsnap-source-snapshot";
+
+/// Answer of `GET /server`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerAnswer {
+    /// `ip:port` of the gateway to send to.
+    pub server: String,
+    pub ip: String,
+    pub port: u16,
+    /// Transfers that run there now.
+    pub connections: u64,
+    /// The name to verify in that gateway's certificate; only with a ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<String>,
+    /// SHA-256 of that gateway's certificate (DER), in hexadecimal: for callers who pin instead; only with a ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_sha256: Option<String>,
+    /// The permission for one transfer: show it as `Authorization: Bearer …`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// When the ticket expires, RFC 3339. A transfer must start before; it may last longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
+/// A snapshot on the source, in a plan request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSnapshot {
+    /// The source's id.
+    pub id: String,
+    /// Bytes.
+    pub size: u64,
+    /// Content root, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+/// Body of `POST /v1/volumes/{volume}/snapshots/{snapshot}/plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The volume's id at the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_volume: Option<String>,
+    /// The source's id of the wanted snapshot; it is one of `chain`.
+    pub wanted: String,
+    /// The source's chain up to the wanted snapshot, oldest first.
+    pub chain: Vec<SourceSnapshot>,
+}
+
+/// What to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Nothing: it is there.
+    Present,
+    Full,
+    Incremental,
+    Refused,
+}
+
+/// The base of an incremental plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanBase {
+    /// The target's id.
+    pub snapshot: String,
+    /// The source's id of the same content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_snapshot: Option<String>,
+    pub root: String,
+}
+
+/// Answer to a plan request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanAnswer {
+    pub action: Action,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PlanBase>,
+    /// Why, in words.
+    pub reason: String,
+    /// The chain policy that decided.
+    pub policy: String,
+}
+
+/// A committed snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SnapshotAnswer {
+    pub volume: String,
+    pub snapshot: String,
+    /// Bytes.
+    pub size: u64,
+    /// Content root.
+    pub root: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_volume: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_snapshot: Option<String>,
+    /// When it was committed, RFC 3339.
+    pub created: String,
+    /// Bytes that the transfer stored, without holes.
+    pub stored: u64,
+}
+
+/// Answer of `GET /v1/volumes/{volume}/snapshots`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChainAnswer {
+    pub volume: String,
+    /// In the order of their commits.
+    pub snapshots: Vec<SnapshotAnswer>,
+    /// Names in the storage whose data is not whole any more.
+    pub damaged: Vec<String>,
+}
+
+/// Answer of `GET /v1/sites/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SiteAnswer {
+    pub name: String,
+    pub keystone: String,
+    pub region: String,
+    pub gateway: String,
+}
+
+/// RFC 9457 problem details.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A stable URN, `urn:rsnap:problem:<kind>`; the kinds are listed in the OpenAPI document.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    /// What happened this time, and what to do.
+    pub detail: String,
+    /// The transfer's id in the gateway's log, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<String>,
+}

@@ -1,0 +1,148 @@
+//! What rsnap asks of its plugins: the three kinds as Rust traits.
+//!
+//! The rest of the gateway sees these traits only. A component behind a trait and the same decision compiled in are
+//! interchangeable, which is how the cost of WebAssembly is measured.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
+use crate::image::{ImageError, Ingest};
+
+/// A transfer as its writer plugin sees it.
+#[derive(Debug, Clone)]
+pub struct TransferDescription {
+    pub id: TransferId,
+    pub volume: VolumeId,
+    pub snapshot: SnapshotId,
+    /// Bytes.
+    pub size: u64,
+    pub base: Option<SnapshotId>,
+}
+
+/// Where the snapshots of one volume are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub store: StoreName,
+    pub image: ImageName,
+}
+
+/// What the host does with the extents of a transfer.
+pub enum Destination {
+    /// The host moves them itself: the fast path.
+    Image(Ingest),
+    /// The plugin wants each chunk.
+    Chunks(Box<dyn ChunkWriter>),
+}
+
+/// A piece of the stream for a [`ChunkWriter`].
+#[derive(Debug, Clone)]
+pub enum Piece {
+    Data { offset: u64, bytes: Bytes },
+    Zero { offset: u64, length: u64 },
+}
+
+/// A writer plugin that takes the extents one by one.
+#[async_trait]
+pub trait ChunkWriter: Send {
+    async fn write(&mut self, pieces: Vec<Piece>) -> Result<(), PluginError>;
+    /// Gives back the image that the plugin filled.
+    async fn finish(self: Box<Self>) -> Result<Ingest, PluginError>;
+}
+
+/// A `backend-writer` plugin.
+#[async_trait]
+pub trait Writer: Send + Sync {
+    fn name(&self) -> &str;
+    async fn locate(&self, volume: &VolumeId) -> Result<Location, PluginError>;
+    async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError>;
+}
+
+/// A snapshot on the source, as the sender tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSnapshot {
+    pub id: String,
+    /// Bytes.
+    pub size: u64,
+    pub root: Option<String>,
+}
+
+/// A committed snapshot on the target, as a policy sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSnapshot {
+    pub id: SnapshotId,
+    /// Bytes.
+    pub size: u64,
+    pub root: String,
+    pub source_snapshot: Option<String>,
+    pub source_volume: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    pub created: u64,
+}
+
+/// What a chain policy decides on.
+#[derive(Debug, Clone)]
+pub struct PolicyRequest {
+    pub volume: VolumeId,
+    pub snapshot: SnapshotId,
+    pub source_volume: Option<String>,
+    pub wanted: SourceSnapshot,
+    pub source: Vec<SourceSnapshot>,
+    pub target: Vec<TargetSnapshot>,
+}
+
+/// What a chain policy answers, before the host has checked it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Present,
+    Full,
+    Incremental(SnapshotId),
+    Refused,
+}
+
+/// A decision with its reason in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub decision: Decision,
+    pub reason: String,
+}
+
+/// A `chain-policy` plugin.
+#[async_trait]
+pub trait Policy: Send + Sync {
+    fn name(&self) -> &str;
+    async fn decide(&self, request: &PolicyRequest) -> Result<Plan, PluginError>;
+}
+
+/// Addresses of a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    pub name: SiteName,
+    pub keystone: String,
+    pub region: String,
+    pub gateway: String,
+}
+
+/// A `site-resolver` plugin.
+#[async_trait]
+pub trait Resolver: Send + Sync {
+    fn name(&self) -> &str;
+    async fn resolve(&self, name: &SiteName) -> Result<Option<Site>, PluginError>;
+}
+
+/// Why a plugin's answer is not to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// The plugin answered, and its answer is no.
+    #[error("plugin {plugin} refused: {detail}")]
+    Refused { plugin: String, detail: String },
+    /// The plugin says that it may work later.
+    #[error("plugin {plugin} is unavailable: {detail}")]
+    Unavailable { plugin: String, detail: String },
+    /// It trapped, ran out of time or memory, or broke the contract: its fault, not the caller's.
+    #[error("plugin {plugin} failed: {detail}")]
+    Failed { plugin: String, detail: String },
+    /// The storage that the plugin was given failed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
