@@ -7,9 +7,12 @@
 //!
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
+mod block;
 mod ingest;
+mod verified;
 
 pub use ingest::{Ingest, Ingested};
+pub use verified::Verified;
 
 use std::fmt;
 use std::sync::Arc;
@@ -206,6 +209,11 @@ pub enum ImageError {
     Full { detail: String },
     #[error("stored data of snapshot {snapshot} is damaged at byte {offset}: {detail}")]
     Damaged { snapshot: SnapshotId, offset: u64, detail: String },
+    #[error(
+        "the extent of {length} bytes at {offset} is not between the end of the one before ({position}) and the end of \
+         the image ({size})"
+    )]
+    Extent { offset: u64, length: u64, position: u64, size: u64 },
     #[error("this transfer was overtaken by another one and may not write any more")]
     Fenced,
     #[error("the image cannot hold {size} bytes: {detail}")]
