@@ -6,4 +6,5 @@ pub mod content;
 pub mod id;
 pub mod image;
 pub mod plugin;
+pub mod quantity;
 pub mod transfer;
