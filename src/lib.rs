@@ -8,6 +8,7 @@ pub mod drain;
 pub mod id;
 pub mod image;
 pub mod metrics;
+pub mod net;
 pub mod plugin;
 pub mod quantity;
 pub mod secret;
