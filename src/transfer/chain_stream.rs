@@ -30,8 +30,8 @@ impl Transfers {
         let limits = Limits { diffs: snapshots.len() as u64 + 1, ..Limits::default() };
         let mut chain = Chained { transfers: self, upload, snapshots, committed: Vec::new(), current: None };
         let result = chain.run(Decoder::new(limits), body).await;
-        if let (Err(_), Some(mut current)) = (&result, chain.current.take()) {
-            current.fail().await;
+        if let (Err(fault), Some(mut current)) = (&result, chain.current.take()) {
+            current.fail(fault).await;
         }
         result.map(|()| chain.committed)
     }

@@ -26,7 +26,7 @@ impl Default for Config {
 }
 
 /// Blocks that one read has in flight.
-pub const READ_DEPTH: usize = 4;
+pub(super) const READ_DEPTH: usize = 4;
 
 impl Config {
     /// Buffers for receiving, by arithmetic.

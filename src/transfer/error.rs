@@ -3,6 +3,7 @@
 use super::{BodyError, IllegalStep};
 use crate::id::{SiteName, SnapshotId};
 use crate::image::ImageError;
+use crate::metrics::Outcome;
 use crate::plugin::PluginError;
 
 /// Why a transfer, a read or a plan did not succeed.
@@ -57,6 +58,19 @@ pub enum TransferError {
 }
 
 impl TransferError {
+    /// Whose side the fault is on.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Body(_) => Outcome::Cut,
+            Self::Image(ImageError::Io { .. } | ImageError::Full { .. } | ImageError::Damaged { .. })
+            | Self::Image(ImageError::Unsure { .. })
+            | Self::Plugin(PluginError::Failed { .. } | PluginError::Unavailable { .. })
+            | Self::Internal(_)
+            | Self::State(_) => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+
     pub(super) fn malformed(fault: rsnap_wire::Error) -> Self {
         Self::Malformed(fault.to_string())
     }

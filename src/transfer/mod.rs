@@ -33,6 +33,7 @@ use crate::buffer::BufferPool;
 use crate::content::Root;
 use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
 use crate::image::{Chain, ImageStore, SnapshotImage};
+use crate::metrics::Metrics;
 use crate::plugin::{Policy, Resolver, Site, Writer};
 
 /// How the bytes of an upload are laid out.
@@ -128,7 +129,9 @@ pub struct Running {
 pub type Stream = futures_util::stream::BoxStream<'static, Result<Bytes, TransferError>>;
 
 /// What [`Transfers`] is made of.
+#[expect(missing_debug_implementations, reason = "plugins are trait objects that say nothing of themselves")]
 pub struct Parts {
+    pub metrics: Arc<Metrics>,
     pub writer: Arc<dyn Writer>,
     pub policy: Arc<dyn Policy>,
     pub resolver: Arc<dyn Resolver>,
@@ -159,7 +162,7 @@ impl Transfers {
             policy: parts.policy,
             resolver: parts.resolver,
             stores: parts.stores,
-            registry: Registry::new(config.transfers),
+            registry: Registry::new(config.transfers, parts.metrics),
             read_pool: BufferPool::new(config.read_buffers()),
         }
     }

@@ -12,6 +12,7 @@ use super::state::State;
 use super::{Body, BodyError, Format, TransferError, Transfers, Upload, base};
 use crate::content::Root;
 use crate::image::{Committed, Identity, Sealed, SnapshotRecord};
+use crate::metrics::Outcome;
 use crate::plugin::{Decision, PolicyRequest, SourceSnapshot, TransferDescription};
 
 /// What a stream says before its first extent.
@@ -58,8 +59,8 @@ impl Transfers {
     pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
         let mut reception = self.start(upload).await?;
         let result = reception.run(body).await;
-        if result.is_err() {
-            reception.fail().await;
+        if let Err(fault) = &result {
+            reception.fail(fault).await;
         }
         result
     }
@@ -242,6 +243,10 @@ impl Reception<'_> {
         // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
         let committed = ingested.staged.commit(ingested.durable, sealed).await?;
         self.registered.advance(State::Committed)?;
+        self.registered.ended(match committed {
+            Committed::New(_) => Outcome::Committed,
+            Committed::Already(_) => Outcome::Present,
+        });
         Ok(committed)
     }
 
@@ -253,10 +258,11 @@ impl Reception<'_> {
     }
 
     /// Frees what was staged.
-    pub(super) async fn fail(&mut self) {
+    pub(super) async fn fail(&mut self, fault: &TransferError) {
         if let Some(sink) = self.sink.take() {
             sink.abort().await;
         }
+        self.registered.ended(fault.outcome());
         if let Err(fault) = self.registered.advance(State::Failed) {
             tracing::error!(transfer = %self.registered.id, %fault, "transfer state");
         }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::state::{IllegalStep, Progress, State};
 use super::{Running, TransferError, Upload};
 use crate::id::TransferId;
+use crate::metrics::{Metrics, Outcome};
 
 /// The running transfers of this gateway.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct Registry {
     slots: Arc<Semaphore>,
     capacity: usize,
     running: Arc<Mutex<BTreeMap<TransferId, Arc<Entry>>>>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -33,13 +35,15 @@ pub(super) struct Registered {
     pub(super) id: TransferId,
     entry: Arc<Entry>,
     running: Arc<Mutex<BTreeMap<TransferId, Arc<Entry>>>>,
+    metrics: Arc<Metrics>,
+    admitted: Instant,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Registry {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, metrics: Arc<Metrics>) -> Self {
         let running = Arc::default();
-        Self { slots: Arc::new(Semaphore::new(capacity)), capacity, running }
+        Self { slots: Arc::new(Semaphore::new(capacity)), capacity, running, metrics }
     }
 
     /// Whether another transfer may start now.
@@ -62,7 +66,9 @@ impl Registry {
         });
         let running = Arc::clone(&self.running);
         running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Arc::clone(&entry));
-        Ok(Registered { id, entry, running, _slot: slot })
+        let metrics = Arc::clone(&self.metrics);
+        metrics.transfers_running.inc();
+        Ok(Registered { id, entry, running, metrics, admitted: Instant::now(), _slot: slot })
     }
 
     pub(super) fn list(&self) -> Vec<Running> {
@@ -94,11 +100,18 @@ impl Registered {
 
     pub(super) fn count(&self, bytes: usize) {
         self.entry.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.metrics.received_bytes.inc_by(bytes as u64);
+    }
+
+    /// Counts how the transfer ended.
+    pub(super) fn ended(&self, outcome: Outcome) {
+        self.metrics.transfer_ended(outcome, self.admitted.elapsed());
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        self.metrics.transfers_running.dec();
         self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
