@@ -9,6 +9,8 @@
 
 mod block;
 mod ingest;
+#[cfg(test)]
+mod ingest_tests;
 mod verified;
 
 pub use ingest::{Ingest, Ingested};
