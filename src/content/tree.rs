@@ -134,14 +134,14 @@ struct Open {
 pub struct TreeBuilder {
     size: u64,
     /// By level; levels 0 and 1 stay empty, the last is the top page.
-    open: [Option<Open>; HEIGHT as usize + 1],
+    open: Box<[Option<Open>; HEIGHT as usize + 1]>,
 }
 
 impl TreeBuilder {
     /// A builder for an image of `size` bytes (at most [`super::SIZE_MAX`]).
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { size, open: [None; HEIGHT as usize + 1] }
+        Self { size, open: Box::new([None; HEIGHT as usize + 1]) }
     }
 
     /// Takes the leaf hashes of block number `block`, which must be greater than the block before.

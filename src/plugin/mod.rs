@@ -28,6 +28,7 @@ pub struct Location {
 }
 
 /// What the host does with the extents of a transfer.
+#[expect(missing_debug_implementations, reason = "a chunk writer is a trait object that says nothing of itself")]
 pub enum Destination {
     /// The host moves them itself: the fast path.
     Image(Ingest),
