@@ -11,6 +11,7 @@ const BATCH_PIECES: usize = 64;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The destination of a transfer, with what still waits for it.
+#[expect(clippy::large_enum_variant, reason = "there is one for each transfer, and it is moved twice")]
 pub(super) enum Sink {
     Image(Ingest),
     Chunks { writer: Box<dyn ChunkWriter>, batch: Vec<Piece>, bytes: usize },
