@@ -7,9 +7,19 @@
 //!
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
+#[cfg(test)]
+mod cases;
+mod discard;
+mod fault;
+mod file;
 mod ingest;
+mod memory;
 
+pub use discard::DiscardStore;
+pub use fault::{Fault, FaultStore, Moment, Operation};
+pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
+pub use memory::MemoryStore;
 
 use std::fmt;
 use std::sync::Arc;
