@@ -8,12 +8,22 @@
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
 mod block;
+#[cfg(test)]
+mod cases;
+mod discard;
+mod fault;
+mod file;
 mod ingest;
 #[cfg(test)]
 mod ingest_tests;
+mod memory;
 mod verified;
 
+pub use discard::DiscardStore;
+pub use fault::{Fault, FaultStore, Moment, Operation};
+pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
+pub use memory::MemoryStore;
 pub use verified::Verified;
 
 use std::fmt;
