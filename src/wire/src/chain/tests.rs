@@ -205,6 +205,8 @@ fn metadata_is_bounded_and_fills_its_record() {
     let banner = b"rbd image v2\n";
     let more = Fault::RecordLength { tag: 'M', found: 1, expected: 2 };
     assert_eq!(fault(&[banner, &record(10, b"k", &[2, 0, 0, 0])]), (more, 14));
+    let less = Fault::RecordLength { tag: 'M', found: 2, expected: 1 };
+    assert_eq!(fault(&[banner, &record(11, b"k", &[1, 0, 0, 0])]), (less, 14));
     let none = Fault::RecordLength { tag: 'M', found: 8, expected: 9 };
     assert_eq!(fault(&[banner, &record(8, b"k", &[])]), (none, 13));
     assert_eq!(fault(&[banner, &record(8, b"", &[])]), (Fault::Empty { what: "the metadata key" }, 9));
@@ -214,6 +216,20 @@ fn metadata_is_bounded_and_fills_its_record() {
     let too_long = Fault::TooLong { what: "the metadata key", found: u32::MAX.into(), limit: 65_536 };
     let huge = [b"M".as_slice(), &[0xff; 8], &[0xff; 4]].concat();
     assert_eq!(fault(&[banner, &huge]), (too_long, 9));
+}
+
+#[test]
+fn an_image_may_have_much_metadata_or_none() {
+    for metadata in [vec![], vec![("a", b"1".as_slice()), ("b", b""), ("conf_c", b"\xff")]] {
+        let header = ImageHeader { metadata: &metadata, diffs: 1, ..HEADER }.encode().unwrap();
+        let head = DiffHeader { from: None, ..HEAD }.encode().unwrap();
+        let stream = [&header, head.as_slice(), END].concat();
+        let found: Vec<_> = decode([stream.as_slice()]).unwrap();
+        let expected: Vec<_> =
+            metadata.iter().map(|(key, value)| Event::Metadata { key: (*key).into(), value: value.to_vec() }).collect();
+        assert_eq!(found[4..4 + expected.len()], expected);
+        assert_eq!(found[4 + expected.len()], Event::Diffs(1));
+    }
 }
 
 #[test]
@@ -240,6 +256,10 @@ fn a_diff_starts_from_the_one_before() {
     let from_nothing = DiffHeader { from: None, ..HEAD }.encode().unwrap();
     assert_eq!(fault(&[&start, &from_nothing, END]), (base(None, Some("s1")), 0));
     assert_eq!(fault(&[&start, &from_nothing, &zero(0, 1)]), (base(None, Some("s1")), 0));
+    let three = ImageHeader { diffs: 3, ..HEADER }.encode().unwrap();
+    let second = DiffHeader { to: Some("s2"), ..HEAD }.encode().unwrap();
+    let start = [&three, FIRST.encode().unwrap().as_slice(), END, &second, END].concat();
+    assert_eq!(fault(&[&start, &from_nothing, END]), (base(None, Some("s2")), 0));
 }
 
 #[test]
