@@ -150,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_value_is_a_byte_sequence() {
-        for value in ["sha-256", "sha-256=?1", "sha-256=1", "sha-256=AAAA:", "sha-256=\"RK/0\"", "sha-256=(:AAAA:)", "other=a"] {
+        for value in
+            ["sha-256", "sha-256=?1", "sha-256=1", "sha-256=AAAA:", "sha-256=\"RK/0\"", "sha-256=(:AAAA:)", "other=a"]
+        {
             assert!(matches!(one(value), Err(DigestError::NotBytes { .. })), "{value}");
         }
     }

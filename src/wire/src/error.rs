@@ -44,7 +44,9 @@ pub enum Fault {
     Overflow { offset: u64, length: u64 },
     #[error("the extent at {offset} with {length} bytes ends beyond the image, expected an end up to {size}")]
     Beyond { offset: u64, length: u64, size: u64 },
-    #[error("the extent at {offset} goes back, expected extents in ascending order without overlap, from {expected} on")]
+    #[error(
+        "the extent at {offset} goes back, expected extents in ascending order without overlap, from {expected} on"
+    )]
     Order { offset: u64, expected: u64 },
     #[error("the stream has {found} diffs, expected 1 to {limit}")]
     DiffCount { found: u64, limit: u64 },

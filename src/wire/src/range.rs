@@ -179,10 +179,33 @@ mod tests {
     #[test]
     fn near_misses_are_malformed() {
         for value in [
-            "", "bytes", "bytes=", "=0-1", "bytes 0-1", "bytes =0-1", "bytes= 0-1", "bytes=0-1 ", "bytes=0 -1",
-            "bytes=0- 1", "bytes=-", "bytes=1", "bytes=a-b", "bytes=0x1-2", "bytes=+1-2", "bytes=1-+2", "bytes=--1",
-            "bytes=1--2", "bytes=1-2-3", "bytes=2-1", "bytes=1-2;3", "bytes=0-1,a", "bytes=0-1,2-1", "bytes=\u{661}-",
-            "bytes=1.5-2", "by tes=0-1", "bytes:0-1",
+            "",
+            "bytes",
+            "bytes=",
+            "=0-1",
+            "bytes 0-1",
+            "bytes =0-1",
+            "bytes= 0-1",
+            "bytes=0-1 ",
+            "bytes=0 -1",
+            "bytes=0- 1",
+            "bytes=-",
+            "bytes=1",
+            "bytes=a-b",
+            "bytes=0x1-2",
+            "bytes=+1-2",
+            "bytes=1-+2",
+            "bytes=--1",
+            "bytes=1--2",
+            "bytes=1-2-3",
+            "bytes=2-1",
+            "bytes=1-2;3",
+            "bytes=0-1,a",
+            "bytes=0-1,2-1",
+            "bytes=\u{661}-",
+            "bytes=1.5-2",
+            "by tes=0-1",
+            "bytes:0-1",
         ] {
             assert_eq!(of_100(value), Err(RangeError::Malformed), "{value:?}");
         }

@@ -171,8 +171,7 @@ impl Header {
 
     fn key_length(&mut self, declared: u64, cursor: &mut Cursor, input: &mut &[u8]) -> Result<(), Error> {
         let Some(found) = cursor.u32(input) else { return Ok(()) };
-        let length =
-            bounded(KEY, found.into(), self.limits.metadata_bytes).map_err(|fault| cursor.fault(fault))?;
+        let length = bounded(KEY, found.into(), self.limits.metadata_bytes).map_err(|fault| cursor.fault(fault))?;
         self.state = State::Key { length, declared };
         Ok(())
     }

@@ -96,11 +96,7 @@ impl Records {
         Err(cursor.truncated(expected, wanted))
     }
 
-    pub(crate) fn next<'i>(
-        &mut self,
-        cursor: &mut Cursor,
-        input: &mut &'i [u8],
-    ) -> Result<Option<Event<'i>>, Error> {
+    pub(crate) fn next<'i>(&mut self, cursor: &mut Cursor, input: &mut &'i [u8]) -> Result<Option<Event<'i>>, Error> {
         loop {
             match self.step(cursor, input)? {
                 Step::Event(event) => return Ok(Some(event)),
