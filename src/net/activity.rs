@@ -14,6 +14,9 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, sleep_until};
 
+/// How long a connection that has not asked for anything may stay when the gateway stops.
+const LEAVE: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
@@ -26,18 +29,26 @@ pub(super) struct Activity {
 struct State {
     handling: usize,
     asked: bool,
+    leaving: bool,
     last: Instant,
 }
 
 impl Activity {
     pub(super) fn new(first: Duration, later: Duration) -> Arc<Self> {
-        let state = State { handling: 0, asked: false, last: Instant::now() };
+        let state = State { handling: 0, asked: false, leaving: false, last: Instant::now() };
         Arc::new(Self { state: Mutex::new(state), first, later })
     }
 
     /// Something moved.
     pub(super) fn touch(&self) {
         self.state().last = Instant::now();
+    }
+
+    /// The connection was told to end. Only a request that is already on its way has time left.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.leaving = true;
+        state.last = Instant::now();
     }
 
     /// A handler works until the guard is dropped.
@@ -63,7 +74,11 @@ impl Activity {
     /// When to look again: silence cannot have lasted too long before.
     fn deadline(&self) -> Instant {
         let state = self.state();
-        let allowed = if state.asked { self.later } else { self.first };
+        let allowed = match (state.asked, state.leaving) {
+            (true, _) => self.later,
+            (false, false) => self.first,
+            (false, true) => self.first.min(LEAVE),
+        };
         match state.handling {
             0 => state.last + allowed,
             _ => Instant::now() + allowed,

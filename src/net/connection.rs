@@ -126,7 +126,7 @@ impl Server {
             () = activity.silent() => {}
         }
         connection.as_mut().graceful_shutdown();
-        activity.touch();
+        activity.leave();
         tokio::select! {
             ended = connection => ended,
             () = activity.silent() => Ok(()),

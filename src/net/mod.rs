@@ -11,6 +11,8 @@ mod connection;
 mod linger;
 mod opening;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

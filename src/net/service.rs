@@ -7,7 +7,7 @@ use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT, HeaderValue};
 use hyper::service::Service;
-use hyper::{Request, Response, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::service::TowerToHyperService;
 
 use super::activity::{Activity, Watched};
@@ -25,6 +25,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    /// On HTTP/1, a connection is over after a request that was not read whole, and after one from a stranger, who
+    /// would keep a place otherwise.
     pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Watched>, hyper::Error> {
         self.entry.arrived();
         let handling = self.activity.handle();
@@ -33,7 +35,8 @@ impl Requests {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        if ended.is_some_and(|ended| !ended.get()) {
+        let stranger = response.status() == StatusCode::UNAUTHORIZED;
+        if ended.is_some_and(|ended| stranger || !ended.get()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         drop(handling);
