@@ -5,5 +5,8 @@ pub mod buffer;
 pub mod content;
 pub mod id;
 pub mod image;
+pub mod cli;
+pub mod client;
 pub mod plugin;
+pub mod retry;
 pub mod transfer;
