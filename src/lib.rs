@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod api;
 pub mod buffer;
+pub mod cli;
+pub mod client;
 pub mod content;
 pub mod drain;
 pub mod id;
@@ -11,6 +13,7 @@ pub mod metrics;
 pub mod net;
 pub mod plugin;
 pub mod quantity;
+pub mod retry;
 pub mod secret;
 pub mod telemetry;
 pub mod tls;
