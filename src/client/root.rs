@@ -65,14 +65,14 @@ impl RootMeter {
     fn push(&mut self, number: u64, block: &[u8]) {
         let mut page = Page::default();
         page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
-        let Ok(()) = at_once(self.tree.push(number, page, &NoBase, &NoBase));
+        let Ok(()) = at_once(self.tree.push(number, page, &NoBase::new(), &NoBase::new()));
     }
 
     /// The root, when all bytes were taken.
     #[must_use]
     pub fn finish(mut self) -> Root {
         self.close();
-        let Ok(root) = at_once(self.tree.finish(&NoBase, &NoBase));
+        let Ok(root) = at_once(self.tree.finish(&NoBase::new(), &NoBase::new()));
         root
     }
 }
