@@ -1,8 +1,8 @@
 //! The policy `nearest-base`: sends the change since the newest snapshot that both sides hold with the same content.
 //!
 //! Two snapshots are the same content when their content roots are equal. Where the sender does not know a root, they
-//! are the same when the target's is recorded as a copy of that snapshot of that volume; the host proves it before
-//! anything is committed.
+//! are taken for the same when the target's is recorded as a copy of that snapshot; the host proves it before anything
+//! is committed.
 
 use rsnap_plugin::policy::{Plan, Policy, Request, SourceSnapshot, TargetSnapshot};
 
@@ -23,9 +23,10 @@ impl Policy for NearestBase {
         if request.target.is_empty() {
             return Ok(Plan::full("the target has no snapshot of this volume yet"));
         }
-        let earlier = request.source.iter().take_while(|snapshot| snapshot.id != request.wanted.id);
-        let common = earlier.filter_map(|snapshot| Some((snapshot, copy_of(snapshot, &request)?)));
-        Ok(match common.last() {
+        let end = request.source.iter().position(|snapshot| snapshot.id == request.wanted.id).unwrap_or_default();
+        let mut earlier = request.source.iter().take(end).rev();
+        let common = earlier.find_map(|snapshot| Some((snapshot, copy_of(snapshot, &request)?)));
+        Ok(match common {
             Some((source, base)) => Plan::incremental(
                 &base.id,
                 format!("the change since {} is enough: the target has the same content as {}", source.id, base.id),
@@ -44,8 +45,8 @@ fn same_content(source: &SourceSnapshot, target: &TargetSnapshot, volume: Option
     match &source.root {
         Some(root) => *root == target.root,
         None => {
-            let copy = target.source_snapshot.as_ref() == Some(&source.id);
-            copy && volume.is_some() && target.source_volume.as_deref() == volume && source.size == target.size
+            let other_volume = matches!((volume, &target.source_volume), (Some(told), Some(recorded)) if told != recorded);
+            !other_volume && target.source_snapshot.as_ref() == Some(&source.id) && source.size == target.size
         }
     }
 }

@@ -43,9 +43,9 @@ impl std::error::Error for Error {}
 /// The folders with the components.
 #[derive(Debug)]
 pub struct Built {
-    /// `target/plugins`: what is shipped.
+    /// `plugins` in the target directory: what is shipped.
     pub plugins: PathBuf,
-    /// `target/fixtures`: guests of the tests, good and hostile.
+    /// `fixtures` in the target directory: guests of the tests, good and hostile.
     pub fixtures: PathBuf,
 }
 
@@ -53,7 +53,7 @@ pub struct Built {
 /// machine it may install packages and build the standard library (both are announced on standard error).
 pub fn build(root: &Path) -> Result<Built, Error> {
     let toolchain = toolchain::find()?;
-    let target = root.join("target");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     let plugins = workspace(&toolchain, &root.join("plugins"), &target, "plugins")?;
     let fixtures = workspace(&toolchain, &root.join("tests/fixtures"), &target, "fixtures")?;
     Ok(Built { plugins, fixtures })
