@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::text::clean;
 
@@ -31,10 +32,13 @@ impl Allowed {
         if authority.as_str().contains('@') {
             return Err(fault("contains a user name"));
         }
+        if !port_is_possible(authority) {
+            return Err(fault("has an impossible port"));
+        }
         let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
         let host = host.trim_end_matches('.');
-        if host.is_empty() || (authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0)) {
-            return Err(fault("names no host or an impossible port"));
+        if host.is_empty() {
+            return Err(fault("names no host"));
         }
         if host.parse().is_ok_and(forbidden) {
             return Err(fault("is a link-local, unspecified, multicast or broadcast address"));
@@ -43,6 +47,14 @@ impl Allowed {
             return Err(fault("is not in plugins.allow_hosts"));
         }
         Ok(())
+    }
+}
+
+fn port_is_possible(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).is_some_and(|port: u16| port != 0),
+        None => false,
     }
 }
 

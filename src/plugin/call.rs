@@ -155,6 +155,7 @@ fn in_words(error: &wasmtime::Error, watch: &Watch) -> String {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "it ran out of stack (a recursion without end?)".to_owned(),
+        Some(Trap::UnreachableCodeReached) => "it gave up (a panic, or `unreachable`)".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
         None => clean(&error.root_cause().to_string()),
     }
