@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod gateway;
 mod progress;
+pub mod restore;
 
 mod root;
 pub mod send;
