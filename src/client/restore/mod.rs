@@ -129,7 +129,10 @@ impl Restore {
         let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
         chain.snapshots.into_iter().find(|snapshot| snapshot.snapshot == self.snapshot.as_str()).ok_or_else(|| {
             let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-            ClientError::Plan(format!("the gateway has no snapshot {} of {}; it has {held}", self.snapshot, self.volume))
+            ClientError::Plan(format!(
+                "the gateway has no snapshot {} of {}; it has {held}",
+                self.snapshot, self.volume
+            ))
         })
     }
 
