@@ -16,8 +16,8 @@ const LAYERS: &[&[&str]] = &[
     &["client", "transfer"],
     &["plugin"],
     &["image"],
-    &["api", "audit", "buffer", "drain", "quantity", "retry", "telemetry", "tls"],
-    &["content"],
+    &["accept", "api", "audit", "buffer", "drain", "retry", "telemetry", "tls"],
+    &["content", "quantity", "secret"],
     &["id", "metrics", "sync"],
 ];
 

@@ -19,10 +19,13 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    fn flags(self) -> &'static [&'static str] {
+    /// What cargo is asked to build. For development it is the whole workspace, as for the tests: what a dependency
+    /// is compiled with follows from the packages that are chosen, and another choice compiles the WebAssembly engine
+    /// a second time. A release build needs no tools.
+    fn selection(self) -> &'static [&'static str] {
         match self {
-            Self::Dev => &[],
-            Self::Release => &["--release"],
+            Self::Dev => &["--workspace", "--bins"],
+            Self::Release => &["--release", "--package", "rsnap", "--package", "rsnap-bench"],
         }
     }
 
@@ -63,7 +66,7 @@ pub(crate) fn chore(root: &Path, steps: &mut Steps) -> Result<()> {
     steps.step("Build the plugins");
     guests(root, steps)?;
     steps.step("Build the gateway");
-    packages(root, steps, Profile::Dev, &["rsnap"])?;
+    programs(root, steps, Profile::Dev)?;
     steps.line(format!("{} · {}", binary(root, Profile::Dev, "rsnap").display(), plugins(root).display()));
     steps.finish("plugins and gateway are built");
     Ok(())
@@ -78,13 +81,10 @@ pub(crate) fn guests(root: &Path, steps: &Steps) -> Result<()> {
     })
 }
 
-/// Builds packages of the workspace.
-pub(crate) fn packages(root: &Path, steps: &Steps, profile: Profile, names: &[&str]) -> Result<()> {
+/// Builds the programs of the workspace.
+pub(crate) fn programs(root: &Path, steps: &Steps, profile: Profile) -> Result<()> {
     let mut command = cargo(root);
-    command.arg("build").args(profile.flags());
-    for name in names {
-        command.args(["--package", name]);
-    }
+    command.arg("build").args(profile.selection());
     let label = process::words(&command);
     steps.timed(&label, || process::run(&mut command))
 }

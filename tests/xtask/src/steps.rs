@@ -94,8 +94,8 @@ impl Steps {
 
     /// A command as a person would type it, in its own colour.
     pub(crate) fn command(&self, text: &str) {
-        for line in text.lines() {
-            self.line(paint(Style::Faint, &format!("$ {line}")));
+        for line in wrapped(text) {
+            self.line(paint(Style::Faint, &line));
         }
     }
 
@@ -125,9 +125,33 @@ impl Steps {
     }
 }
 
+/// A long command in several lines that a shell takes as one, broken before options.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![format!("$ {}", text.split(" --").next().unwrap_or_default())];
+    for option in text.split(" --").skip(1) {
+        match lines.last_mut() {
+            Some(line) if line.len() + option.len() < TIME_COLUMN + 10 => *line += &format!(" --{option}"),
+            Some(line) => {
+                line.push_str(" \\");
+                lines.push(format!("    --{option}"));
+            }
+            None => {}
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_commands_are_broken_before_options() {
+        let long = "x".repeat(60);
+        assert_eq!(wrapped("rsnap chain --volume v"), ["$ rsnap chain --volume v"]);
+        let lines = wrapped(&format!("rsnap send --one {long} --two {long}"));
+        assert_eq!(lines, [format!("$ rsnap send --one {long} \\"), format!("    --two {long}")]);
+    }
 
     #[test]
     fn durations_are_readable() {

@@ -53,7 +53,7 @@ pub(crate) fn chore(root: &Path, keep: bool) -> Result<()> {
     steps.step("Build the plugins and the gateway");
     packages::ensure(&steps, &[FILE_SYSTEM, CURL])?;
     build::guests(root, &steps)?;
-    build::packages(root, &steps, Profile::Dev, &["rsnap"])?;
+    build::programs(root, &steps, Profile::Dev)?;
 
     steps.step("At dc1: a volume with an ext4 file system, and three snapshots of it");
     stage.clear()?;
