@@ -1,7 +1,7 @@
 //! The peer: nginx with TLS 1.3 and WebDAV PUT, as the distribution ships it.
 //!
 //! Set up to win: the temporary file lies where the final one will (a PUT ends with a rename and not with a copy),
-//! the body buffer is large, nothing is logged.
+//! and nothing is logged. The body buffer keeps its default of 16 KiB: 128 KiB and more were measured to be slower.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,6 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   client_max_body_size 0;
-  client_body_buffer_size 1m;
   server {{
     listen 127.0.0.1:{port} ssl;
     ssl_protocols TLSv1.3;
