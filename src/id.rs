@@ -98,6 +98,22 @@ name!(/// One snapshot on its way; made by the gateway that accepts it.
 name!(/// A configured storage backend (a `[stores.<name>]` table).
     StoreName, "store name");
 
+impl SiteName {
+    /// The site of a gateway that was not told its site.
+    #[must_use]
+    pub fn local() -> Self {
+        Self("local".to_owned())
+    }
+}
+
+impl StoreName {
+    /// The store of a gateway that was not told its stores.
+    #[must_use]
+    pub fn main() -> Self {
+        Self("main".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +132,12 @@ mod tests {
         }
         assert!("x".repeat(NAME_MAX).parse::<SnapshotId>().is_ok());
         assert!("x".repeat(NAME_MAX + 1).parse::<SnapshotId>().is_err());
+    }
+
+    #[test]
+    fn the_names_that_we_choose_are_names() {
+        assert_eq!(SiteName::local().as_str().parse(), Ok(SiteName::local()));
+        assert_eq!(StoreName::main().as_str().parse(), Ok(StoreName::main()));
     }
 
     #[test]

@@ -13,13 +13,15 @@
 //! | n | 64 KiB × 16ⁿ | a [`Page`] of 16 hashes of pages of level n−1 |
 //! | [`HEIGHT`] | 64 PiB | the top page, whose hash goes into the [`Root`] with the size |
 
+mod difference;
 mod grains;
 mod hash;
 mod tree;
 
+pub use difference::{next_data, next_difference};
 pub use grains::GrainMap;
 pub use hash::{Hash, Root, RootError, hash_leaf, hash_leaves, is_zero};
-pub use tree::{NoBase, Page, PageSink, PageSource, TreeBuilder};
+pub use tree::{NoBase, NoPages, Page, PageSink, PageSource, TreeBuilder};
 
 /// The unit of presence in a layer and of alignment for direct I/O, in bytes.
 pub const GRAIN_BYTES: usize = 4 << 10;

@@ -6,6 +6,7 @@
 //! are shared with the base. Building the whole tree at the end was refused: it reads every hash of the volume again.
 
 use std::convert::Infallible;
+use std::marker::PhantomData;
 
 use async_trait::async_trait;
 
@@ -85,25 +86,41 @@ pub trait PageSink: Send + Sync {
     async fn put(&self, level: u8, index: u64, page: &Page) -> Result<(), Self::Error>;
 }
 
-/// The base of a full snapshot: nothing but zeroes. As a sink it forgets.
+/// The base of a full snapshot: nothing but zeroes. As a sink it forgets. `E` is whatever error the other side has.
 #[derive(Clone, Copy, Debug)]
-pub struct NoBase;
+pub struct NoPages<E>(pub PhantomData<fn() -> E>);
+
+impl<E> NoPages<E> {
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E> Default for NoPages<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 #[async_trait]
-impl PageSource for NoBase {
-    type Error = Infallible;
-    async fn page(&self, _level: u8, _index: u64) -> Result<Page, Infallible> {
+impl<E: Send + 'static> PageSource for NoPages<E> {
+    type Error = E;
+    async fn page(&self, _level: u8, _index: u64) -> Result<Page, E> {
         Ok(Page::default())
     }
 }
 
 #[async_trait]
-impl PageSink for NoBase {
-    type Error = Infallible;
-    async fn put(&self, _level: u8, _index: u64, _page: &Page) -> Result<(), Infallible> {
+impl<E: Send + 'static> PageSink for NoPages<E> {
+    type Error = E;
+    async fn put(&self, _level: u8, _index: u64, _page: &Page) -> Result<(), E> {
         Ok(())
     }
 }
+
+/// [`NoPages`] for callers that cannot fail, such as a sender that only wants a root.
+pub type NoBase = NoPages<Infallible>;
 
 /// A page that may still get children.
 #[derive(Clone, Copy, Debug)]
@@ -117,14 +134,14 @@ struct Open {
 pub struct TreeBuilder {
     size: u64,
     /// By level; levels 0 and 1 stay empty, the last is the top page.
-    open: [Option<Open>; HEIGHT as usize + 1],
+    open: Box<[Option<Open>; HEIGHT as usize + 1]>,
 }
 
 impl TreeBuilder {
     /// A builder for an image of `size` bytes (at most [`super::SIZE_MAX`]).
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { size, open: [None; HEIGHT as usize + 1] }
+        Self { size, open: Box::new([None; HEIGHT as usize + 1]) }
     }
 
     /// Takes the leaf hashes of block number `block`, which must be greater than the block before.

@@ -7,9 +7,24 @@
 //!
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
+mod block;
+#[cfg(test)]
+mod cases;
+mod discard;
+mod fault;
+mod file;
 mod ingest;
+#[cfg(test)]
+mod ingest_tests;
+mod memory;
+mod verified;
 
+pub use discard::DiscardStore;
+pub use fault::{Fault, FaultStore, Moment, Operation};
+pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
+pub use memory::MemoryStore;
+pub use verified::Verified;
 
 use std::fmt;
 use std::sync::Arc;
@@ -206,6 +221,11 @@ pub enum ImageError {
     Full { detail: String },
     #[error("stored data of snapshot {snapshot} is damaged at byte {offset}: {detail}")]
     Damaged { snapshot: SnapshotId, offset: u64, detail: String },
+    #[error(
+        "the extent of {length} bytes at {offset} is not between the end of the one before ({position}) and the end of \
+         the image ({size})"
+    )]
+    Extent { offset: u64, length: u64, position: u64, size: u64 },
     #[error("this transfer was overtaken by another one and may not write any more")]
     Fenced,
     #[error("the image cannot hold {size} bytes: {detail}")]

@@ -28,6 +28,8 @@ pub struct Location {
 }
 
 /// What the host does with the extents of a transfer.
+#[expect(missing_debug_implementations, reason = "a chunk writer is a trait object that says nothing of itself")]
+#[expect(clippy::large_enum_variant, reason = "there is one for each transfer, and it is moved twice")]
 pub enum Destination {
     /// The host moves them itself: the fast path.
     Image(Ingest),

@@ -1,18 +1,40 @@
 //! A transfer: one snapshot on its way through plan, stage, ingest, flush and commit.
 //!
-//! Knows no HTTP status, no librbd, no etcd.
+//! Everything that decides whether a snapshot may be shown is here and in the stores below; nothing here knows an
+//! HTTP status, librbd or etcd, so that the rules can be read, and tested, without them. A transfer is one task from
+//! its first byte to its commit: no channel stands between the body and the storage, and not asking the body for more
+//! is the back-pressure.
 
+mod base;
+mod chain_stream;
+mod config;
+mod digest;
+mod error;
+mod plan;
+mod read;
+mod receive;
+mod registry;
+mod sink;
+mod state;
+
+pub use config::Config;
+pub use error::TransferError;
+pub use state::{IllegalStep, State};
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::api::{PlanAnswer, PlanRequest};
+use self::registry::Registry;
+use crate::buffer::BufferPool;
 use crate::content::Root;
-use crate::id::{SiteName, SnapshotId, TransferId, VolumeId};
-use crate::image::{Chain, Committed, ImageError, SnapshotImage};
-use crate::plugin::{PluginError, Site};
+use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
+use crate::image::{Chain, ImageStore, SnapshotImage};
+use crate::metrics::Metrics;
+use crate::plugin::{Policy, Resolver, Site, Writer};
 
 /// How the bytes of an upload are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,116 +125,91 @@ pub struct Running {
     pub started: SystemTime,
 }
 
-/// Why a transfer, a read or a plan did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum TransferError {
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    /// The stream breaks its format; the text names the offset and what was expected.
-    #[error("malformed stream: {0}")]
-    Malformed(String),
-    /// The body was not as long as declared.
-    #[error("{declared} bytes were declared, {received} came")]
-    Length { declared: u64, received: u64 },
-    /// A digest or content root does not fit what was received.
-    #[error("{what} does not fit what was received: expected {expected}, got {actual}")]
-    Digest { what: &'static str, expected: String, actual: String },
-    /// The size in the stream is not what the permission allows.
-    #[error("the image has {size} bytes, the permission is for {allowed}")]
-    Size { size: u64, allowed: u64 },
-    /// The chain policy refuses, or asks for something else.
-    #[error("the chain policy {policy} does not agree: {reason}")]
-    Policy { policy: String, reason: String },
-    /// A stream starts from a base whose content is not the sender's.
-    #[error("{0}")]
-    BaseMismatch(String),
-    /// The permission is older than the deletion of the snapshot.
-    #[error("snapshot {0} was deleted after this permission was issued")]
-    Deleted(SnapshotId),
-    #[error("there is no site called {0}")]
-    NoSite(SiteName),
-    /// No room now: as many transfers run as the memory allows.
-    #[error("{running} transfers run, which is as many as the configuration allows")]
-    Saturated { running: usize },
-    /// The gateway is stopping.
-    #[error("this gateway is stopping")]
-    Stopping,
+/// Bytes on their way out; an error ends it and must cut the response.
+pub type Stream = futures_util::stream::BoxStream<'static, Result<Bytes, TransferError>>;
+
+/// What [`Transfers`] is made of.
+#[expect(missing_debug_implementations, reason = "plugins are trait objects that say nothing of themselves")]
+pub struct Parts {
+    pub metrics: Arc<Metrics>,
+    pub writer: Arc<dyn Writer>,
+    pub policy: Arc<dyn Policy>,
+    pub resolver: Arc<dyn Resolver>,
+    pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
 }
 
 /// The transfers of one gateway.
-pub struct Transfers {}
+pub struct Transfers {
+    writer: Arc<dyn Writer>,
+    policy: Arc<dyn Policy>,
+    resolver: Arc<dyn Resolver>,
+    stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    registry: Registry,
+    read_pool: BufferPool,
+}
 
-impl Transfers {
-    /// What to send for one wanted snapshot.
-    pub async fn plan(
-        &self,
-        _volume: &VolumeId,
-        _snapshot: &SnapshotId,
-        _request: &PlanRequest,
-    ) -> Result<PlanAnswer, TransferError> {
-        todo!()
-    }
-
-    /// Checks everything that can be refused before the body: called before `100 Continue` is sent. Gives
-    /// `Some` when the snapshot is there already with the content that the sender announced.
-    pub async fn admit(&self, _upload: &Upload) -> Result<Option<Committed>, TransferError> {
-        todo!()
-    }
-
-    /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
-    pub async fn receive(&self, _upload: Upload, _body: &mut dyn Body) -> Result<Committed, TransferError> {
-        todo!()
-    }
-
-    /// Receives a whole chain (`rbd export --export-format 2`): `snapshots` are the target's ids, oldest first, one
-    /// for each snapshot in the stream. Each is committed when it is complete.
-    pub async fn receive_chain(
-        &self,
-        _upload: Upload,
-        _snapshots: Vec<SnapshotId>,
-        _body: &mut dyn Body,
-    ) -> Result<Vec<Committed>, TransferError> {
-        todo!()
-    }
-
-    pub async fn chain(&self, _volume: &VolumeId) -> Result<Chain, TransferError> {
-        todo!()
-    }
-
-    pub async fn open(
-        &self,
-        _volume: &VolumeId,
-        _snapshot: &SnapshotId,
-    ) -> Result<Arc<dyn SnapshotImage>, TransferError> {
-        todo!()
-    }
-
-    pub async fn delete(&self, _volume: &VolumeId, _snapshot: &SnapshotId) -> Result<(), TransferError> {
-        todo!()
-    }
-
-    pub async fn site(&self, _name: &SiteName) -> Result<Site, TransferError> {
-        todo!()
-    }
-
-    pub fn running(&self) -> Vec<Running> {
-        todo!()
-    }
-
-    /// The bytes `range` of the raw image, verified against the content tree as they are read.
-    pub fn read_raw(&self, _image: Arc<dyn SnapshotImage>, _range: std::ops::Range<u64>) -> Stream {
-        todo!()
-    }
-
-    /// The snapshot as an rbd-diff stream, full or since `base` (of the same volume).
-    pub fn read_diff(&self, _image: Arc<dyn SnapshotImage>, _base: Option<Arc<dyn SnapshotImage>>) -> Stream {
-        todo!()
+impl std::fmt::Debug for Transfers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Transfers").field("stores", &self.stores).finish_non_exhaustive()
     }
 }
 
-/// Bytes on their way out; an error ends it and must cut the response.
-pub type Stream = futures_util::stream::BoxStream<'static, Result<Bytes, TransferError>>;
+impl Transfers {
+    #[must_use]
+    pub fn new(parts: Parts, config: &Config) -> Self {
+        Self {
+            writer: parts.writer,
+            policy: parts.policy,
+            resolver: parts.resolver,
+            stores: parts.stores,
+            registry: Registry::new(config.transfers, parts.metrics),
+            read_pool: BufferPool::new(config.read_buffers()),
+        }
+    }
+
+    /// The store and image that hold a volume, as the writer plugin names them.
+    async fn locate(&self, volume: &VolumeId) -> Result<(&Arc<dyn ImageStore>, ImageName), TransferError> {
+        let location = self.writer.locate(volume).await?;
+        let store = self.stores.get(&location.store).ok_or_else(|| {
+            TransferError::Internal(format!(
+                "the writer plugin {} keeps volume {volume} in a store called {}, which is not configured",
+                self.writer.name(),
+                location.store
+            ))
+        })?;
+        Ok((store, location.image))
+    }
+
+    /// The committed snapshots of a volume; empty for one that is not here.
+    pub async fn chain(&self, volume: &VolumeId) -> Result<Chain, TransferError> {
+        let (store, image) = self.locate(volume).await?;
+        Ok(store.chain(&image).await?)
+    }
+
+    /// A committed snapshot for reading.
+    pub async fn open(
+        &self,
+        volume: &VolumeId,
+        snapshot: &SnapshotId,
+    ) -> Result<Arc<dyn SnapshotImage>, TransferError> {
+        let (store, image) = self.locate(volume).await?;
+        Ok(store.open(&image, snapshot).await?)
+    }
+
+    /// Deletes a committed snapshot; the others of its volume stay what they are.
+    pub async fn delete(&self, volume: &VolumeId, snapshot: &SnapshotId) -> Result<(), TransferError> {
+        let (store, image) = self.locate(volume).await?;
+        Ok(store.delete(&image, snapshot).await?)
+    }
+
+    /// The addresses of a site.
+    pub async fn site(&self, name: &SiteName) -> Result<Site, TransferError> {
+        self.resolver.resolve(name).await?.ok_or_else(|| TransferError::NoSite(name.clone()))
+    }
+
+    /// The transfers that run now.
+    #[must_use]
+    pub fn running(&self) -> Vec<Running> {
+        self.registry.list()
+    }
+}

@@ -1,0 +1,205 @@
+//! The configuration file: the product of the modules' own tables, data and nothing else.
+//!
+//! Unknown keys are errors, because a misspelt limit that is silently ignored is found at the worst moment. All
+//! faults are told at once, in the words of the file.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::id::{SiteName, StoreName};
+use crate::{admin, http, net, plugin, tls, transfer};
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub gateway: Gateway,
+    pub listen: net::Config,
+    pub tls: tls::Config,
+    pub auth: http::auth::Config,
+    pub admin: admin::Config,
+    pub limits: transfer::Config,
+    /// The storage backends, by the names that plugins are granted.
+    pub stores: BTreeMap<StoreName, Store>,
+    pub plugins: plugin::Config,
+}
+
+/// `[gateway]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// The site that this gateway belongs to; tickets are bound to it.
+    pub site: SiteName,
+    /// State of this gateway: generated certificate, token, ticket key, audit log, compiled plugins, default store.
+    pub data: PathBuf,
+}
+
+/// `[stores.<name>]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Store {
+    /// Files in a directory.
+    File { path: PathBuf },
+    /// The memory of this process; gone when it ends. For tries and tests.
+    Memory {},
+    /// Keeps no data at all: measures everything else.
+    Discard {},
+}
+
+/// What the command line puts over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub site: Option<SiteName>,
+    pub data: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("could not read the configuration {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration {} is not valid: {detail}", path.display())]
+    Parse { path: PathBuf, detail: String },
+    #[error("the configuration has {} fault(s):\n  {}", .0.len(), .0.join("\n  "))]
+    Faults(Vec<String>),
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self { site: SiteName::local(), data: default_data() }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            gateway: Gateway::default(),
+            listen: net::Config::default(),
+            tls: tls::Config::default(),
+            auth: http::auth::Config::default(),
+            admin: admin::Config::default(),
+            limits: transfer::Config::default(),
+            stores: BTreeMap::new(),
+            plugins: plugin::Config::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path`, or takes safe defaults without one: loopback only, everything else in the data directory.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let mut config = match path {
+            Some(path) => Self::read(path)?,
+            None => Self { listen: loopback(), ..Self::default() },
+        };
+        config.put_over(overrides);
+        config.fill_in();
+        let mut faults = Vec::new();
+        config.validate(&mut faults);
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError::Faults(faults)) }
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
+    }
+
+    fn put_over(&mut self, overrides: &Overrides) {
+        if let Some(site) = &overrides.site {
+            self.gateway.site = site.clone();
+        }
+        if let Some(data) = &overrides.data {
+            self.gateway.data.clone_from(data);
+        }
+        if let Some(address) = overrides.listen {
+            self.listen.address = address;
+        }
+        if let Some(address) = overrides.admin {
+            self.admin.address = address;
+        }
+    }
+
+    /// A configuration without stores has one, `main`, in the data directory.
+    fn fill_in(&mut self) {
+        if self.stores.is_empty() {
+            self.stores.insert(StoreName::main(), Store::File { path: self.gateway.data.join("store") });
+        }
+    }
+
+    fn validate(&self, faults: &mut Vec<String>) {
+        self.listen.validate(faults);
+        self.tls.validate(faults);
+        self.auth.validate(faults);
+        self.admin.validate(faults);
+        self.limits.validate(faults);
+        self.plugins.validate(faults);
+        for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {
+            faults.push(format!("plugins.writer.stores: there is no [stores.{name}] table"));
+        }
+        for (name, store) in &self.stores {
+            if let Store::File { path } = store
+                && path.as_os_str().is_empty()
+            {
+                faults.push(format!("stores.{name}.path: must name a directory"));
+            }
+        }
+    }
+}
+
+fn loopback() -> net::Config {
+    net::Config { address: SocketAddr::from(([127, 0, 0, 1], 8443)), ..net::Config::default() }
+}
+
+/// `/var/lib/rsnap` for root, else the user's data directory (XDG Base Directory specification).
+fn default_data() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/rsnap");
+    }
+    let home = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".local/share")));
+    home.unwrap_or_else(std::env::temp_dir).join("rsnap")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rsnap.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(Some(&path), &Overrides::default())
+    }
+
+    #[test]
+    fn nothing_at_all_is_a_valid_configuration_that_strangers_do_not_reach() {
+        let config = Config::load(None, &Overrides::default()).unwrap();
+        assert!(config.listen.address.ip().is_loopback());
+        assert!(config.admin.address.ip().is_loopback());
+        assert_eq!(config.stores.len(), 1);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error_that_names_it() {
+        for text in ["[gateway]\nsiet = \"x\"", "[limts]\n", "[stores.main]\nkind = \"file\"\npaht = \"/x\""] {
+            let fault = parse(text).unwrap_err().to_string();
+            assert!(fault.contains("siet") || fault.contains("limts") || fault.contains("paht"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let text = "[limits]\ndepth = 1\ntransfers = 0\n[plugins.writer]\ncomponent = \"image\"\nstores = [\"nowhere\"]";
+        let fault = parse(text).unwrap_err().to_string();
+        for part in ["limits.depth", "limits.transfers", "[stores.nowhere]"] {
+            assert!(fault.contains(part), "{part} is not in: {fault}");
+        }
+    }
+}

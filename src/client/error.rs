@@ -1,0 +1,154 @@
+//! What can go wrong between us and a gateway, and what may heal by trying again.
+//!
+//! "The gateway refused" and "I could not ask" are different answers: the first is final unless the gateway says
+//! otherwise, the second is worth another try.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::api::Problem;
+
+/// Whether another try can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heal {
+    /// The same again gives the same.
+    Never,
+    /// Soon.
+    Later,
+    /// Not before this time has passed: the gateway said so.
+    After(Duration),
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// A value that the user gave cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot connect to {address}: {fault}")]
+    Connect { address: String, fault: String },
+    /// The peer could not prove who it is, or speaks no TLS that we speak.
+    #[error("cannot trust the gateway at {address}: {fault}")]
+    Tls { address: String, fault: String },
+    /// The gateway answered, and the answer is no.
+    #[error("the gateway refused ({}, {}): {}", .problem.status, .problem.title, .problem.detail)]
+    Refused { problem: Box<Problem>, retry_after: Option<Duration> },
+    /// The answer is not what the interface promises.
+    #[error("the gateway's answer cannot be understood: {0}")]
+    Protocol(String),
+    #[error("the connection was cut: {0}")]
+    Cut(String),
+    #[error("nothing moved on the connection for {}", humantime::format_duration(*.0))]
+    Idle(Duration),
+    /// The chain policy of the gateway does not want this snapshot, or wants what we do not have.
+    #[error("{0}")]
+    Plan(String),
+    /// Bytes are not what they must be.
+    #[error("{what}: expected {expected}, got {actual}")]
+    Integrity { what: &'static str, expected: String, actual: String },
+    /// What is read changed under our hands.
+    #[error("{0}")]
+    Changed(String),
+    /// A local file, device or stream.
+    #[error("cannot {action} {path}: {fault}")]
+    Local { action: &'static str, path: String, fault: std::io::Error },
+    /// What came from standard input or a file is not the stream it should be.
+    #[error("malformed stream in {path}: {fault}")]
+    Malformed { path: String, fault: String },
+}
+
+impl ClientError {
+    /// Whether another try can succeed.
+    #[must_use]
+    pub fn heal(&self) -> Heal {
+        match self {
+            Self::Connect { .. } | Self::Cut(_) | Self::Idle(_) => Heal::Later,
+            Self::Refused { problem, retry_after } => heal_status(problem.status, *retry_after),
+            _ => Heal::Never,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "Correct the command; `--help` describes each option.",
+            Self::Connect { .. } => "Check --gateway, that the gateway runs, and that no firewall stands between.",
+            Self::Tls { .. } => "Give the gateway's certificate or the authority that signed it with --ca FILE.",
+            Self::Refused { problem, .. } => remedy_for(problem.status),
+            Self::Protocol(_) => "Check that --gateway names an rsnap gateway and that its version fits this client.",
+            Self::Cut(_) | Self::Idle(_) => "Check the network and the gateway's log, then run the command again.",
+            Self::Plan(_) => "Send what the plan asks for, or change the gateway's chain policy.",
+            Self::Integrity { .. } => "Do not use the copy; run the command again, and check memory and disks if it repeats.",
+            Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
+            Self::Local { .. } => "Check the path, its permissions and the free space.",
+            Self::Malformed { .. } => "Make the stream again with `rbd export-diff` or `rbd export --export-format 2`.",
+        }
+    }
+
+    pub(crate) fn local(action: &'static str, path: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |fault| Self::Local { action, path, fault }
+    }
+}
+
+fn heal_status(status: u16, retry_after: Option<Duration>) -> Heal {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
+    let transient = match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE => false,
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::CONFLICT => retry_after.is_some(),
+        other => other.is_server_error(),
+    };
+    match (transient, retry_after) {
+        (false, _) => Heal::Never,
+        (true, Some(wait)) => Heal::After(wait),
+        (true, None) => Heal::Later,
+    }
+}
+
+fn remedy_for(status: u16) -> &'static str {
+    match status {
+        401 => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
+        403 => "Use a token whose role or ticket allows this operation on this volume.",
+        404 => "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.",
+        409 => "`rsnap chain --volume ID` shows what is there: use another snapshot id, or delete the old one first.",
+        412 => "The base differs on the two sides: send in full with --full, or from another --base.",
+        422 => "Run the command again; if it repeats, the stream is damaged before it is sent.",
+        429 | 503 => "The gateway has no room now: try again later.",
+        507 => "Make room in the gateway's storage.",
+        500..=599 => "See the gateway's log.",
+        _ => "Correct what the gateway names.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Heal {
+        let problem = Problem {
+            kind: "urn:rsnap:problem:test".into(),
+            title: "t".into(),
+            status,
+            detail: "d".into(),
+            transfer: None,
+        };
+        ClientError::Refused { problem: Box::new(problem), retry_after: retry_after.map(Duration::from_secs) }.heal()
+    }
+
+    #[test]
+    fn only_what_may_heal_is_tried_again() {
+        for status in [400, 401, 403, 404, 409, 411, 412, 413, 422, 501, 507] {
+            assert_eq!(refused(status, None), Heal::Never, "{status}");
+        }
+        for status in [408, 429, 500, 502, 503, 504] {
+            assert_eq!(refused(status, None), Heal::Later, "{status}");
+        }
+        assert_eq!(refused(409, Some(3)), Heal::After(Duration::from_secs(3)));
+        assert_eq!(refused(503, Some(2)), Heal::After(Duration::from_secs(2)));
+        assert_eq!(refused(507, Some(2)), Heal::Never);
+    }
+}

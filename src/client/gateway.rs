@@ -1,0 +1,139 @@
+//! The calls of the gateway's interface.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::{HeaderMap, Method, Request};
+use serde::Serialize;
+
+use super::answer::Answer;
+use super::body::UploadBody;
+use super::connection::exchange;
+use super::{ClientError, Endpoint, Limits, Trust};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, SiteAnswer};
+use crate::id::{SiteName, SnapshotId, VolumeId};
+
+/// A gateway and the permission to talk to it.
+#[derive(Clone)]
+pub struct Gateway {
+    endpoint: Endpoint,
+    trust: Trust,
+    authorization: Arc<HeaderValue>,
+    limits: Limits,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gateway").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// What a ticket is asked for.
+#[derive(Debug, Clone)]
+pub struct Permission {
+    pub volume: VolumeId,
+    /// One, or for a chain all that it brings, oldest first.
+    pub snapshots: Vec<SnapshotId>,
+    /// Bytes of the largest image.
+    pub size: u64,
+}
+
+/// The gateway for one transfer, authorised by a ticket.
+#[derive(Debug, Clone)]
+pub struct Ticketed {
+    pub gateway: Gateway,
+    /// Its `ip:port`.
+    pub server: String,
+}
+
+impl Gateway {
+    /// `token` is shown to this gateway as a bearer token.
+    pub fn new(endpoint: Endpoint, trust: Trust, token: &str, limits: Limits) -> Result<Self, ClientError> {
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
+        authorization.set_sensitive(true);
+        Ok(Self { endpoint, trust, authorization: Arc::new(authorization), limits })
+    }
+
+    /// `GET /server`: which gateway has the fewest transfers.
+    pub async fn server(&self) -> Result<ServerAnswer, ClientError> {
+        self.get("/server", HeaderMap::new()).await?.json().await
+    }
+
+    /// `GET /server` with a wish: the gateway to talk to and a ticket for it.
+    pub async fn ticket(&self, wish: &Permission) -> Result<Ticketed, ClientError> {
+        let snapshots: Vec<_> = wish.snapshots.iter().map(SnapshotId::as_str).collect();
+        let path =
+            format!("/server?volume={}&snapshot={}&size={}", wish.volume, snapshots.join(","), wish.size);
+        let answer: ServerAnswer = self.get(&path, HeaderMap::new()).await?.json().await?;
+        let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
+        let gateway = Self::new(Endpoint::answered(&answer)?, self.trust.clone(), ticket, self.limits)?;
+        Ok(Ticketed { gateway, server: answer.server })
+    }
+
+    pub async fn plan(
+        &self,
+        volume: &VolumeId,
+        snapshot: &SnapshotId,
+        request: &PlanRequest,
+    ) -> Result<PlanAnswer, ClientError> {
+        let path = format!("{}/plan", snapshot_path(volume, snapshot));
+        self.post(&path, request).await?.json().await
+    }
+
+    pub async fn chain(&self, volume: &VolumeId) -> Result<ChainAnswer, ClientError> {
+        self.get(&collection_path(volume), HeaderMap::new()).await?.json().await
+    }
+
+    pub async fn site(&self, name: &SiteName) -> Result<SiteAnswer, ClientError> {
+        self.get(&format!("/v1/sites/{name}"), HeaderMap::new()).await?.json().await
+    }
+
+    pub async fn delete(&self, volume: &VolumeId, snapshot: &SnapshotId) -> Result<(), ClientError> {
+        let path = snapshot_path(volume, snapshot);
+        let answer = self.call(Method::DELETE, &path, HeaderMap::new(), UploadBody::empty()).await?;
+        answer.success().await.map(drop)
+    }
+
+    pub(super) async fn get(&self, path: &str, headers: HeaderMap) -> Result<Answer, ClientError> {
+        self.call(Method::GET, path, headers, UploadBody::empty()).await
+    }
+
+    async fn post(&self, path: &str, document: &impl Serialize) -> Result<Answer, ClientError> {
+        let document = serde_json::to_vec(document).map_err(|fault| ClientError::Protocol(fault.to_string()))?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.call(Method::POST, path, headers, UploadBody::small(Bytes::from(document))).await
+    }
+
+    pub(super) async fn put(&self, path: &str, headers: HeaderMap, body: UploadBody) -> Result<Answer, ClientError> {
+        self.call(Method::PUT, path, headers, body).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: UploadBody,
+    ) -> Result<Answer, ClientError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().map_err(|fault| ClientError::Usage(format!("{path}: {fault}")))?;
+        *request.headers_mut() = headers;
+        let host = HeaderValue::from_str(&self.endpoint.authority())
+            .map_err(|fault| ClientError::Usage(fault.to_string()))?;
+        request.headers_mut().insert(HOST, host);
+        request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
+        exchange(&self.endpoint, &self.trust, self.limits, request).await
+    }
+}
+
+pub(super) fn collection_path(volume: &VolumeId) -> String {
+    format!("/v1/volumes/{volume}/snapshots")
+}
+
+pub(super) fn snapshot_path(volume: &VolumeId, snapshot: &SnapshotId) -> String {
+    format!("/v1/volumes/{volume}/snapshots/{snapshot}")
+}

@@ -1,0 +1,40 @@
+//! The sender's and the restorer's side of the gateway's HTTP interface.
+//!
+//! Built on hyper's HTTP/1.1 connection and nothing above it: a transfer needs one connection, a body that is made
+//! while it is sent, trailers, an answer that may come before the body's end, and the choice of which certificate
+//! proves the peer at a bare `ip:port`. Client libraries hide exactly these. HTTP/2 was refused for transfers: its
+//! flow control and its multiplexing cost a core's worth of copies and gain one stream nothing.
+//!
+//! | module | does |
+//! |---|---|
+//! | `endpoint`, `tls`, `connection`, `body`, `answer` | one request and its answer |
+//! | `gateway` | the calls of the interface, typed |
+//! | `source` | reads what is to be sent |
+//! | `root` | computes content roots on the way |
+//! | `send`, `restore` | whole operations with plan, retries and proofs |
+//! | `progress` | what an operation tells to whoever started it |
+
+mod answer;
+mod body;
+mod connection;
+mod endpoint;
+mod error;
+mod gateway;
+mod progress;
+
+mod root;
+pub mod send;
+pub mod source;
+mod thread;
+mod tls;
+
+#[cfg(test)]
+mod fake;
+
+pub use connection::Limits;
+pub use endpoint::{Endpoint, Proof};
+pub use error::{ClientError, Heal};
+pub use gateway::{Gateway, Permission, Ticketed};
+pub use progress::{Event, Meter, Outcome, Reporter, Stage};
+pub use root::RootMeter;
+pub use tls::Trust;

@@ -1,0 +1,136 @@
+//! The content root of an image whose bytes pass by in ascending order.
+//!
+//! Sender and restorer need the same number that the gateway records at commit, without a second pass over the data.
+//! One block is held; what is not written is zero.
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::content::{BLOCK_BYTES, Hash, NoBase, Page, Root, TreeBuilder, hash_leaves};
+
+/// Takes bytes in ascending order and gives the root of the whole image.
+#[derive(Debug)]
+pub struct RootMeter {
+    tree: TreeBuilder,
+    block: Vec<u8>,
+    /// Number of the block that `block` holds a part of.
+    open: Option<u64>,
+}
+
+impl RootMeter {
+    /// For an image of `size` bytes.
+    #[must_use]
+    pub fn new(size: u64) -> Self {
+        Self { tree: TreeBuilder::new(size), block: Vec::new(), open: None }
+    }
+
+    /// Takes `bytes` at `offset`, which must not lie before the end of what was taken before.
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let (mut offset, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let (number, start) = (offset / BLOCK_BYTES as u64, (offset % BLOCK_BYTES as u64) as usize);
+            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - start));
+            if now.len() == BLOCK_BYTES {
+                self.close();
+                self.push(number, now);
+            } else {
+                self.fill(number, start, now);
+            }
+            offset += now.len() as u64;
+            rest = later;
+        }
+    }
+
+    fn fill(&mut self, number: u64, start: usize, bytes: &[u8]) {
+        if self.open != Some(number) {
+            self.close();
+            self.block.clear();
+            self.block.resize(BLOCK_BYTES, 0);
+            self.open = Some(number);
+        }
+        if let Some(place) = self.block.get_mut(start..start + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(number) = self.open.take() {
+            let block = std::mem::take(&mut self.block);
+            self.push(number, &block);
+            self.block = block;
+        }
+    }
+
+    /// Takes a whole block, zero past the end of the image.
+    fn push(&mut self, number: u64, block: &[u8]) {
+        let mut page = Page::default();
+        page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
+        let Ok(()) = at_once(self.tree.push(number, page, &NoBase::new(), &NoBase::new()));
+    }
+
+    /// The root, when all bytes were taken.
+    #[must_use]
+    pub fn finish(mut self) -> Root {
+        self.close();
+        let Ok(root) = at_once(self.tree.finish(&NoBase::new(), &NoBase::new()));
+        root
+    }
+}
+
+/// The value of a future that has nothing to wait for, as those over [`NoBase`] have.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The root of `image`, the plain way: all blocks, one after the other.
+    pub(crate) fn root_of(image: &[u8]) -> Root {
+        let mut meter = RootMeter::new(image.len() as u64);
+        for (number, chunk) in (0..).zip(image.chunks(BLOCK_BYTES)) {
+            let mut block = chunk.to_vec();
+            block.resize(BLOCK_BYTES, 0);
+            meter.push(number, &block);
+        }
+        meter.finish()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn any_cut_gives_the_same_root(
+            cuts in proptest::collection::vec(1_usize..700_000, 1..20), seed in any::<u8>(), length in 0_usize..3_500_000,
+        ) {
+            let image: Vec<u8> = (0..length).map(|at| (at / 4096) as u8 ^ seed).collect();
+            let mut meter = RootMeter::new(length as u64);
+            let mut rest = &image[..];
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break; }
+                let (now, later) = rest.split_at(rest.len().min(*cut));
+                meter.write((length - rest.len()) as u64, now);
+                rest = later;
+            }
+            prop_assert_eq!(meter.finish(), root_of(&image));
+        }
+    }
+
+    #[test]
+    fn what_is_not_written_is_zero() {
+        let mut image = vec![0; 5 * BLOCK_BYTES + 77];
+        image[3 * BLOCK_BYTES + 5] = 1;
+        let mut meter = RootMeter::new(image.len() as u64);
+        meter.write(3 * BLOCK_BYTES as u64 + 5, &[1]);
+        assert_eq!(meter.finish(), root_of(&image));
+        assert_eq!(RootMeter::new(9).finish(), root_of(&[0; 9]));
+    }
+}

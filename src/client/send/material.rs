@@ -1,0 +1,45 @@
+//! What can be sent, seen from the engine that sends it.
+
+use async_trait::async_trait;
+
+use super::writer::{Halt, StreamWriter};
+use crate::api::{PlanAnswer, PlanBase, SourceSnapshot};
+use crate::client::{ClientError, Reporter};
+use crate::content::Root;
+
+/// What a plan means for the material at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// All of it.
+    Full,
+    /// What changed since this base of the target.
+    Since(PlanBase),
+    /// The stream as it is, on a base that only the user knows.
+    Onto { snapshot: Option<String>, root: Option<Root> },
+}
+
+/// Makes the body; runs on a thread of its own. Gives the content root of the snapshot where it can be known.
+pub(super) type Work = Box<dyn FnOnce(&mut StreamWriter) -> Result<Option<Root>, Halt> + Send>;
+
+/// Something to be sent.
+#[async_trait]
+pub trait Material: Send + Sync + std::fmt::Debug {
+    /// Bytes of the image.
+    fn size(&self) -> u64;
+    /// `Content-Type` of the body.
+    fn media_type(&self) -> &'static str;
+    /// Whether one plan can be asked for it.
+    fn is_planned(&self) -> bool;
+    /// Whether the content root is known at the end of the body.
+    fn has_root(&self, choice: &Choice) -> bool;
+    /// What must be known before the first plan: proves the bases.
+    async fn prepare(&mut self, reporter: &dyn Reporter) -> Result<(), ClientError>;
+    /// The source's earlier snapshots, oldest first.
+    fn bases(&self) -> Vec<SourceSnapshot>;
+    /// What to do for a plan that asks for a full or an incremental stream.
+    fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError>;
+    /// Begins to make the body. `names.snapshot` is the source's id of the snapshot.
+    fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError>;
+    /// A try failed with this error; told so that the material can repeat it when it cannot be read again.
+    fn remember(&mut self, error: ClientError);
+}

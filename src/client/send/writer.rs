@@ -1,0 +1,126 @@
+//! Where a body is made: bytes in, parts for the socket and a digest out.
+//!
+//! Small pieces are gathered, large ones pass without a copy. Silence is broken by [`StreamWriter::breathe`]: comparing
+//! a volume in which nothing changed sends nothing for longer than a gateway waits for a sender.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::mpsc;
+
+use crate::api::CONTENT_ROOT;
+use crate::client::body::Part;
+use crate::client::{ClientError, Meter};
+use crate::content::Root;
+
+/// Pieces below this are gathered, in bytes.
+const SMALL: usize = 64 << 10;
+/// Gathered bytes that are sent on.
+const BATCH: usize = 256 << 10;
+/// Longest silence on purpose.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Why a body is not made to its end.
+#[derive(Debug)]
+pub enum Halt {
+    /// Nobody takes it any more: the connection is gone, or the answer has come.
+    Gone,
+    Fault(ClientError),
+}
+
+impl From<ClientError> for Halt {
+    fn from(fault: ClientError) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The open end of a body.
+pub struct StreamWriter {
+    parts: mpsc::Sender<Part>,
+    gathered: BytesMut,
+    digest: Context,
+    meter: Arc<Meter>,
+    last: Instant,
+}
+
+impl fmt::Debug for StreamWriter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("StreamWriter").field("meter", &self.meter).finish_non_exhaustive()
+    }
+}
+
+impl StreamWriter {
+    pub(super) fn new(parts: mpsc::Sender<Part>, meter: Arc<Meter>) -> Self {
+        Self { parts, gathered: BytesMut::new(), digest: Context::new(&SHA256), meter, last: Instant::now() }
+    }
+
+    /// Takes bytes for the socket. Blocks while the gateway is slower.
+    pub(super) fn write(&mut self, bytes: Bytes) -> Result<(), Halt> {
+        self.digest.update(&bytes);
+        if bytes.len() < SMALL {
+            self.gathered.extend_from_slice(&bytes);
+            return if self.gathered.len() >= BATCH { self.flush() } else { Ok(()) };
+        }
+        self.flush()?;
+        self.pass(bytes)
+    }
+
+    /// Sends `filler` when nothing was sent for long.
+    pub(super) fn breathe(&mut self, filler: &[u8]) -> Result<(), Halt> {
+        if self.last.elapsed() < SILENCE {
+            return Ok(());
+        }
+        self.write(Bytes::copy_from_slice(filler))?;
+        self.flush()
+    }
+
+    /// Everything before `position` of the image is in the body.
+    pub(super) fn reach(&self, position: u64) {
+        self.meter.reach(position);
+    }
+
+    /// Ends the body with its trailers.
+    pub(super) fn finish(&mut self, root: Option<Root>) -> Result<(), Halt> {
+        self.flush()?;
+        let digest = std::mem::replace(&mut self.digest, Context::new(&SHA256)).finish();
+        let trailers = trailers(digest.as_ref(), root)?;
+        self.parts.blocking_send(Part::End(trailers)).map_err(|_| Halt::Gone)
+    }
+
+    fn flush(&mut self) -> Result<(), Halt> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::take(&mut self.gathered).freeze();
+        self.pass(gathered)
+    }
+
+    fn pass(&mut self, bytes: Bytes) -> Result<(), Halt> {
+        let length = bytes.len() as u64;
+        self.parts.blocking_send(Part::Data(bytes)).map_err(|_| Halt::Gone)?;
+        self.meter.count(length);
+        self.last = Instant::now();
+        Ok(())
+    }
+}
+
+fn trailers(sha256: &[u8], root: Option<Root>) -> Result<HeaderMap, ClientError> {
+    let digest = format!("sha-256=:{}:", STANDARD.encode(sha256));
+    let mut trailers = HeaderMap::new();
+    trailers.insert(HeaderName::from_static("content-digest"), value(&digest)?);
+    if let Some(root) = root {
+        trailers.insert(HeaderName::from_static(CONTENT_ROOT), value(&root.to_string())?);
+    }
+    Ok(trailers)
+}
+
+/// `text` as a header's value.
+pub(super) fn value(text: &str) -> Result<HeaderValue, ClientError> {
+    HeaderValue::from_str(text).map_err(|_| ClientError::Usage(format!("{text:?} cannot stand in an HTTP header")))
+}

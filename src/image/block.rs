@@ -1,0 +1,139 @@
+//! One block on its way to storage: filled by extents, completed from the base, hashed, written.
+
+use std::sync::Arc;
+
+use super::{ImageError, StagedImage, Verified};
+use crate::buffer::BlockBuffer;
+use crate::content::{BLOCK_BYTES, FAN_OUT, GRAIN_BYTES, GrainMap, LEAF_BYTES, Page, PageSource, hash_leaf};
+
+/// A block of which some bytes have been received.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) block: u64,
+    buffer: BlockBuffer,
+    base: Option<Arc<Verified>>,
+    /// Grains that an extent touched: those that are stored.
+    touched: GrainMap,
+    /// Grains whose bytes in the buffer are right, including those that came from the base. At least `touched`.
+    right: GrainMap,
+}
+
+impl Filled {
+    pub(super) fn new(block: u64, buffer: BlockBuffer, base: Option<Arc<Verified>>) -> Self {
+        Self { block, buffer, base, touched: GrainMap::EMPTY, right: GrainMap::EMPTY }
+    }
+
+    /// Takes bytes that begin `start` bytes into the block.
+    pub(super) async fn put(&mut self, start: usize, bytes: &[u8]) -> Result<(), ImageError> {
+        let end = start + bytes.len();
+        self.touch(start, end).await?;
+        if let Some(place) = self.buffer.get_mut(start..end) {
+            place.copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Zeroes `length` bytes from `start`.
+    pub(super) async fn clear(&mut self, start: usize, length: usize) -> Result<(), ImageError> {
+        let end = start + length;
+        self.touch(start, end).await?;
+        if let Some(place) = self.buffer.get_mut(start..end) {
+            place.fill(0);
+        }
+        Ok(())
+    }
+
+    /// Before a grain is overwritten in part, its other bytes must be right.
+    async fn touch(&mut self, start: usize, end: usize) -> Result<(), ImageError> {
+        let touched = GrainMap::touched(start, end);
+        let partly = touched.without(GrainMap::inside(start, end)).without(self.right);
+        self.fill_from_base(partly).await?;
+        self.touched = self.touched.union(touched);
+        self.right = self.right.union(touched);
+        Ok(())
+    }
+
+    async fn fill_from_base(&mut self, grains: GrainMap) -> Result<(), ImageError> {
+        if grains.is_empty() {
+            return Ok(());
+        }
+        match &self.base {
+            Some(base) => base.read_grains(self.block, grains, &mut self.buffer).await?,
+            None => zero_grains(&mut self.buffer, grains),
+        }
+        self.right = self.right.union(grains);
+        Ok(())
+    }
+
+    /// What comes past the end of an image of `size` bytes is zero.
+    fn cut(&mut self, size: u64) {
+        let start = self.block.saturating_mul(BLOCK_BYTES as u64);
+        let inside = usize::try_from(size.saturating_sub(start)).unwrap_or(BLOCK_BYTES);
+        if let Some(past) = self.buffer.get_mut(inside..) {
+            past.fill(0);
+        }
+    }
+
+    /// The page of this block as the base has it.
+    async fn base_page(&self) -> Result<Page, ImageError> {
+        match &self.base {
+            Some(base) => base.page(1, self.block).await,
+            None => Ok(Page::default()),
+        }
+    }
+}
+
+fn zero_grains(buffer: &mut BlockBuffer, grains: GrainMap) {
+    for run in grains.runs() {
+        if let Some(bytes) = buffer.get_mut(run) {
+            bytes.fill(0);
+        }
+    }
+}
+
+/// Completes the touched leaves, hashes them, hands the touched grains to storage and gives the block's page.
+pub(super) async fn seal(staged: Arc<dyn StagedImage>, mut filled: Filled) -> Result<Page, ImageError> {
+    let size = staged.size();
+    let mut leaves = filled.touched.whole_leaves();
+    if let Some(cut) = cut_leaf(filled.block, size) {
+        leaves = leaves.union(GrainMap::leaf(cut));
+        filled.touched = filled.touched.union(cut_grain(size));
+    }
+    filled.fill_from_base(leaves.without(filled.right)).await?;
+    filled.cut(size);
+    let page = if leaves.is_full() { Page::default() } else { filled.base_page().await? };
+    let (page, filled) = hash(page, leaves, filled).await?;
+    if filled.touched.is_empty() {
+        return Ok(page);
+    }
+    staged.write(filled.block, filled.touched, filled.buffer).await.map(|()| page)
+}
+
+/// The leaf that the end of the image cuts, when it lies inside this block.
+fn cut_leaf(block: u64, size: u64) -> Option<usize> {
+    let inside = size.checked_sub(block.checked_mul(BLOCK_BYTES as u64)?)?;
+    let inside = usize::try_from(inside).ok().filter(|inside| *inside < BLOCK_BYTES)?;
+    (inside % LEAF_BYTES != 0).then_some(inside / LEAF_BYTES)
+}
+
+/// The grain that the end of the image cuts: its rest must be zero in storage, should the image grow again.
+fn cut_grain(size: u64) -> GrainMap {
+    let inside = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or_default();
+    if inside % GRAIN_BYTES == 0 { GrainMap::EMPTY } else { GrainMap::touched(inside, inside + 1) }
+}
+
+async fn hash(mut page: Page, leaves: GrainMap, filled: Filled) -> Result<(Page, Filled), ImageError> {
+    let work = move || {
+        for leaf in 0..FAN_OUT {
+            let bytes = filled.buffer.get(leaf * LEAF_BYTES..(leaf + 1) * LEAF_BYTES);
+            let wanted = leaves.contains(leaf * LEAF_BYTES / GRAIN_BYTES);
+            if let (true, Some(bytes), Some(hash)) = (wanted, bytes, page.0.get_mut(leaf)) {
+                *hash = hash_leaf(bytes);
+            }
+        }
+        (page, filled)
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ImageError::Io { action: "hash a block".to_owned(), source: std::io::Error::other(error) })
+}

@@ -1,0 +1,148 @@
+//! Giving back space: of dead transfers, of deleted snapshots, of what others have broken.
+//!
+//! Runs at the start of a transfer and after a delete, with the lock on the image held, so no transfer is in the
+//! middle. What no record names is removed; what a record names stays. While a record cannot be read nothing is
+//! removed at all: it may name anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::catalog::{Catalog, Entry};
+use super::disk::SyncPoint;
+use super::failed;
+use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
+use super::merge::Merge;
+use super::record::{Stored, Tombstone, unseal};
+use crate::id::{ImageName, SnapshotId};
+use crate::image::ImageError;
+
+/// How long a delete is remembered: longer than any ticket lives, with room for clocks that disagree.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(8 * 24);
+
+/// Who reads which snapshot in this process: a deleted one keeps its data until its last reader has gone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Readers(Arc<Mutex<BTreeMap<(ImageName, SnapshotId), usize>>>);
+
+/// One reader, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Reading {
+    readers: Readers,
+    what: (ImageName, SnapshotId),
+}
+
+impl Readers {
+    pub(super) fn enter(&self, image: &ImageName, snapshot: &SnapshotId) -> Reading {
+        let what = (image.clone(), snapshot.clone());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what.clone()).or_default() += 1;
+        Reading { readers: self.clone(), what }
+    }
+
+    fn are_reading(&self, image: &ImageName, snapshot: &SnapshotId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(image.clone(), snapshot.clone()))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = readers.get_mut(&self.what) {
+            *count -= 1;
+            if *count == 0 {
+                readers.remove(&self.what);
+            }
+        }
+    }
+}
+
+/// Does all that can be done now. Wants the lock on the image, and not that on records.
+pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(), ImageError> {
+    let mut refused = BTreeSet::new();
+    loop {
+        let records = directory.lock_records()?;
+        let catalog = Catalog::load(directory)?;
+        if !catalog.unreadable.is_empty() {
+            return Ok(());
+        }
+        if drop_dead(directory, &catalog)? {
+            continue;
+        }
+        let Some((layer, child)) = next_merge(directory, &catalog, readers, &refused) else {
+            return reap(directory, &catalog);
+        };
+        let merge = Merge::plan(directory, &catalog, child);
+        drop(records);
+        if let Err(error) = merge_one(directory, merge) {
+            tracing::warn!(image = %directory.image, layer, %error, "keep a deleted layer");
+        }
+        // Tried once: whether it worked or not, the same layer is not merged again in this round.
+        refused.insert(layer);
+    }
+}
+
+/// Removes one record that is of no use: without data, or hidden and needed by nobody.
+fn drop_dead(directory: &ImageDirectory, catalog: &Catalog) -> Result<bool, ImageError> {
+    let unneeded = |entry: &Entry| !entry.visible && catalog.children(&entry.stored.layer).next().is_none();
+    let Some(dead) = catalog.entries().find(|entry| !catalog.has_files(entry) || unneeded(entry)) else {
+        return Ok(false);
+    };
+    directory.remove(&dead.file)?;
+    Ok(true)
+}
+
+fn next_merge<'a>(
+    directory: &ImageDirectory,
+    catalog: &'a Catalog,
+    readers: &Readers,
+    refused: &BTreeSet<String>,
+) -> Option<(String, &'a Entry)> {
+    let free = catalog.entries().filter(|entry| {
+        let snapshot = &entry.stored.record.snapshot;
+        !entry.visible && !refused.contains(&entry.stored.layer) && !readers.are_reading(&directory.image, snapshot)
+    });
+    { free }.find_map(|entry| {
+        let mut children = catalog.entries().filter(|child| child.stored.parent.as_ref() == Some(&entry.stored.layer));
+        let only = children.next().filter(|_| children.next().is_none());
+        only.map(|child| (entry.stored.layer.clone(), child))
+    })
+}
+
+fn merge_one(directory: &ImageDirectory, merge: Result<Option<Merge>, ImageError>) -> Result<(), ImageError> {
+    let Some(merge) = merge? else { return Ok(()) };
+    let merged = merge.run()?;
+    let (child, parent) = merge.layers();
+    let _records = directory.lock_records()?;
+    let catalog = Catalog::load(directory)?;
+    let Some(entry) = catalog.layer(child).filter(|entry| entry.stored.parent.as_deref() == Some(parent)) else {
+        return Ok(());
+    };
+    replace(directory, entry, &merged)
+}
+
+/// The step from which on the child is what was merged.
+fn replace(directory: &ImageDirectory, entry: &Entry, merged: &Stored) -> Result<(), ImageError> {
+    let temporary = directory.prepare(&entry.file, merged, SyncPoint::MergedRecord)?;
+    let renamed = directory.disk.rename(&temporary, &directory.file(&entry.file));
+    renamed.map_err(failed(format!("replace {}", entry.file)))?;
+    directory.sync_names(SyncPoint::MergedRecordName)
+}
+
+/// Removes the files that no record names, and tombstones that are old enough.
+fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError> {
+    let named: BTreeSet<&String> = catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
+    for name in &catalog.files {
+        let is_data = [RAW, DELTA, TREE].iter().any(|suffix| name.ends_with(suffix));
+        let is_left = name.ends_with(UNFINISHED) || is_data && !named.contains(name);
+        if is_left || name.ends_with(TOMBSTONE) && is_forgotten(directory, name) {
+            directory.remove(name)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_forgotten(directory: &ImageDirectory, name: &str) -> bool {
+    let tombstone = read_small(directory.disk.as_ref(), &directory.file(name)).ok();
+    let tombstone = tombstone.and_then(|bytes| unseal::<Tombstone>(&bytes).ok());
+    let deleted = tombstone.map(|tombstone| SystemTime::UNIX_EPOCH + Duration::from_millis(tombstone.deleted_ms));
+    deleted.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > TOMBSTONE_LIFETIME)
+}

@@ -1,0 +1,133 @@
+//! Images and snapshots as plain files: the store that needs nothing but a directory.
+//!
+//! A full snapshot is a raw image that any tool can read; an incremental is a sparse file with what changed, over the
+//! snapshot that it was sent as a change of. Beside each lies a sidecar with its part of the content tree, and one
+//! small record, whose creation is the commit. So an incremental costs its change, a snapshot is deleted without copying an image, and
+//! what a crash leaves is recognised because no record names it. One file in qcow2 style with internal snapshots was
+//! refused: its metadata changes in place, and a torn write there damages snapshots that were committed long ago.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `layout`, `record`, `sidecar` | the format on disk |
+//! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
+//! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
+//! | `staged` | writing a new one, up to its commit |
+//! | `stamp`, `prove` | whether a base is what was committed |
+//! | `collect`, `merge` | giving back the space of what was deleted or left |
+
+mod catalog;
+mod collect;
+mod disk;
+mod layout;
+mod merge;
+mod os;
+mod overlay;
+#[cfg(test)]
+mod power_loss;
+mod prove;
+mod record;
+mod sidecar;
+#[cfg(test)]
+mod simulated;
+mod snapshot;
+mod staged;
+mod stamp;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use self::os::OsDisk;
+use self::store::Shared;
+use crate::id::{ImageName, SnapshotId};
+use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
+
+/// Images in a directory. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    shared: Arc<Shared>,
+}
+
+impl FileStore {
+    /// Opens the store in `path`, and makes it if there is nothing or an empty directory. A directory with other
+    /// files, and a store of an unknown format, are refused. Blocks for a few accesses to the file system.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        Self::on(Arc::new(OsDisk), path)
+    }
+
+    fn on(disk: Arc<dyn disk::Disk>, root: &Path) -> Result<Self, ImageError> {
+        Ok(Self { shared: Arc::new(Shared::open(disk, root)?) })
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, ImageError> + Send + 'static,
+    ) -> Result<T, ImageError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || work(&shared)).await
+    }
+}
+
+#[async_trait]
+impl ImageStore for FileStore {
+    async fn chain(&self, image: &ImageName) -> Result<Chain, ImageError> {
+        let image = image.clone();
+        self.with(move |shared| shared.chain(&image)).await
+    }
+
+    async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
+        let staged = self.with(move |shared| staged::FileStaged::open(shared, request)).await?;
+        Ok(Arc::new(staged))
+    }
+
+    async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        let opened = self.with(move |shared| shared.open_snapshot(&image, &snapshot)).await?;
+        Ok(Arc::new(opened))
+    }
+
+    async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.delete(&image, &snapshot)).await
+    }
+
+    async fn deleted(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.deleted(&image, &snapshot)).await
+    }
+
+    fn is_private(&self) -> bool {
+        false
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
+        self.with(|shared| shared.free_bytes().map(Some)).await
+    }
+}
+
+/// Runs `work` where it may block. It runs to its end even if the caller is cancelled.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(failed("finish a blocking call")(io::Error::other(error))),
+    }
+}
+
+/// What an I/O error means for the caller.
+fn failed(action: impl Into<String>) -> impl FnOnce(io::Error) -> ImageError {
+    let action = action.into();
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ImageError::Full { detail: format!("could not {action}: {source}") }
+        }
+        _ => ImageError::Io { action, source },
+    }
+}

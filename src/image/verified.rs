@@ -1,0 +1,112 @@
+//! A snapshot's tree, believed only as far as its root proves it.
+//!
+//! Stores hand out pages by their position, from layers of several ages: a page could be rotten, or be left from
+//! before the image shrank. So every page is checked against its parent, up to the root in the record, and a page
+//! whose parent says "zero" is zero whatever lies in the store. One page for each level is remembered: callers go
+//! through the image in ascending order, so nearly every check is answered from there.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{ImageError, SnapshotImage, SnapshotRecord};
+use crate::buffer::BlockBuffer;
+use crate::content::{BLOCK_BYTES, FAN_OUT, GrainMap, HEIGHT, Hash, LEAF_BYTES, Page, PageSource, Root, hash_leaf};
+
+/// A committed snapshot whose pages and data are checked as they are read.
+#[derive(Debug)]
+pub struct Verified {
+    image: Arc<dyn SnapshotImage>,
+    latest: Mutex<[Option<(u64, Page)>; HEIGHT as usize + 1]>,
+}
+
+impl Verified {
+    #[must_use]
+    pub fn new(image: Arc<dyn SnapshotImage>) -> Self {
+        Self { image, latest: Mutex::new([None; HEIGHT as usize + 1]) }
+    }
+
+    #[must_use]
+    pub fn record(&self) -> &SnapshotRecord {
+        self.image.record()
+    }
+
+    /// Fills the `wanted` grains, unverified: for callers who take single grains of a leaf.
+    pub async fn read_grains(&self, block: u64, wanted: GrainMap, buffer: &mut BlockBuffer) -> Result<(), ImageError> {
+        self.image.read(block, wanted, buffer).await
+    }
+
+    /// Fills the leaves of `block` that are not zero and checks each; zeroes the others.
+    pub async fn read_block(&self, block: u64, buffer: &mut BlockBuffer) -> Result<(), ImageError> {
+        let page = self.page(1, block).await?;
+        self.image.read(block, leaves_with_data(&page), buffer).await?;
+        for (leaf, (expected, bytes)) in page.0.iter().zip(buffer.chunks_exact_mut(LEAF_BYTES)).enumerate() {
+            if expected.is_zero() {
+                bytes.fill(0);
+            } else if hash_leaf(bytes) != *expected {
+                return Err(self.damaged(block, leaf, "the bytes do not have the hash recorded at the commit"));
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, block: u64, leaf: usize, detail: &str) -> ImageError {
+        let offset = block.saturating_mul(BLOCK_BYTES as u64).saturating_add((leaf * LEAF_BYTES) as u64);
+        ImageError::Damaged { snapshot: self.record().snapshot.clone(), offset, detail: detail.to_owned() }
+    }
+
+    fn remembered(&self, level: u8, index: u64) -> Option<Page> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.get(usize::from(level)).copied().flatten().filter(|(at, _)| *at == index).map(|(_, page)| page)
+    }
+
+    fn remember(&self, level: u8, index: u64, page: Page) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = latest.get_mut(usize::from(level)) {
+            *slot = Some((index, page));
+        }
+    }
+
+    async fn checked(&self, level: u8, index: u64, expected: Option<Hash>) -> Result<Page, ImageError> {
+        if expected == Some(Hash::ZERO) {
+            return Ok(Page::default());
+        }
+        if let Some(page) = self.remembered(level, index) {
+            return Ok(page);
+        }
+        let page = self.image.page(level, index).await?;
+        let proven = match expected {
+            Some(hash) => page.hash() == hash,
+            None => Root::new(self.record().size, page.hash()) == self.record().root,
+        };
+        if !proven {
+            let block = index.checked_shl(4 * u32::from(level.saturating_sub(1))).unwrap_or_default();
+            return Err(self.damaged(block, 0, &format!("page {index} of level {level} of the content tree is wrong")));
+        }
+        self.remember(level, index, page);
+        Ok(page)
+    }
+}
+
+/// The grains of all leaves of a page of level 1 that are not zero.
+fn leaves_with_data(page: &Page) -> GrainMap {
+    let with_data = page.0.iter().enumerate().filter(|(_, hash)| !hash.is_zero());
+    with_data.fold(GrainMap::EMPTY, |map, (leaf, _)| map.union(GrainMap::leaf(leaf)))
+}
+
+#[async_trait]
+impl PageSource for Verified {
+    type Error = ImageError;
+
+    async fn page(&self, level: u8, index: u64) -> Result<Page, ImageError> {
+        let mut expected = None;
+        let mut page = Page::default();
+        for at in (level..=HEIGHT).rev() {
+            let below = 4 * u32::from(at - level);
+            page = self.checked(at, index.checked_shr(below).unwrap_or_default(), expected).await?;
+            let child = below.checked_sub(4).map(|shift| (index >> shift) % FAN_OUT as u64);
+            expected = child.and_then(|child| page.0.get(usize::try_from(child).ok()?)).copied();
+        }
+        Ok(page)
+    }
+}

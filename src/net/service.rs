@@ -1,0 +1,57 @@
+//! What stands between hyper and the router for each request of a connection.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, EXPECT, HeaderValue};
+use hyper::service::Service;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::service::TowerToHyperService;
+
+use super::activity::{Activity, Watched};
+use super::linger::{Ended, Lingering};
+use super::opening::Entry;
+use crate::accept::Peer;
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) router: TowerToHyperService<Router>,
+    pub(super) peer: Peer,
+    pub(super) activity: Arc<Activity>,
+    pub(super) entry: Arc<Entry>,
+}
+
+impl Requests {
+    /// On HTTP/1, a connection is over after a request that was not read whole, and after one from a stranger, who
+    /// would keep a place otherwise.
+    pub(super) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Watched>, hyper::Error> {
+        self.entry.arrived();
+        let handling = self.activity.handle();
+        let (request, ended) = self.prepare(request);
+        let mut response = match self.router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let stranger = response.status() == StatusCode::UNAUTHORIZED;
+        if ended.is_some_and(|ended| stranger || !ended.get()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        drop(handling);
+        Ok(response.map(|body| Watched { body, activity: Arc::clone(&self.activity) }))
+    }
+
+    /// Tells the router who asks; on HTTP/1, also whether the body has ended by the time of the response.
+    fn prepare(&self, request: Request<Incoming>) -> (Request<Body>, Option<Ended>) {
+        let (mut parts, incoming) = request.into_parts();
+        parts.extensions.insert(self.peer);
+        if parts.version == Version::HTTP_2 {
+            return (Request::from_parts(parts, Body::new(incoming)), None);
+        }
+        let body = Lingering::new(incoming, parts.headers.contains_key(EXPECT));
+        let ended = body.ended();
+        (Request::from_parts(parts, Body::new(body)), Some(ended))
+    }
+}

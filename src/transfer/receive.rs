@@ -1,0 +1,281 @@
+//! Receiving one snapshot: stage → flush → verify → commit, and nothing visible before.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use rsnap_wire::{Event, SnapshotDecoder};
+
+use super::digest::BodyCheck;
+use super::registry::Registered;
+use super::sink::Sink;
+use super::state::State;
+use super::{Body, BodyError, Format, TransferError, Transfers, Upload, base};
+use crate::content::Root;
+use crate::image::{Committed, Identity, Sealed, SnapshotRecord};
+use crate::metrics::Outcome;
+use crate::plugin::{Decision, PolicyRequest, SourceSnapshot, TransferDescription};
+
+/// What a stream says before its first extent.
+#[derive(Debug, Default)]
+struct Prelude {
+    from: Option<String>,
+    to: Option<String>,
+    size: Option<u64>,
+}
+
+impl Transfers {
+    /// Checks everything that can be refused before the body is read. Gives `Some` when the snapshot is there already
+    /// with the content that the sender announced, so that the body need not be sent.
+    pub async fn admit(&self, upload: &Upload) -> Result<Option<Committed>, TransferError> {
+        self.refuse_deleted(upload).await?;
+        let chain = self.chain(&upload.volume).await?;
+        if let (Some(there), Some(root)) = (chain.find(&upload.snapshot), upload.root) {
+            return already(there, root).map(Some);
+        }
+        if upload.base.snapshot.is_some() && upload.format == Format::Raw {
+            let text = "a raw image is a full snapshot: send the change as application/vnd.ceph.rbd-diff, or leave out Rsnap-Base";
+            return Err(TransferError::Request(text.to_owned()));
+        }
+        if let Some(named) = &upload.base.snapshot {
+            let name = chain.find(named).map(|record| base::source_name(record).to_owned());
+            base::resolve(upload, Some(name.as_deref().unwrap_or_default()), &chain)?;
+        }
+        if upload.format == Format::Raw {
+            raw_size(upload)?;
+        }
+        self.registry.has_room()?;
+        Ok(None)
+    }
+
+    async fn refuse_deleted(&self, upload: &Upload) -> Result<(), TransferError> {
+        let (store, image) = self.locate(&upload.volume).await?;
+        match store.deleted(&image, &upload.snapshot).await? {
+            Some(deleted) if deleted >= upload.issued => Err(TransferError::Deleted(upload.snapshot.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
+    pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
+        let mut reception = self.start(upload).await?;
+        let result = reception.run(body).await;
+        if let Err(fault) = &result {
+            reception.fail(fault).await;
+        }
+        result
+    }
+
+    /// Counts the transfer and lets it receive.
+    pub(super) async fn start(&self, upload: Upload) -> Result<Reception<'_>, TransferError> {
+        self.refuse_deleted(&upload).await?;
+        let registered = self.registry.enter(&upload)?;
+        registered.advance(State::Receiving)?;
+        Ok(Reception { transfers: self, upload, registered, prelude: Prelude::default(), sink: None })
+    }
+
+    /// Opens the destination for a stream with this prelude.
+    async fn begin(
+        &self,
+        upload: &Upload,
+        prelude: &Prelude,
+        registered: &Registered,
+    ) -> Result<Sink, TransferError> {
+        let size = prelude.size.unwrap_or_default();
+        if let Some(allowed) = upload.size.filter(|allowed| size > *allowed) {
+            return Err(TransferError::Size { size, allowed });
+        }
+        let chain = self.chain(&upload.volume).await?;
+        let base = base::resolve(upload, prelude.from.as_deref(), &chain)?;
+        self.ask_policy(upload, size, base, &chain).await?;
+        let description = TransferDescription {
+            id: registered.id.clone(),
+            volume: upload.volume.clone(),
+            snapshot: upload.snapshot.clone(),
+            size,
+            base: base.map(|record| record.snapshot.clone()),
+        };
+        Ok(self.writer.begin(&description).await?.into())
+    }
+
+    /// A policy may refuse what a sender does without having asked for a plan.
+    async fn ask_policy(
+        &self,
+        upload: &Upload,
+        size: u64,
+        base: Option<&SnapshotRecord>,
+        chain: &crate::image::Chain,
+    ) -> Result<(), TransferError> {
+        let wanted_id = upload.source_snapshot.clone().unwrap_or_else(|| upload.snapshot.to_string());
+        let wanted = SourceSnapshot { id: wanted_id, size, root: upload.root.map(|root| root.to_string()) };
+        let before = base.map(|record| SourceSnapshot {
+            id: base::source_name(record).to_owned(),
+            size: record.size,
+            root: Some(record.root.to_string()),
+        });
+        let request = PolicyRequest {
+            volume: upload.volume.clone(),
+            snapshot: upload.snapshot.clone(),
+            source_volume: upload.source_volume.clone(),
+            source: before.into_iter().chain([wanted.clone()]).collect(),
+            wanted,
+            target: super::plan::targets(chain),
+        };
+        let plan = self.policy.decide(&request).await?;
+        match plan.decision {
+            Decision::Refused => Err(self.disagrees(plan.reason)),
+            Decision::Full if base.is_some() => {
+                Err(self.disagrees(format!("it wants a full snapshot and this stream is a change: {}", plan.reason)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn disagrees(&self, reason: String) -> TransferError {
+        TransferError::Policy { policy: self.policy.name().to_owned(), reason }
+    }
+}
+
+fn already(there: &SnapshotRecord, root: Root) -> Result<Committed, TransferError> {
+    if there.root == root {
+        return Ok(Committed::Already(there.clone()));
+    }
+    Err(crate::image::ImageError::Exists { snapshot: there.snapshot.clone(), root: there.root }.into())
+}
+
+/// A raw stream has no size of its own: the declared length, or the size that the permission is for.
+fn raw_size(upload: &Upload) -> Result<u64, TransferError> {
+    let size = upload.length.or(upload.size).ok_or_else(|| {
+        TransferError::Request("a raw image needs a Content-Length, or a ticket with its size".to_owned())
+    })?;
+    match upload.size.filter(|allowed| size > *allowed) {
+        Some(allowed) => Err(TransferError::Size { size, allowed }),
+        None => Ok(size),
+    }
+}
+
+/// One transfer while it is received.
+pub(super) struct Reception<'a> {
+    transfers: &'a Transfers,
+    upload: Upload,
+    registered: Registered,
+    prelude: Prelude,
+    sink: Option<Sink>,
+}
+
+impl Reception<'_> {
+    async fn run(&mut self, body: &mut dyn Body) -> Result<Committed, TransferError> {
+        let mut decoder = match self.upload.format {
+            Format::Raw => SnapshotDecoder::raw(raw_size(&self.upload)?),
+            Format::RbdDiff => SnapshotDecoder::rbd_diff(),
+        };
+        let check = self.stream(body, &mut decoder).await?;
+        let trailers = body.trailers().await?;
+        let expected = [self.upload.root, trailers.root];
+        self.complete(&expected, || check.verify(&trailers)).await
+    }
+
+    /// Moves the whole body into the sink.
+    async fn stream(&mut self, body: &mut dyn Body, decoder: &mut SnapshotDecoder) -> Result<BodyCheck, TransferError> {
+        let mut check = BodyCheck::new(&self.upload);
+        loop {
+            let frame = body.next().await?;
+            let last = frame.is_none();
+            let frame = frame.unwrap_or_default();
+            check.update(&frame);
+            let mut input: &[u8] = &frame;
+            while let Some(event) = decoder.next(&mut input).map_err(TransferError::malformed)? {
+                self.take(event, &frame).await?;
+            }
+            if last {
+                decoder.finish().map_err(TransferError::malformed)?;
+                return Ok(check);
+            }
+        }
+    }
+
+    /// Takes one event, whose bytes lie in `frame`.
+    pub(super) async fn take(&mut self, event: Event<'_>, frame: &Bytes) -> Result<(), TransferError> {
+        match event {
+            Event::From(name) => self.prelude.from = Some(name),
+            Event::To(name) => self.prelude.to = Some(name),
+            Event::Size(size) => self.prelude.size = Some(size),
+            Event::Protected(_) => {}
+            Event::Data { offset, bytes } => {
+                self.registered.count(bytes.len());
+                self.sink().await?.write(offset, frame.slice_ref(bytes)).await?;
+            }
+            Event::Zero { offset, length } => self.sink().await?.zero(offset, length).await?,
+            Event::End => drop(self.sink().await?),
+        }
+        Ok(())
+    }
+
+    /// The destination; opened when the prelude is complete, which is when the first extent or the end is met.
+    async fn sink(&mut self) -> Result<&mut Sink, TransferError> {
+        match &mut self.sink {
+            Some(sink) => Ok(sink),
+            empty => {
+                let sink = self.transfers.begin(&self.upload, &self.prelude, &self.registered).await?;
+                Ok(empty.insert(sink))
+            }
+        }
+    }
+
+    /// After the end marker: flush, verify, commit. `expected` are the roots that the sender gave, `check` is what
+    /// else must hold.
+    pub(super) async fn complete(
+        &mut self,
+        expected: &[Option<Root>],
+        check: impl FnOnce() -> Result<(), TransferError>,
+    ) -> Result<Committed, TransferError> {
+        self.registered.advance(State::Flushing)?;
+        let sink = self.sink.take().ok_or(BodyError::Cut("the stream has no end marker".to_owned()))?;
+        let ingested = sink.finish().await?;
+
+        self.registered.advance(State::Verifying)?;
+        if let Err(fault) = check().and_then(|()| check_root(expected, ingested.root)) {
+            ingested.staged.abort().await;
+            return Err(fault);
+        }
+
+        self.registered.advance(State::Committing)?;
+        let sealed = Sealed { root: ingested.root, identity: self.identity(), created: SystemTime::now() };
+        // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
+        let committed = ingested.staged.commit(ingested.durable, sealed).await?;
+        self.registered.advance(State::Committed)?;
+        self.registered.ended(match committed {
+            Committed::New(_) => Outcome::Committed,
+            Committed::Already(_) => Outcome::Present,
+        });
+        Ok(committed)
+    }
+
+    fn identity(&self) -> Identity {
+        Identity {
+            source_volume: self.upload.source_volume.clone(),
+            source_snapshot: self.upload.source_snapshot.clone().or_else(|| self.prelude.to.clone()),
+        }
+    }
+
+    /// Frees what was staged.
+    pub(super) async fn fail(&mut self, fault: &TransferError) {
+        if let Some(sink) = self.sink.take() {
+            sink.abort().await;
+        }
+        self.registered.ended(fault.outcome());
+        if let Err(fault) = self.registered.advance(State::Failed) {
+            tracing::error!(transfer = %self.registered.id, %fault, "transfer state");
+        }
+    }
+}
+
+fn check_root(expected: &[Option<Root>], root: Root) -> Result<(), TransferError> {
+    match expected.iter().flatten().find(|expected| **expected != root) {
+        None => Ok(()),
+        Some(expected) => Err(TransferError::Digest {
+            what: "the content root",
+            expected: expected.to_string(),
+            actual: root.to_string(),
+        }),
+    }
+}

@@ -1,0 +1,14 @@
+//! Tests of the whole gateway: its real binary, real TLS, real files, real components.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected must fail at once"
+)]
+
+mod support;
+
+mod bad_input;
+mod cuts;
+mod round_trip;

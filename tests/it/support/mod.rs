@@ -1,0 +1,9 @@
+//! What the tests share: a gateway as a process, a client that can misbehave, images to send.
+
+mod client;
+mod gateway;
+mod image;
+
+pub use client::{Answer, Client, Upload};
+pub use gateway::{Gateway, Options};
+pub use image::{Diff, Image, next};
