@@ -92,7 +92,7 @@ fn a_put_cut_at_200_random_bytes_commits_nothing() {
 fn put_until_free(client: &Client, upload: &Upload<'_>) {
     for _ in 0..200 {
         let answer = client.put(upload);
-        if answer.status != 409 || answer.problem() != "volume-busy" {
+        if answer.status != 503 || answer.problem() != "busy" {
             assert!(matches!(answer.status, 200 | 201), "{answer:?}");
             return;
         }

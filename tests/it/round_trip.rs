@@ -165,7 +165,7 @@ fn a_whole_chain_goes_in_with_one_put() {
     assert!(client.get(&path("v", "t2")).expect(200).body == second.bytes);
     client.put(&upload).expect(201);
     let wrong = Upload { path: "/v1/volumes/w/snapshots?snapshots=t1".to_owned(), ..upload };
-    assert_eq!(client.put(&wrong).expect(400).problem(), "request");
+    assert_eq!(client.put(&wrong).expect(400).problem(), "bad-request");
 }
 
 type Link<'a> = (&'a str, Option<(&'a str, &'a [u8])>, &'a [u8]);

@@ -2,7 +2,7 @@
 //! 3.2) with the algorithm's name as the key and a byte sequence as the value.
 //!
 //! sha-256 and sha-512 are taken, other names are ignored as the RFC asks, and a field that breaks its grammar is an
-//! error: a sender who gave a digest means it to be verified, so ignoring a broken one would promise more than was done.
+//! error: a sender who gave a digest means it to be verified; ignoring a broken one would promise more than was done.
 
 use std::fmt;
 

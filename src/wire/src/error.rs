@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset} of the stream: {fault}")]
 pub struct Error {
-    /// Where the field at fault begins, counted in bytes from the start of the stream; for a truncated stream its length.
+    /// Where the field at fault begins, in bytes from the start of the stream; of a truncated stream its length.
     pub offset: u64,
     pub fault: Fault,
 }

@@ -70,7 +70,7 @@ impl Layout {
         self.size = size;
     }
 
-    /// Whether the image can have this extent, after those before. An empty one says nothing, but has to be in its place.
+    /// Whether the image can have this extent, after those before. An empty one has to be in its place, too.
     pub(crate) fn extent(&mut self, offset: u64, length: u64) -> Result<(), Fault> {
         let end = offset.checked_add(length).ok_or(Fault::Overflow { offset, length })?;
         if end > self.size {

@@ -1,7 +1,7 @@
 //! What the fuzz targets of the stream formats share: an input with a start that is already right, the same input whole
 //! and in pieces, and the invariants of events.
 //!
-//! libFuzzer does not guess a banner of twelve bytes in a bounded number of runs, so the first byte of its input chooses
+//! libFuzzer does not guess a banner of twelve bytes in a bounded number of runs: the first byte of its input chooses
 //! how much of a good stream stands before the rest. The second one is the size of the pieces.
 
 use rsnap_wire::{Error, Event};

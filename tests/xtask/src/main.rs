@@ -1,8 +1,70 @@
+//! The chores of the project, as one small program: `cargo xtask --help`.
+//!
+//! A newcomer has a Rust tool chain and nothing else, so each chore installs what it needs and says so, prints what
+//! it does while it does it, and can be run twice. A Makefile with shell scripts was refused: it would need the same
+//! care in a language without types, and it cannot share the code that starts gateways with the benchmarks.
+
+mod bench;
+mod build;
+mod demo;
+mod gateway;
 mod guests;
-fn main() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    match root.canonicalize().map_err(|e| e.to_string()).and_then(|r| guests::build(&r).map_err(|e| e.to_string())) {
-        Ok(built) => println!("{built:?}"),
-        Err(error) => { eprintln!("{error}"); std::process::exit(1) }
+mod lint;
+mod packages;
+mod process;
+mod source;
+mod steps;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use steps::Steps;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of rsnap", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Build the plugins (to target/plugins) and the gateway
+    Build,
+    /// Copy a real volume between two sites on this machine, and prove that the copy is right
+    Demo {
+        /// Leave both sites running at the end and print the commands to try
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Run all tests and, for a bounded number of inputs, all fuzz targets
+    Test,
+    /// Check format, lints, dependencies and the shape of the tree
+    Lint,
+    /// Measure against the peers (release build)
+    Bench(bench::Arguments),
+}
+
+fn run(chore: Chore) -> Result<()> {
+    let root = build::root()?;
+    match chore {
+        Chore::Build => build::chore(&root, &mut Steps::new("Build", 2)),
+        Chore::Demo { keep } => demo::chore(&root, keep),
+        Chore::Test => suite::chore(&root),
+        Chore::Lint => lint::chore(&root),
+        Chore::Bench(arguments) => bench::chore(&root, &arguments),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps::failure(&error);
+            ExitCode::FAILURE
+        }
     }
 }

@@ -71,7 +71,10 @@ fn check_event(event: &Event<'_>, size: &mut Option<u64>, end: &mut u64) {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded_in_any_pieces((items, bytes) in streams(), cuts in prop::collection::vec(1..60_usize, 1..20)) {
+    fn what_is_encoded_is_decoded_in_any_pieces(
+        (items, bytes) in streams(),
+        cuts in prop::collection::vec(1..60_usize, 1..20),
+    ) {
         let mut rest = bytes.as_slice();
         let mut pieces = Vec::new();
         for cut in cuts.iter().cycle() {
@@ -94,7 +97,12 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_never_leads_outside((_, bytes) in streams(), byte: prop::sample::Index, bit in 0..8_u8, piece in 1..80_usize) {
+    fn a_flipped_bit_never_leads_outside(
+        (_, bytes) in streams(),
+        byte: prop::sample::Index,
+        bit in 0..8_u8,
+        piece in 1..80_usize,
+    ) {
         let mut flipped = bytes;
         let index = byte.index(flipped.len());
         flipped[index] ^= 1 << bit;

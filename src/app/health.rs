@@ -1,0 +1,58 @@
+//! Whether the stores answer, asked in the background so that a probe never waits for a disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::id::StoreName;
+use crate::image::ImageStore;
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// A store that needs longer than this to say how full it is will not take a transfer either.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Watches all stores.
+#[derive(Debug)]
+pub(super) struct Health {
+    stores: Vec<(StoreName, Arc<dyn ImageStore>)>,
+    fault: Arc<Mutex<Option<String>>>,
+}
+
+impl Health {
+    pub(super) fn new(stores: &HashMap<StoreName, Arc<dyn ImageStore>>) -> Self {
+        let stores = stores.iter().map(|(name, store)| (name.clone(), Arc::clone(store))).collect();
+        Self { stores, fault: Arc::default() }
+    }
+
+    /// The latest finding, for the readiness probe.
+    pub(super) fn probe(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+        let fault = Arc::clone(&self.fault);
+        Box::new(move || fault.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Asks again and again, until the answer is dropped.
+    pub(super) fn watch(self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                let found = self.check().await;
+                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                tokio::time::sleep(INTERVAL).await;
+            }
+        });
+        tasks
+    }
+
+    async fn check(&self) -> Option<String> {
+        for (name, store) in &self.stores {
+            match tokio::time::timeout(PATIENCE, store.free_bytes()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(fault)) => return Some(format!("store {name}: {fault}")),
+                Err(_) => return Some(format!("store {name} has not answered for {PATIENCE:?}")),
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,178 @@
+//! Putting the gateway together: `build` acquires and may fail, `serve` serves and cannot.
+//!
+//! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
+//! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
+
+mod config;
+mod greeting;
+mod health;
+mod service;
+mod stores;
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use self::config::{Config, ConfigError, Overrides};
+use self::health::Health;
+use crate::buffer::BufferPool;
+use crate::drain::{Drain, Drained};
+use crate::id::StoreName;
+use crate::image::ImageError;
+use crate::metrics::Metrics;
+use crate::transfer::{Parts, Transfers};
+use crate::{admin, http, net, plugin, tls};
+
+/// A gateway that has everything it needs.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    listener: net::Listener,
+    admin: admin::Listener,
+    gateway: http::Gateway,
+    sources: admin::Sources,
+    health: Health,
+    certificate: std::path::PathBuf,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("could not make the data directory {} (gateway.data): {source}", path.display())]
+    Data { path: std::path::PathBuf, source: std::io::Error },
+    #[error("could not open the store {name} ([stores.{name}]): {source}")]
+    Store { name: StoreName, source: ImageError },
+    #[error(transparent)]
+    Plugin(#[from] plugin::LoadError),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    #[error(transparent)]
+    Net(#[from] net::NetError),
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    #[error(transparent)]
+    Auth(#[from] http::auth::AuthError),
+    #[error(transparent)]
+    Audit(#[from] http::AuditError),
+}
+
+impl App {
+    /// Opens, compiles, reads and binds.
+    pub async fn build(config: Config) -> Result<Self, BuildError> {
+        make_data(&config.gateway.data)?;
+        let data = &config.gateway.data;
+        let metrics = Arc::new(Metrics::new());
+        let drain = Drain::new();
+
+        let stores = stores::open(&config.stores).map_err(|(name, source)| BuildError::Store { name, source })?;
+        let health = Health::new(&stores);
+        let pool = BufferPool::new(config.limits.receive_buffers());
+        let context = plugin::Context {
+            stores: stores.clone(),
+            pool: pool.clone(),
+            depth: config.limits.depth,
+            cache: Some(data.join("compiled")),
+            path: config.plugins.search_path(),
+        };
+        let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        let parts = Parts {
+            metrics: Arc::clone(&metrics),
+            writer: Arc::clone(&plugins.writer),
+            policy: Arc::clone(&plugins.policy),
+            resolver: Arc::clone(&plugins.resolver),
+            stores,
+        };
+        let transfers = Arc::new(Transfers::new(parts, &config.limits));
+        sample(&metrics, pool);
+
+        let authority = http::Authority::load(&config.auth, data, config.gateway.site.clone())?;
+        let audit = http::Audit::open(config.auth.audit.as_deref().unwrap_or(&data.join("audit.log")))?;
+        let identity = config.tls.load(data, config.listen.advertised_ip()?)?;
+        let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
+        let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;
+        let admin = admin::Listener::bind(&config.admin)?;
+
+        let running = Arc::clone(&transfers);
+        let sources = admin::Sources {
+            metrics: Arc::clone(&metrics),
+            drain: drain.clone(),
+            running: Box::new(move || running.running()),
+            plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
+            fault: health.probe(),
+        };
+        let gateway = http::Gateway {
+            transfers,
+            authority,
+            audit,
+            drain,
+            metrics,
+            advertised: listener.advertised(),
+            tls_name: listener.tls_name().to_owned(),
+            tls_sha256,
+            idle_timeout: config.listen.idle_timeout.0,
+        };
+        Ok(Self { config, listener, admin, gateway, sources, health, certificate })
+    }
+
+    /// What a person who has just started it wants to know.
+    #[must_use]
+    pub fn greeting(&self) -> String {
+        greeting::text(&self.config, self.listener.advertised(), self.admin.address(), &self.certificate)
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: readiness falls, the listener closes, transfers end or are cut at
+    /// the deadline.
+    pub async fn serve(self) -> Drained {
+        let drain = self.gateway.drain.clone();
+        let (notice, timeout) = (self.config.listen.drain_notice.0, self.config.listen.drain_timeout.0);
+        let _admin = self.admin.spawn(self.sources);
+        let _health = self.health.watch();
+        let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
+        let _watchdog = service::ready();
+        tracing::info!("ready");
+
+        stop_signal().await;
+        tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
+        service::stopping();
+        let drained = drain.run(notice, timeout).await;
+        serving.abort();
+        drained
+    }
+}
+
+fn make_data(path: &std::path::Path) -> Result<(), BuildError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| BuildError::Data { path: path.to_owned(), source })
+}
+
+fn sample(metrics: &Metrics, pool: BufferPool) {
+    let capacity = i64::try_from(pool.capacity()).unwrap_or(i64::MAX);
+    metrics.sample("buffers", "Buffers of 1 MiB that transfers may use together", move || capacity);
+    let in_use = move || i64::try_from(pool.in_use()).unwrap_or(i64::MAX);
+    metrics.sample("buffers_in_use", "Buffers of 1 MiB that hold data of transfers now", in_use);
+}
+
+/// Done at the first SIGTERM or SIGINT. A second one ends the process at once, as operators expect.
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("install signal handlers: SIGTERM will end the process without a drain");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("second signal: ending without waiting for transfers");
+        std::process::exit(1);
+    });
+}

@@ -1,0 +1,51 @@
+//! What `cargo xtask bench` needs in optimised machine code; the runner itself is built without optimisation.
+
+mod diff;
+mod noise;
+mod sink;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "rsnap-bench")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write incompressible bytes to a file, in one piece or spread over a sparse one
+    File {
+        file: PathBuf,
+        /// Bytes of data
+        #[arg(long)]
+        data: u64,
+        /// Bytes of the whole file; more than the data leaves holes
+        #[arg(long)]
+        size: u64,
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Write incompressible bytes to standard output
+    Stream {
+        #[arg(long)]
+        data: u64,
+    },
+    /// Write an rbd-diff stream to a file
+    Diff(diff::Diff),
+    /// Receive requests over TLS and throw their bodies away
+    Sink(sink::Sink),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().task {
+        Task::File { file, data, size, seed } => noise::file(&file, data, size, seed),
+        Task::Stream { data } => noise::stream(&mut std::io::stdout().lock(), data, 1),
+        Task::Diff(diff) => diff.write(),
+        Task::Sink(sink) => sink.serve(),
+    }
+}

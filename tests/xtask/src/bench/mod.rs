@@ -1,0 +1,77 @@
+//! `cargo xtask bench`: what rsnap promises of its speed, each promise against a peer in the same run.
+//!
+//! An absolute number says more about the machine than about the program. So every row runs us and the peer in turn,
+//! from equal beginnings, and what counts is the ratio of the medians.
+
+mod nginx;
+mod rig;
+mod rounds;
+mod row;
+mod rows;
+mod sample;
+mod sink;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use rig::Rig;
+use row::Row;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// One row only; all of them otherwise
+    name: Option<String>,
+    /// One line of JSON for each row, on standard output
+    #[arg(long)]
+    json: bool,
+    /// How often us and the peer take turns
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    pairs: u8,
+    /// A sixty-fourth of the data: shows that everything works, and measures nothing
+    #[arg(long)]
+    small: bool,
+    /// Unoptimised programs: measures nothing either, and needs no second build
+    #[arg(long, hide = true)]
+    dev: bool,
+}
+
+/// A benchmark: its name and what it does.
+type Benchmark = (&'static str, &'static str, fn(&Rig) -> Result<Row>);
+
+const ALL: [Benchmark; 6] = [
+    ("put_tls_file", "PUT over TLS 1.3 to files, against nginx", rows::put_file::run),
+    ("put_tls_discard", "PUT over TLS 1.3 to nowhere, against a raw TLS sink", rows::put_discard::run),
+    ("plugin_overhead", "the writer as a component, against the same compiled in", rows::overhead::run),
+    ("memory_flat", "resident memory after 64 GiB, against 1 GiB", rows::memory::run),
+    ("sparse_1tib", "1 TiB with 1 GiB of data, against 1 GiB", rows::sparse::run),
+    ("incremental_slope", "cost of a changed byte, against that of a full snapshot", rows::slope::run),
+];
+
+/// `cargo xtask bench`.
+pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
+    let chosen = choose(arguments.name.as_deref())?;
+    let mut steps = Steps::new("Bench", chosen.len() + 1);
+    steps.step("Build, and make what every row needs");
+    let rig = Rig::new(root, &steps, arguments)?;
+    for (name, about, run) in chosen {
+        steps.step(&format!("{name}: {about}"));
+        let row = run(&rig)?;
+        row.show(name, &steps);
+        if arguments.json {
+            println!("{}", row.json(name));
+        }
+    }
+    rig.clear()?;
+    steps.finish("the ratios of the medians are above");
+    Ok(())
+}
+
+fn choose(name: Option<&str>) -> Result<Vec<Benchmark>> {
+    let chosen: Vec<Benchmark> = ALL.into_iter().filter(|(known, ..)| name.is_none_or(|name| name == *known)).collect();
+    if chosen.is_empty() {
+        bail!("there is no such row; there are {}", ALL.map(|(name, ..)| name).join(", "));
+    }
+    Ok(chosen)
+}

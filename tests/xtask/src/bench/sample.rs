@@ -1,0 +1,78 @@
+//! Numbers that were measured several times.
+
+use anyhow::{Context, Result};
+
+/// At least one measurement of the same thing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sample {
+    /// In ascending order.
+    values: Vec<f64>,
+}
+
+impl Sample {
+    pub(super) fn new(mut values: Vec<f64>) -> Result<Self> {
+        values.sort_by(f64::total_cmp);
+        values.first().context("nothing was measured")?;
+        Ok(Self { values })
+    }
+
+    pub(super) fn median(&self) -> f64 {
+        let (low, high) = ((self.values.len() - 1) / 2, self.values.len() / 2);
+        f64::midpoint(self.at(low), self.at(high))
+    }
+
+    pub(super) fn low(&self) -> f64 {
+        self.at(0)
+    }
+
+    pub(super) fn high(&self) -> f64 {
+        self.at(self.values.len() - 1)
+    }
+
+    fn at(&self, index: usize) -> f64 {
+        self.values.get(index).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Each value turned into another, such as seconds into a rate.
+    pub(super) fn map(&self, change: impl Fn(f64) -> f64) -> Result<Self> {
+        Self::new(self.values.iter().copied().map(change).collect())
+    }
+}
+
+/// Megabytes in a second, from a number of bytes and seconds.
+pub(super) fn rate(bytes: u64) -> impl Fn(f64) -> f64 {
+    move |seconds| bytes as f64 / 1e6 / seconds
+}
+
+/// The slope of the straight line with the least squared distances to `points` (x, y).
+pub(super) fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let (mean_x, mean_y) =
+        (points.iter().map(|p| p.0).sum::<f64>() / count, points.iter().map(|p| p.1).sum::<f64>() / count);
+    let above: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    let below: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
+    above / below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_of_odd_and_even_numbers() {
+        assert_eq!(Sample::new(vec![3.0, 1.0, 2.0]).unwrap().median(), 2.0);
+        assert_eq!(Sample::new(vec![4.0, 1.0, 2.0, 3.0]).unwrap().median(), 2.5);
+        assert!(Sample::new(vec![]).is_err());
+    }
+
+    #[test]
+    fn rates_turn_the_order_round() {
+        let rates = Sample::new(vec![1.0, 2.0]).unwrap().map(rate(4_000_000)).unwrap();
+        assert_eq!((rates.low(), rates.high()), (2.0, 4.0));
+    }
+
+    #[test]
+    fn a_line_has_its_slope() {
+        assert!((slope(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]) - 2.0).abs() < 1e-12);
+    }
+}

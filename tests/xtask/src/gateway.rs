@@ -1,0 +1,209 @@
+//! A gateway of our own on loopback, as demo and benchmarks start it: a configuration file, a data directory, two
+//! free ports, and `curl` as a stranger would use it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::packages;
+use crate::process::{self, Server};
+
+/// What a gateway is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) site: String,
+    /// Holds the configuration, the log and the gateway's data.
+    pub(crate) directory: PathBuf,
+    pub(crate) plugins: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) admin: u16,
+    /// `file` or `discard`.
+    pub(crate) store: &'static str,
+    /// `image`, or `builtin:image` for the compiled-in writer.
+    pub(crate) writer: &'static str,
+    /// Certificate and key; without, the gateway makes its own.
+    pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// Other sites: name and port of their gateway.
+    pub(crate) sites: Vec<(String, u16)>,
+}
+
+impl Settings {
+    pub(crate) fn new(site: &str, directory: &Path, plugins: PathBuf) -> Result<Self> {
+        Ok(Self {
+            site: site.to_owned(),
+            directory: directory.to_owned(),
+            plugins,
+            port: process::free_port()?,
+            admin: process::free_port()?,
+            store: "file",
+            writer: "image",
+            identity: None,
+            sites: Vec::new(),
+        })
+    }
+
+    /// Where the gateway keeps its own things.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("rsnap.toml")
+    }
+
+    /// The configuration file's text.
+    fn text(&self) -> String {
+        let Self { site, port, admin, store, writer, .. } = self;
+        let mut text = format!("[gateway]\nsite = {site:?}\ndata = {:?}\n\n", self.data());
+        text += &format!("[listen]\naddress = \"127.0.0.1:{port}\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\n");
+        if let Some((certificate, key)) = &self.identity {
+            text += &format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n");
+        }
+        text += &format!("[stores.main]\nkind = {store:?}\n");
+        if *store == "file" {
+            text += &format!("path = {:?}\n", self.directory.join("store"));
+        }
+        text += &format!("\n[plugins]\npath = [{:?}]\n\n", self.plugins);
+        text +=
+            &format!("[plugins.writer]\ncomponent = {writer:?}\nstores = [\"main\"]\n\n[plugins.writer.settings]\n");
+        text += "store = \"main\"\nimage = \"volume-{volume}\"\nsnapshot = \"snapshot-{snapshot}\"\n\n";
+        text += "[plugins.policy]\ncomponent = \"nearest-base\"\n\n[plugins.resolver]\ncomponent = \"static\"\n";
+        text + &self.resolver()
+    }
+
+    fn resolver(&self) -> String {
+        self.sites.iter().fold(String::new(), |mut text, (name, port)| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n[plugins.resolver.settings.sites.{name}]\nregion = \"RegionOne\"\n");
+            let _ = write!(text, "keystone = \"https://keystone.{name}.example/v3\"\n");
+            let _ = writeln!(text, "gateway = \"https://127.0.0.1:{port}\"");
+            text
+        })
+    }
+
+    fn write(&self) -> Result<()> {
+        let file = self.file();
+        std::fs::create_dir_all(self.data()).with_context(|| format!("cannot make {}", self.data().display()))?;
+        std::fs::write(&file, self.text()).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// A running gateway. Dropped, it is stopped.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) settings: Settings,
+    server: Server,
+}
+
+impl Gateway {
+    /// Starts the program `binary` and waits until it is ready.
+    pub(crate) fn start(binary: &Path, settings: Settings) -> Result<Self> {
+        settings.write()?;
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--config").arg(settings.file());
+        let mut server = Server::start(&mut command, &settings.directory.join("gateway.log"))?;
+        let site = &settings.site;
+        server
+            .wait(|| process::answers(settings.admin, "/readyz"))
+            .with_context(|| format!("cannot start the gateway of {site}"))?;
+        Ok(Self { settings, server })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.settings.port)
+    }
+
+    /// The file with the operator's token, made at the first start.
+    pub(crate) fn token_file(&self) -> PathBuf {
+        self.settings.data().join("token")
+    }
+
+    /// The certificate to trust: configured, or made at the first start.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        match &self.settings.identity {
+            Some((certificate, _)) => certificate.clone(),
+            None => self.settings.data().join("certificate.pem"),
+        }
+    }
+
+    /// The path of a snapshot, under [`Gateway::url`].
+    pub(crate) fn snapshot(&self, volume: &str, snapshot: &str) -> String {
+        format!("{}/v1/volumes/{volume}/snapshots/{snapshot}", self.url())
+    }
+
+    /// `curl` that trusts this gateway, fails on an error status and speaks HTTP/1.1, as every peer here does.
+    pub(crate) fn curl(&self) -> Result<Command> {
+        curl(&self.certificate())
+    }
+
+    /// `curl` with the operator's token.
+    pub(crate) fn curl_as_operator(&self) -> Result<Command> {
+        let mut command = self.curl()?;
+        command.arg("--header").arg(format!("Authorization: Bearer {}", self.token()?));
+        Ok(command)
+    }
+
+    fn token(&self) -> Result<String> {
+        let file = self.token_file();
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// A ticket to send one snapshot of at most `size` bytes.
+    pub(crate) fn ticket(&self, volume: &str, snapshot: &str, size: u64) -> Result<String> {
+        let url = format!("{}/server?volume={volume}&snapshot={snapshot}&size={size}", self.url());
+        let answer: Value = serde_json::from_str(&process::capture(self.curl_as_operator()?.arg(url))?)?;
+        let ticket = answer.get("ticket").and_then(Value::as_str);
+        Ok(ticket.with_context(|| format!("no ticket in the answer of GET /server: {answer}"))?.to_owned())
+    }
+
+    /// Deletes a snapshot.
+    pub(crate) fn delete(&self, volume: &str, snapshot: &str) -> Result<()> {
+        let url = self.snapshot(volume, snapshot);
+        process::quiet(self.curl_as_operator()?.args(["--request", "DELETE", &url]))
+    }
+
+    /// The program's own command line, aimed at this gateway.
+    pub(crate) fn client(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        command.env("RSNAP_GATEWAY", self.url()).env("RSNAP_TOKEN_FILE", self.token_file());
+        command.env("RSNAP_CA", self.certificate());
+        command
+    }
+
+    /// Leaves it running after this program's end.
+    pub(crate) fn leave(self) {
+        self.server.leave();
+    }
+}
+
+/// `curl` that trusts `certificate` alone.
+pub(crate) fn curl(certificate: &Path) -> Result<Command> {
+    let mut command = packages::tool("curl")?;
+    command.args(["--silent", "--show-error", "--fail-with-body", "--http1.1", "--cacert"]).arg(certificate);
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_is_toml_with_every_choice() {
+        let mut settings = Settings::new("dc2", Path::new("/d"), PathBuf::from("/p")).unwrap();
+        settings.sites = vec![("dc1".to_owned(), 7)];
+        let table: toml::Table = settings.text().parse().unwrap();
+        assert_eq!(table["gateway"]["site"].as_str(), Some("dc2"));
+        assert_eq!(table["stores"]["main"]["path"].as_str(), Some("/d/store"));
+        assert_eq!(table["plugins"]["writer"]["settings"]["image"].as_str(), Some("volume-{volume}"));
+        let site = &table["plugins"]["resolver"]["settings"]["sites"]["dc1"];
+        assert_eq!(site["gateway"].as_str(), Some("https://127.0.0.1:7"));
+    }
+}

@@ -1,0 +1,89 @@
+//! System packages that a chore needs, by the command that proves them.
+//!
+//! Installed with apt-get only when the command is missing, so that a machine that has them (from wherever) is left
+//! alone and a second run costs nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::steps::Steps;
+
+/// A command that must be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    pub(crate) command: &'static str,
+    /// The package of Debian and Ubuntu that has it.
+    pub(crate) package: &'static str,
+    pub(crate) why: &'static str,
+}
+
+pub(crate) const COMPILER: Need =
+    Need { command: "cc", package: "build-essential", why: "compiles the cryptography (aws-lc) and links" };
+pub(crate) const CURL: Need =
+    Need { command: "curl", package: "curl", why: "speaks to the gateway as a stranger would" };
+pub(crate) const FILE_SYSTEM: Need =
+    Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
+pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
+pub(crate) const OPENSSL: Need =
+    Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
+
+/// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
+fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect()
+}
+
+/// The file of a command, if it is installed.
+pub(crate) fn find(command: &str) -> Option<PathBuf> {
+    search_path().into_iter().map(|directory| directory.join(command)).find(|file| file.is_file())
+}
+
+/// A command that [`ensure`] has made sure of.
+pub(crate) fn tool(command: &str) -> Result<Command> {
+    let file = find(command).with_context(|| format!("{command} is not installed"))?;
+    Ok(Command::new(file))
+}
+
+/// Installs what is missing, saying what and why.
+pub(crate) fn ensure(steps: &Steps, needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| find(need.command).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        steps.line(format!("installing {}: {} {}", need.package, need.command, need.why));
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    steps.timed("apt-get install", || install(&packages)).with_context(|| remedy(&packages))
+}
+
+fn remedy(packages: &[&str]) -> String {
+    format!("cannot install {0}; do it yourself, then run this again: apt-get install {0}", packages.join(" "))
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    if find("apt-get").is_none() {
+        bail!("this is not a Debian or Ubuntu system (there is no apt-get)");
+    }
+    process::quiet(apt_get()?.arg("update"))?;
+    process::quiet(apt_get()?.args(["install", "--yes", "--no-install-recommends"]).args(packages))
+}
+
+/// `apt-get` with the rights that it needs, waiting for another one that runs, and asking nothing.
+fn apt_get() -> Result<Command> {
+    let mut command = if is_root()? { Command::new("env") } else { Command::new("sudo") };
+    if !is_root()? {
+        command.args(["-n", "env"]);
+    }
+    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]);
+    Ok(command)
+}
+
+pub(crate) fn is_root() -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(Path::new("/proc/self")).context("cannot read /proc/self")?;
+    Ok(metadata.uid() == 0)
+}
