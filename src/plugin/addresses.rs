@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn ordinary_addresses_pass() {
         let any = Allowed::new(&[]);
-        for address in ["https://a.example/v3", "https://192.0.2.1:8443", "https://[2001:db8::1]:8443", "https://127.0.0.1"] {
+        for address in
+            ["https://a.example/v3", "https://192.0.2.1:8443", "https://[2001:db8::1]:8443", "https://127.0.0.1"]
+        {
             assert_eq!(any.check(address), Ok(()), "{address}");
         }
     }
@@ -120,7 +122,9 @@ mod tests {
         for address in ["https://gw.example.org:8443", "https://GW.example.org.", "https://a.b.dc1.example.org"] {
             assert_eq!(list.check(address), Ok(()), "{address}");
         }
-        for address in ["https://example.org", "https://dc1.example.org", "https://evildc1.example.org", "https://192.0.2.1"] {
+        for address in
+            ["https://example.org", "https://dc1.example.org", "https://evildc1.example.org", "https://192.0.2.1"]
+        {
             assert!(list.check(address).is_err(), "{address} was accepted");
         }
     }

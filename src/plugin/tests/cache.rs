@@ -17,7 +17,8 @@ fn component() -> Source {
 }
 
 fn fill(folder: &Path) -> (Cache, Engine, Source) {
-    let (cache, engine, source) = (Cache::open(folder).unwrap(), crate::plugin::engine::engine(1 << 16).unwrap(), component());
+    let (cache, engine, source) =
+        (Cache::open(folder).unwrap(), crate::plugin::engine::engine(1 << 16).unwrap(), component());
     assert!(cache.get(&engine, &source).is_none());
     cache.put(&engine, &source, &Component::from_binary(&engine, &source.bytes).unwrap());
     assert!(cache.get(&engine, &source).is_some());
@@ -90,9 +91,9 @@ fn old_files_go() {
         fs::File::open(&path).unwrap().set_modified(old).unwrap();
     }
     cache.put(&engine, &source, &Component::from_binary(&engine, &source.bytes).unwrap());
-    let left = fs::read_dir(folder.path()).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "code")
-    });
+    let left = fs::read_dir(folder.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "code"));
     assert_eq!(left.count(), 32);
     assert!(cache.get(&engine, &source).is_some());
 }

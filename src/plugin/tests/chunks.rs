@@ -8,7 +8,9 @@ use bytes::Bytes;
 use super::support::{context, failure, loader, transfer, writer, writer_config};
 use crate::buffer::BufferPool;
 use crate::content::{BLOCK_BYTES, GrainMap};
-use crate::image::{Committed, Fault, FaultStore, Identity, ImageError, ImageStore, MemoryStore, Moment, Operation, Sealed};
+use crate::image::{
+    Committed, Fault, FaultStore, Identity, ImageError, ImageStore, MemoryStore, Moment, Operation, Sealed,
+};
 use crate::plugin::bindings::writer::BackendWriter;
 use crate::plugin::writer::ComponentWriter;
 use crate::plugin::{ChunkWriter, Context, Destination, Piece, PluginError, Writer};

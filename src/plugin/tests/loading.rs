@@ -113,7 +113,10 @@ async fn what_was_not_granted_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_judged_by_the_plugin() {
     let unknown = policy(config("nearest-base", "colour = 1")).await;
-    assert_eq!(unknown.fault, "it rejects its settings: settings: unknown field `colour`, there are no fields at line 1 column 9");
+    assert_eq!(
+        unknown.fault,
+        "it rejects its settings: settings: unknown field `colour`, there are no fields at line 1 column 9"
+    );
     assert_eq!(unknown.remedy, "change the table [plugins.policy.settings]");
     for component in ["image", "builtin:image"] {
         for settings in ["image = \"one\"", "image = \"{volume}{volume}\"", "snapshot = \"{volume}\"", "size = 1"] {

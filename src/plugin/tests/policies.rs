@@ -1,7 +1,7 @@
 //! Chain policies that do harm: each harm ends one call, in words, and the next call is served.
 
 use super::support::{failure, policy, request, source};
-use crate::plugin::{Decision, Policy, PluginError, PolicyRequest};
+use crate::plugin::{Decision, PluginError, Policy, PolicyRequest};
 
 fn harm(kind: &str) -> PolicyRequest {
     PolicyRequest { source_volume: Some(kind.to_owned()), ..request(vec![source("s1", None)], Vec::new()) }

@@ -5,7 +5,12 @@ use crate::plugin::addresses::Allowed;
 use crate::plugin::resolver::ComponentResolver;
 use crate::plugin::{Resolver, Site};
 
-async fn answer(name: &str, keystone: &str, gateway: &str, hosts: &[&str]) -> Result<Option<Site>, crate::plugin::PluginError> {
+async fn answer(
+    name: &str,
+    keystone: &str,
+    gateway: &str,
+    hosts: &[&str],
+) -> Result<Option<Site>, crate::plugin::PluginError> {
     let settings = format!("name = \"{name}\"\nkeystone = \"{keystone}\"\ngateway = \"{gateway}\"");
     let (guest, _) = loader(context()).component(&config("hostile-resolver", &settings)).await.unwrap();
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();

@@ -11,7 +11,9 @@ use crate::plugin::bindings::writer::BackendWriter;
 use crate::plugin::load::Loader;
 use crate::plugin::policy::ComponentPolicy;
 use crate::plugin::writer::ComponentWriter;
-use crate::plugin::{Context, PluginConfig, PluginError, PolicyRequest, SourceSnapshot, TargetSnapshot, TransferDescription};
+use crate::plugin::{
+    Context, PluginConfig, PluginError, PolicyRequest, SourceSnapshot, TargetSnapshot, TransferDescription,
+};
 use crate::quantity::{Bytes, Seconds};
 
 /// The build's target directory, in which test programs lie three levels deep.

@@ -27,7 +27,10 @@ async fn harm_in_begin_fails_one_transfer() {
             "other image",
             "it asked for the image main/volume-of-another, but the snapshots of volume v1 are in main/volume-v1",
         ),
-        ("other store", "it asked for the image secret/volume-v1, but the snapshots of volume v1 are in main/volume-v1"),
+        (
+            "other store",
+            "it asked for the image secret/volume-v1, but the snapshots of volume v1 are in main/volume-v1",
+        ),
         ("impossible name", "\"../x\" is not a name for a snapshot"),
         ("no image", "it wants chunks and opened no image"),
         ("twice", "it opened an image a second time, or outside of begin"),
