@@ -14,7 +14,7 @@ fn settings(harm: &str) -> String {
 
 async fn assert_next_is_served(writer: &dyn Writer, after: &str) {
     let next = writer.begin(&transfer("good")).await;
-    assert!(matches!(next, Ok(Destination::Chunks(_))), "after {after}: {:?}", next.err());
+    assert!(matches!(next, Ok(Destination::Image(_))), "after {after}: {:?}", next.err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
