@@ -65,6 +65,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the audit log goes.
+    #[must_use]
+    pub fn audit_path(&self, data: &Path) -> PathBuf {
+        self.audit.clone().unwrap_or_else(|| data.join("audit.log"))
+    }
+
     /// Pushes a text for each fault.
     pub fn validate(&self, faults: &mut Vec<String>) {
         unique("auth.tokens", "name", self.tokens.iter().map(|token| token.name.as_str()), faults);

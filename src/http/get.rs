@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -125,7 +126,7 @@ fn raw(
 ) -> Result<Response, Problem> {
     let record = image.record().clone();
     let selection = select(headers, record.size, &answers::etag(&record.root))?;
-    let read = |range: Range<u64>| if only_head { Body::empty() } else { body(gateway.transfers.read_raw(image, range)) };
+    let read = |range: Range<u64>| if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_raw(image, range)) };
     Ok(raw_response(&record, selection, read))
 }
 
@@ -161,13 +162,16 @@ fn diff(
 ) -> Response {
     let [_, root] = answers::identity(&image.record().root);
     let described = [(CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)), (VARY, HeaderValue::from_static("accept"))];
-    let body = if only_head { Body::empty() } else { body(gateway.transfers.read_diff(image, base)) };
+    let body = if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_diff(image, base)) };
     (described, [root], body).into_response()
 }
 
-fn body(stream: Stream) -> Body {
-    let span = tracing::Span::current();
-    Body::from_stream(stream.inspect_err(move |error| span.in_scope(|| log(error))))
+fn body(gateway: &Gateway, stream: Stream) -> Body {
+    let (span, metrics) = (tracing::Span::current(), Arc::clone(&gateway.metrics));
+    let counted = stream.inspect_ok(move |bytes: &Bytes| {
+        metrics.sent_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or_default());
+    });
+    Body::from_stream(counted.inspect_err(move |error| span.in_scope(|| log(error))))
 }
 
 fn log(error: &TransferError) {

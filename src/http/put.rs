@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::http::Version;
 use axum::http::header::EXPECT;
 use axum::response::Response;
 use tracing::Instrument as _;
@@ -59,7 +58,7 @@ pub(super) async fn put(
     let upload = upload::single(&parts.headers, target.volume, target.snapshot, permission)?;
     let body = Upstream::new(body, &parts.headers, upload.length, gateway.idle_timeout);
     if let Some(present) = gateway.transfers.admit(&upload).await? {
-        take_unasked(body, &parts.headers, parts.version).await?;
+        take_unasked(body, &parts.headers).await?;
         return Ok(answers::committed(&present));
     }
     let committed = shielded(&gateway, receive(Arc::clone(&gateway), upload, body, caller.origin)).await?;
@@ -67,12 +66,12 @@ pub(super) async fn put(
 }
 
 /// A success must not be answered into the middle of a body: unlike a refusal, clients do not look up for it. Who
-/// waits for `100 Continue`, or can end a stream alone, needs not send it.
-async fn take_unasked(body: Upstream, headers: &HeaderMap, version: Version) -> Result<(), Problem> {
-    if headers.contains_key(EXPECT) || version == Version::HTTP_2 {
-        return Ok(());
+/// waits for `100 Continue` needs not send it.
+async fn take_unasked(body: Upstream, headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.contains_key(EXPECT) {
+        true => Ok(()),
+        false => Ok(body.discard().await?),
     }
-    Ok(body.discard().await?)
 }
 
 /// Runs on the drain's tracker: neither a client that goes away nor a stop cancels it half-way.
