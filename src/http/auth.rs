@@ -298,8 +298,9 @@ impl Principal {
 
 fn permit_role(role: Role, action: Action<'_>) -> Result<(), Problem> {
     match (role, action) {
-        (Role::Operator, _)
-        | (Role::Ticket, Action::Server | Action::Sites | Action::Chain(_) | Action::Plan(..)) => Ok(()),
+        (Role::Operator, _) | (Role::Ticket, Action::Server | Action::Sites | Action::Chain(_) | Action::Plan(..)) => {
+            Ok(())
+        }
         (Role::Ticket, _) => {
             let detail = "this token hands out tickets and plans; use a ticket, or an operator's token";
             Err(Problem::new(Kind::Forbidden, detail))
@@ -374,8 +375,7 @@ pub(super) mod tests {
     fn a_first_start_makes_a_token_and_a_key_that_stay() {
         let data = tempfile::tempdir().unwrap();
         let load = || Authority::load(&Config::default(), data.path(), "dc2".parse().unwrap()).unwrap();
-        let wanted =
-            Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+        let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
         let (ticket, _) = load().mint(wanted, SystemTime::now()).unwrap();
         assert!(load().authenticate(&ticket, SystemTime::now()).is_ok());
         let token = std::fs::read_to_string(data.path().join("token")).unwrap();
@@ -440,8 +440,7 @@ pub(super) mod tests {
     fn a_ticket_of_another_site_is_refused() {
         let data = tempfile::tempdir().unwrap();
         let load = |site: &str| Authority::load(&Config::default(), data.path(), site.parse().unwrap()).unwrap();
-        let wanted =
-            Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+        let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
         let (ticket, _) = load("dc1").mint(wanted, SystemTime::now()).unwrap();
         let refused = load("dc2").authenticate(&ticket, SystemTime::now()).unwrap_err();
         assert_eq!(refused.kind(), Kind::TicketScope);

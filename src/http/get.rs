@@ -106,7 +106,8 @@ fn layout(format: Option<&str>, headers: &HeaderMap) -> Result<Layout, Problem> 
 
 fn accepts_diff(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = lines.flat_map(|line| line.split(',')).map(|item| item.split(';').next().unwrap_or_default().trim());
+    let mut types =
+        lines.flat_map(|line| line.split(',')).map(|item| item.split(';').next().unwrap_or_default().trim());
     types.any(|essence| essence.eq_ignore_ascii_case(api::RBD_DIFF))
 }
 
@@ -126,7 +127,9 @@ fn raw(
 ) -> Result<Response, Problem> {
     let record = image.record().clone();
     let selection = select(headers, record.size, &answers::etag(&record.root))?;
-    let read = |range: Range<u64>| if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_raw(image, range)) };
+    let read = |range: Range<u64>| {
+        if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_raw(image, range)) }
+    };
     Ok(raw_response(&record, selection, read))
 }
 
@@ -161,7 +164,8 @@ fn diff(
     only_head: bool,
 ) -> Response {
     let [_, root] = answers::identity(&image.record().root);
-    let described = [(CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)), (VARY, HeaderValue::from_static("accept"))];
+    let described =
+        [(CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)), (VARY, HeaderValue::from_static("accept"))];
     let body = if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_diff(image, base)) };
     (described, [root], body).into_response()
 }
@@ -202,7 +206,10 @@ mod tests {
     fn a_raw_answer_has_its_length_and_a_part_its_place() {
         let whole = raw_response(&record(), Selection::Whole, |range| Body::from(vec![0; range.count()]));
         assert_eq!(whole.status(), 200);
-        assert_eq!((&whole.headers()["content-length"], &whole.headers()["accept-ranges"]), (&"100".parse().unwrap(), &"bytes".parse().unwrap()));
+        assert_eq!(
+            (&whole.headers()["content-length"], &whole.headers()["accept-ranges"]),
+            (&"100".parse().unwrap(), &"bytes".parse().unwrap())
+        );
         assert!(!whole.headers().contains_key("content-range"));
         let part = raw_response(&record(), Selection::Part(10..20), |range| Body::from(vec![0; range.count()]));
         assert_eq!((part.status().as_u16(), &part.headers()["content-length"]), (206, &"10".parse().unwrap()));

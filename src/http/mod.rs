@@ -90,7 +90,6 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 7] {
 }
 
 /// The whole interface.
-#[must_use]
 pub fn router(gateway: Gateway) -> Router {
     let gateway = Arc::new(gateway);
     let routed = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));

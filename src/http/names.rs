@@ -78,12 +78,9 @@ mod tests {
     #[test]
     fn lists_are_checked() {
         assert_eq!(snapshots("a,b").unwrap().len(), 2);
-        for (list, kind) in [
-            ("", Kind::BadName),
-            ("a,", Kind::BadName),
-            ("a,../b", Kind::BadName),
-            ("a,b,a", Kind::BadRequest),
-        ] {
+        for (list, kind) in
+            [("", Kind::BadName), ("a,", Kind::BadName), ("a,../b", Kind::BadName), ("a,b,a", Kind::BadRequest)]
+        {
             assert_eq!(snapshots(list).unwrap_err().kind(), kind, "{list:?}");
         }
         let long: Vec<_> = (0..=SNAPSHOTS_MAX).map(|number| format!("s{number}")).collect();

@@ -58,10 +58,11 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn read(body: Body) -> Result<PlanRequest, Problem> {
-    let body = Limited::new(body, REQUEST_MAX).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
-        true => Problem::new(Kind::TooLarge, format!("a plan request has at most {REQUEST_MAX} bytes")),
-        false => Problem::new(Kind::Cut, error.to_string()),
-    })?;
+    let body =
+        Limited::new(body, REQUEST_MAX).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Problem::new(Kind::TooLarge, format!("a plan request has at most {REQUEST_MAX} bytes")),
+            false => Problem::new(Kind::Cut, error.to_string()),
+        })?;
     let read = serde_json::from_slice(&body.to_bytes());
     read.map_err(|error| Problem::new(Kind::BadRequest, format!("the plan request: {error}")))
 }

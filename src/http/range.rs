@@ -51,8 +51,9 @@ mod tests {
     const ETAG: &str = "\"rsnap1:00\"";
 
     fn ask(lines: &[(&'static str, &'static str)]) -> Result<Selection, Kind> {
-        let parse =
-            |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let parse = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
         let headers: HeaderMap = lines.iter().map(parse).collect();
         select(&headers, 100, ETAG).map_err(|problem| problem.kind())
     }

@@ -313,7 +313,10 @@ pub(super) mod tests {
         for (claim, value) in [("rate", serde_json::json!(1)), ("volume", serde_json::json!("../v"))] {
             let mut body = serde_json::to_value(claims()).unwrap();
             body[claim] = value;
-            assert_eq!(refused(&encode(&header, &body, &key).unwrap()), TicketError::Invalid("its claims are not ours"));
+            assert_eq!(
+                refused(&encode(&header, &body, &key).unwrap()),
+                TicketError::Invalid("its claims are not ours")
+            );
         }
     }
 }

@@ -95,7 +95,10 @@ impl Server {
             .header_read_timeout(self.limits.header_timeout)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(HTTP1_BUFFER)
-            .serve_connection(TokioIo::new(Gather::new(stream)), service_fn(move |request| Arc::clone(&requests).answer(request)));
+            .serve_connection(
+                TokioIo::new(Gather::new(stream)),
+                service_fn(move |request| Arc::clone(&requests).answer(request)),
+            );
         self.drive(connection, activity).await
     }
 
@@ -110,7 +113,10 @@ impl Server {
             .max_send_buf_size(HTTP1_BUFFER)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING)
-            .serve_connection(TokioIo::new(Gather::new(stream)), service_fn(move |request| Arc::clone(&requests).answer(request)));
+            .serve_connection(
+                TokioIo::new(Gather::new(stream)),
+                service_fn(move |request| Arc::clone(&requests).answer(request)),
+            );
         self.drive(connection, activity).await
     }
 

@@ -126,7 +126,8 @@ mod tests {
 
     #[tokio::test]
     async fn records_are_gathered_until_the_buffer_is_full_or_nothing_is_there() {
-        let pieces = vec![Some(Ok(b"ab".as_slice())), Some(Ok(b"cd")), Some(Ok(b"ef")), Some(Ok(b"gh")), None, Some(Ok(b"i"))];
+        let pieces =
+            vec![Some(Ok(b"ab".as_slice())), Some(Ok(b"cd")), Some(Ok(b"ef")), Some(Ok(b"gh")), None, Some(Ok(b"i"))];
         assert_eq!(reads(pieces).await, [Ok("abcdef".to_owned()), Ok("gh".to_owned()), Ok("i".to_owned())]);
     }
 

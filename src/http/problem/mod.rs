@@ -27,7 +27,8 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     internal: Option<String>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Bytes of the snapshot, when a range of it was asked for.
+    size: Option<u64>,
 }
 
 /// What the log and the counters know of a problem: an extension of its response.
@@ -40,7 +41,7 @@ pub(super) struct Reported {
 impl Problem {
     /// A problem whose `detail` says what happened and what to do.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), internal: None, header: None }
+        Self { kind, detail: detail.into(), internal: None, size: None }
     }
 
     /// A problem whose cause is for the log alone.
@@ -51,9 +52,7 @@ impl Problem {
 
     /// A range that lies outside the `size` bytes that are there.
     pub(super) fn range(size: u64, detail: impl Into<String>) -> Self {
-        let unsatisfied = HeaderValue::try_from(rsnap_wire::range::unsatisfied(size)).ok();
-        let header = unsatisfied.map(|value| (CONTENT_RANGE, value));
-        Self { header, ..Self::new(Kind::Range, detail) }
+        Self { size: Some(size), ..Self::new(Kind::Range, detail) }
     }
 
     #[must_use]
@@ -83,6 +82,10 @@ impl From<NameError> for Problem {
     }
 }
 
+fn unsatisfied(size: u64) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::try_from(rsnap_wire::range::unsatisfied(size)).ok().map(|value| (CONTENT_RANGE, value))
+}
+
 /// What a caller who shows nothing, or nothing that counts, is told to show (RFC 6750).
 fn challenge(kind: Kind) -> Option<(HeaderName, HeaderValue)> {
     let text = match kind {
@@ -97,8 +100,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.kind.status(), Json(self.body())).into_response();
         let retry = self.kind.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
+        let range = self.size.and_then(unsatisfied);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        response.headers_mut().extend([retry, challenge(self.kind), self.header.clone()].into_iter().flatten());
+        response.headers_mut().extend([retry, challenge(self.kind), range].into_iter().flatten());
         response.extensions_mut().insert(Reported { kind: self.kind, text: self.text().to_owned() });
         response
     }

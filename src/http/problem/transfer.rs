@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn errors_keep_their_kind_through_all_layers() {
         let busy = || ImageError::Busy { image: "image-1".parse().unwrap() };
-        let wrapped = [
-            TransferError::Image(busy()),
-            TransferError::Plugin(PluginError::Image(busy())),
-        ];
+        let wrapped = [TransferError::Image(busy()), TransferError::Plugin(PluginError::Image(busy()))];
         for error in wrapped {
             assert_eq!(Problem::from(error).kind(), Kind::Busy);
         }

@@ -68,11 +68,7 @@ impl Client {
     }
 }
 
-async fn connect(
-    served: &Served,
-    alpn: &[u8],
-    versions: &[&'static SupportedProtocolVersion],
-) -> TlsStream<TcpStream> {
+async fn connect(served: &Served, alpn: &[u8], versions: &[&'static SupportedProtocolVersion]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     let certificate = rustls::pki_types::CertificateDer::from_pem_file(&served.identity.certificate).unwrap();
     roots.add(certificate).unwrap();
