@@ -1,12 +1,14 @@
 //! rsnap: block-level copies of volume snapshots between sites. See README.md.
 
 pub mod accept;
+pub mod admin;
 pub mod api;
 pub mod buffer;
 pub mod cli;
 pub mod client;
 pub mod content;
 pub mod drain;
+pub mod http;
 pub mod id;
 pub mod image;
 pub mod metrics;
