@@ -87,7 +87,7 @@ impl App {
         sample(&metrics, pool);
 
         let authority = http::Authority::load(&config.auth, data, config.gateway.site.clone())?;
-        let audit = http::Audit::open(config.auth.audit.as_deref().unwrap_or(&data.join("audit.log")))?;
+        let audit = http::Audit::open(&config.auth.audit_path(data))?;
         let identity = config.tls.load(data, config.listen.advertised_ip()?)?;
         let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
         let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;

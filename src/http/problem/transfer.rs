@@ -17,10 +17,13 @@ impl From<TransferError> for Problem {
             TransferError::Size { .. } => Kind::Size,
             TransferError::Policy { .. } => Kind::Policy,
             TransferError::BaseMismatch(_) => Kind::BaseMismatch,
+            TransferError::BaseMissing(_) => Kind::BaseMissing,
+            TransferError::Request(_) => Kind::BadRequest,
             TransferError::Deleted(_) => Kind::Deleted,
             TransferError::NoSite(_) => Kind::NoSite,
             TransferError::Saturated { .. } => Kind::Saturated,
             TransferError::Stopping => Kind::Stopping,
+            TransferError::Internal(_) | TransferError::State(_) => return Self::hidden(Kind::Internal, error),
         };
         Self::new(kind, error.to_string())
     }
@@ -38,6 +41,7 @@ impl From<ImageError> for Problem {
             ImageError::Full { .. } => Kind::Full,
             ImageError::Damaged { .. } => Kind::Damaged,
             ImageError::Fenced => Kind::Overtaken,
+            ImageError::Extent { .. } => Kind::MalformedStream,
             ImageError::Size { .. } => Kind::ImageSize,
             ImageError::Unsure { .. } => Kind::Unsure,
             ImageError::Io { .. } => return Self::hidden(Kind::Storage, error),
