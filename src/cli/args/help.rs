@@ -23,21 +23,24 @@ Examples:
   Send what changed since an earlier one. The gateway decides whether it can use it:
     rsnap send snap2.raw --volume V --snapshot S2 --base SOURCE-S1=snap1.raw
   From Ceph, as a stream:
-    rbd export-diff volumes/volume-X@snap1 - | rsnap send - --format rbd-diff --volume V --snapshot S1
+    rbd export-diff volumes/volume-X@snap1 - |
+      rsnap send - --format rbd-diff --volume V --snapshot S1
   From Ceph, all snapshots of a volume at once, oldest first:
-    rbd export --export-format 2 volumes/volume-X - | rsnap send - --format rbd-export --volume V --snapshot S1,S2
+    rbd export --export-format 2 volumes/volume-X - |
+      rsnap send - --format rbd-export --volume V --snapshot S1,S2
 
-The source must not change while it is read: use a snapshot, and keep it until the command ends. For a file this is
+The source must not change while it is read: use a snapshot, and keep it until the command ends. For a file this is \
 checked by its size and times before the end is sent; for a block device it cannot be checked.
 
-What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be read
+What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be read \
 only once, so there only what happens before the first byte is tried again.";
 
 pub(super) const RESTORE_EXAMPLES: &str = "\
 Examples:
   rsnap restore --volume V --snapshot S1 disk.raw
   rsnap restore --volume V --snapshot S1 /dev/vdb
-  rsnap restore --volume V --snapshot S2 --format rbd-diff --base S1 - | rbd import-diff - volumes/volume-Y
+  rsnap restore --volume V --snapshot S2 --format rbd-diff --base S1 - |
+    rbd import-diff - volumes/volume-Y
 
-A file appears under its name only when it is whole, durable, and has the content root that the gateway recorded. What
+A file appears under its name only when it is whole, durable, and has the content root that the gateway recorded. What \
 goes to a block device or to a pipe cannot be held back: there a difference is an error at the end (exit code 5).";
