@@ -32,8 +32,8 @@ Examples:
 The source must not change while it is read: use a snapshot, and keep it until the command ends. For a file this is \
 checked by its size and times before the end is sent; for a block device it cannot be checked.
 
-What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be read \
-only once, so there only what happens before the first byte is tried again.";
+What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be \
+read only once, so there only what happens before the first byte is tried again.";
 
 pub(super) const RESTORE_EXAMPLES: &str = "\
 Examples:
