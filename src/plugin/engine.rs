@@ -20,7 +20,7 @@ use super::state::State;
 /// How often a running guest is interrupted.
 const TICK: Duration = Duration::from_millis(10);
 /// Ticks of one call at full speed.
-const FAST_TICKS: u32 = 5;
+const FAST_TICKS: u32 = 3;
 /// Sleep after each later tick: about a tenth of one core is left to the guest.
 const SLEEP: Duration = Duration::from_millis(90);
 /// Instances at once, over all plugins.
@@ -58,7 +58,7 @@ fn pool(memory: usize) -> PoolingAllocationConfig {
     pool
 }
 
-/// What happens to a guest at each tick: it yields, and from the sixth on sleeps.
+/// What happens to a guest at each tick: it yields, and from the fourth on sleeps.
 pub(super) fn at_tick(state: &mut State) -> UpdateDeadline {
     state.ticks = state.ticks.saturating_add(1);
     if state.ticks <= FAST_TICKS {
@@ -81,7 +81,7 @@ impl Threads {
         ticker(engine.weak())?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(cores.div_ceil(2).min(4)).thread_name("rsnap-guest").enable_time();
+        builder.worker_threads(cores.clamp(2, 4)).thread_name("rsnap-guest").enable_time();
         let runtime = builder.on_thread_start(lower_priority).build()?;
         Ok(Self { runtime: Some(runtime), instances: Arc::new(Semaphore::new(INSTANCES as usize)) })
     }
