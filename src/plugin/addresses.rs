@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::text::clean;
 
@@ -31,10 +32,13 @@ impl Allowed {
         if authority.as_str().contains('@') {
             return Err(fault("contains a user name"));
         }
+        if !port_is_possible(authority) {
+            return Err(fault("has an impossible port"));
+        }
         let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
         let host = host.trim_end_matches('.');
-        if host.is_empty() || (authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0)) {
-            return Err(fault("names no host or an impossible port"));
+        if host.is_empty() {
+            return Err(fault("names no host"));
         }
         if host.parse().is_ok_and(forbidden) {
             return Err(fault("is a link-local, unspecified, multicast or broadcast address"));
@@ -43,6 +47,14 @@ impl Allowed {
             return Err(fault("is not in plugins.allow_hosts"));
         }
         Ok(())
+    }
+}
+
+fn port_is_possible(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix(':').and_then(|port| port.parse().ok()).is_some_and(|port: u16| port != 0),
+        None => false,
     }
 }
 
@@ -72,7 +84,9 @@ mod tests {
     #[test]
     fn ordinary_addresses_pass() {
         let any = Allowed::new(&[]);
-        for address in ["https://a.example/v3", "https://192.0.2.1:8443", "https://[2001:db8::1]:8443", "https://127.0.0.1"] {
+        for address in
+            ["https://a.example/v3", "https://192.0.2.1:8443", "https://[2001:db8::1]:8443", "https://127.0.0.1"]
+        {
             assert_eq!(any.check(address), Ok(()), "{address}");
         }
     }
@@ -108,7 +122,9 @@ mod tests {
         for address in ["https://gw.example.org:8443", "https://GW.example.org.", "https://a.b.dc1.example.org"] {
             assert_eq!(list.check(address), Ok(()), "{address}");
         }
-        for address in ["https://example.org", "https://dc1.example.org", "https://evildc1.example.org", "https://192.0.2.1"] {
+        for address in
+            ["https://example.org", "https://dc1.example.org", "https://evildc1.example.org", "https://192.0.2.1"]
+        {
             assert!(list.check(address).is_err(), "{address} was accepted");
         }
     }

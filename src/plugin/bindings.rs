@@ -1,12 +1,6 @@
 //! What the runtime's generator makes of `wit/`: one module per world, the shared interfaces once.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    unused_qualifications,
-    clippy::all,
-    reason = "generated code"
-)]
+#![allow(missing_debug_implementations, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
 
 pub(super) mod writer {
     wasmtime::component::bindgen!({

@@ -62,9 +62,11 @@ impl Cache {
     /// Keeps a compiled component. A failure costs the next start some time and is only logged.
     pub(super) fn put(&self, engine: &Engine, source: &Source, component: &Component) {
         let name = name(engine, source);
-        let kept = self.seal.close(&name, component).map_err(|error| error.to_string()).and_then(|sealed| {
-            write_whole(&self.folder.join(&name), &sealed).map_err(|error| error.to_string())
-        });
+        let kept = self
+            .seal
+            .close(&name, component)
+            .map_err(|error| error.to_string())
+            .and_then(|sealed| write_whole(&self.folder.join(&name), &sealed).map_err(|error| error.to_string()));
         if let Err(error) = kept {
             tracing::warn!(folder = %self.folder.display(), error, "plugin cache: could not keep compiled code");
         }

@@ -50,10 +50,7 @@ pub(super) struct Rejected(pub(super) String);
 
 impl<W: World> Guest<W> {
     /// A fresh instance, and the answer to a first job on it. About ten microseconds of the host's time.
-    pub(super) async fn start<T: Send + 'static>(
-        &self,
-        job: impl Job<W, T>,
-    ) -> Result<(Instance<W>, T), PluginError> {
+    pub(super) async fn start<T: Send + 'static>(&self, job: impl Job<W, T>) -> Result<(Instance<W>, T), PluginError> {
         let busy = || PluginError::Unavailable {
             plugin: self.shared.name.clone(),
             detail: "as many plugin instances run as the gateway allows".to_owned(),
@@ -155,6 +152,7 @@ fn in_words(error: &wasmtime::Error, watch: &Watch) -> String {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "it ran out of stack (a recursion without end?)".to_owned(),
+        Some(Trap::UnreachableCodeReached) => "it gave up (a panic, or `unreachable`)".to_owned(),
         Some(trap) => format!("it trapped: {trap}"),
         None => clean(&error.root_cause().to_string()),
     }

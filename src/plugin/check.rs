@@ -76,8 +76,7 @@ async fn inspect(path: &Path, kind: Option<Kind>, settings: toml::Table, report:
 async fn try_out(kind: Kind, source: Source, settings: toml::Table) -> Result<(), Fault> {
     let mut config = PluginConfig::new(source.path.display().to_string());
     config.settings = settings;
-    let context =
-        Context { stores: HashMap::new(), pool: BufferPool::new(0), depth: 0, cache: None, path: Vec::new() };
+    let context = Context { stores: HashMap::new(), pool: BufferPool::new(0), depth: 0, cache: None, path: Vec::new() };
     let unready = |error: LoadError| Fault::new(error.fault, error.remedy);
     let loader = Loader::start(context, config.memory.0).map_err(unready)?;
     let name = name(&config.component);

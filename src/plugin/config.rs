@@ -82,7 +82,8 @@ impl PluginConfig {
         if self.component.is_empty() {
             faults.push(format!("{table}.component: must not be empty"));
         }
-        if self.sha256.as_ref().is_some_and(|pin| pin.len() != 64 || !pin.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        if self.sha256.as_ref().is_some_and(|pin| pin.len() != 64 || !pin.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        {
             faults.push(format!("{table}.sha256: must be 64 hexadecimal digits, as `sha256sum` prints them"));
         }
         if self.memory < Bytes::kib(64) || self.memory > MEMORY_MAX {
@@ -181,7 +182,12 @@ mod tests {
         config.resolver.stores = config.writer.stores.clone();
         let mut faults = Vec::new();
         config.validate(&mut faults);
-        let keys = ["plugins.writer.sha256", "plugins.policy.memory", "plugins.policy.call_timeout", "plugins.resolver.stores"];
+        let keys = [
+            "plugins.writer.sha256",
+            "plugins.policy.memory",
+            "plugins.policy.call_timeout",
+            "plugins.resolver.stores",
+        ];
         assert_eq!(faults.len(), keys.len());
         assert!(faults.iter().zip(keys).all(|(fault, key)| fault.starts_with(key)), "{faults:?}");
     }

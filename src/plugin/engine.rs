@@ -53,6 +53,7 @@ fn pool(memory: usize) -> PoolingAllocationConfig {
     pool.total_component_instances(INSTANCES).total_stacks(INSTANCES);
     pool.total_core_instances(INSTANCES * CORE_INSTANCES).max_core_instances_per_component(CORE_INSTANCES);
     pool.total_memories(2 * INSTANCES).max_memories_per_component(MEMORIES).max_memory_size(memory);
+    pool.max_memories_per_module(MEMORIES).max_tables_per_module(TABLES);
     pool.total_tables(INSTANCES * TABLES).max_tables_per_component(TABLES).table_elements(TABLE_ELEMENTS);
     pool
 }

@@ -15,7 +15,9 @@ const RATE: f64 = 10.0;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is written; so many were dropped before it.
-    Write { dropped: u64 },
+    Write {
+        dropped: u64,
+    },
     Drop,
 }
 

@@ -140,13 +140,14 @@ impl State {
         }
     }
 
-    /// Runs work on the host's threads. It goes on to its end when the guest is ended meanwhile.
+    /// Runs work on the host's threads. It goes on to its end when the guest is ended meanwhile, and is waited for as
+    /// the images are.
     async fn on_host<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
         let _in_host = self.watch.enter_host();
-        Ok(self.shared.host.spawn(work).await?)
+        Ok(self.watch.cleanup.spawn_on(work, &self.shared.host).await?)
     }
 
     fn storage_failed(&self, error: ImageError) -> types::Error {

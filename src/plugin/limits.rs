@@ -90,4 +90,20 @@ mod tests {
         assert!(!limits.table_growing(0, 1, None).unwrap());
         assert!(watch.limit().unwrap().contains("table elements"));
     }
+
+    #[tokio::test]
+    async fn a_component_of_several_memories_is_counted_as_one() {
+        let engine = crate::plugin::engine::engine(1 << 20).unwrap();
+        let wat = "(component (core module $m (memory 2) (memory 2)) (core instance (instantiate $m)))";
+        let component = wasmtime::component::Component::from_binary(&engine, &wat::parse_str(wat).unwrap()).unwrap();
+        for (pages, fits) in [(4, true), (3, false)] {
+            let watch = Arc::new(Watch::new());
+            let mut store = wasmtime::Store::new(&engine, Limits::new(pages << 16, Arc::clone(&watch)));
+            store.limiter(|limits| limits);
+            store.set_epoch_deadline(u64::MAX / 2);
+            let linker = wasmtime::component::Linker::new(&engine);
+            assert_eq!(linker.instantiate_async(&mut store, &component).await.is_ok(), fits, "{pages} pages");
+            assert_eq!(watch.limit().is_none(), fits);
+        }
+    }
 }

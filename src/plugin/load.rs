@@ -31,7 +31,7 @@ use super::source::Source;
 use super::surface::Surface;
 use super::world::World;
 use super::writer::ComponentWriter;
-use super::{Kind, Policy, PluginError, Resolver, Writer};
+use super::{Kind, PluginError, Policy, Resolver, Writer};
 use crate::buffer::BufferPool;
 use crate::id::{StoreName, VolumeId};
 use crate::image::ImageStore;

@@ -23,6 +23,8 @@ mod shared;
 mod source;
 mod state;
 mod surface;
+#[cfg(test)]
+mod tests;
 mod text;
 mod watch;
 mod world;

@@ -6,7 +6,7 @@ use super::bindings::policy::ChainPolicy;
 use super::bindings::policy::exports::rsnap::plugin::policy as wit;
 use super::call::Guest;
 use super::text::{TEXT_MAX, clean};
-use super::{Decision, Plan, Policy, PluginError, PolicyRequest, SourceSnapshot, TargetSnapshot};
+use super::{Decision, Plan, PluginError, Policy, PolicyRequest, SourceSnapshot, TargetSnapshot};
 
 /// A loaded policy.
 pub(super) struct ComponentPolicy(pub(super) Guest<ChainPolicy>);

@@ -33,7 +33,10 @@ impl Source {
 
     pub(super) fn read(path: &Path) -> Result<Self, Fault> {
         let unreadable = |error: std::io::Error| {
-            Fault::new(format!("{} cannot be read: {error}", path.display()), "check the path and the file's permissions")
+            Fault::new(
+                format!("{} cannot be read: {error}", path.display()),
+                "check the path and the file's permissions",
+            )
         };
         let mut bytes = Vec::new();
         File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;

@@ -121,7 +121,8 @@ impl Surface {
     /// The kind that the component was built for, and the version of the package.
     pub(super) fn kind(&self) -> Result<(Kind, Version), Fault> {
         self.check_versions()?;
-        let known = |export: &Interface| Kind::ALL.into_iter().find(|kind| export.is_ours() && kind.table() == export.name);
+        let known =
+            |export: &Interface| Kind::ALL.into_iter().find(|kind| export.is_ours() && kind.table() == export.name);
         let exported = self.exports.iter().find_map(|export| Some((known(export)?, Version::parse(&export.version)?)));
         exported.ok_or_else(|| {
             let exports: Vec<_> = self.exports.iter().map(ToString::to_string).collect();
@@ -215,7 +216,9 @@ mod tests {
 
     #[test]
     fn imports_outside_of_the_world_are_refused() {
-        for (import, kind) in [("wasi:filesystem/types@0.2.0", Kind::Writer), ("rsnap:plugin/image-store@0.1.0", Kind::Policy)] {
+        for (import, kind) in
+            [("wasi:filesystem/types@0.2.0", Kind::Writer), ("rsnap:plugin/image-store@0.1.0", Kind::Policy)]
+        {
             let wat = format!(
                 "(component (import \"{import}\" (instance)) (instance $i) (export \"rsnap:plugin/{}@0.1.0\" (instance $i)))",
                 kind.table()

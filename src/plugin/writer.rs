@@ -48,7 +48,8 @@ impl Writer for ComponentWriter {
 impl ComponentWriter {
     /// Where a volume is; not counted as a call.
     pub(super) async fn ask(&self, volume: String) -> Result<Location, PluginError> {
-        let (_, answer) = self.0.start(move |instance| Box::pin(async move { locate(instance, &volume).await })).await?;
+        let (_, answer) =
+            self.0.start(move |instance| Box::pin(async move { locate(instance, &volume).await })).await?;
         answer.map_err(|error| refusal(&self.0.shared, error))
     }
 
@@ -125,7 +126,9 @@ fn refusal(shared: &Shared, error: types::Error) -> PluginError {
     let plugin = shared.name.clone();
     match error {
         types::Error::Unavailable(text) => PluginError::Unavailable { plugin, detail: clean(&text) },
-        types::Error::Refused(text) | types::Error::Other(text) => PluginError::Refused { plugin, detail: clean(&text) },
+        types::Error::Refused(text) | types::Error::Other(text) => {
+            PluginError::Refused { plugin, detail: clean(&text) }
+        }
     }
 }
 

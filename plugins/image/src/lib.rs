@@ -35,7 +35,8 @@ fn default_snapshot() -> String {
 impl Writer for Image {
     /// Without its placeholder a template would give all volumes, or all snapshots, one name.
     fn check(&self) -> Result<(), String> {
-        for (key, template, needed) in [("image", &self.image, "{volume}"), ("snapshot", &self.snapshot, "{snapshot}")] {
+        for (key, template, needed) in [("image", &self.image, "{volume}"), ("snapshot", &self.snapshot, "{snapshot}")]
+        {
             let rest = template.replacen(needed, "", 1);
             if rest.len() == template.len() || rest.contains(['{', '}']) {
                 return Err(format!("{key}: {template:?} must contain {needed} once and no other placeholder"));

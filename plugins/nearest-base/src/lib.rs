@@ -45,7 +45,8 @@ fn same_content(source: &SourceSnapshot, target: &TargetSnapshot, volume: Option
     match &source.root {
         Some(root) => *root == target.root,
         None => {
-            let other_volume = matches!((volume, &target.source_volume), (Some(told), Some(recorded)) if told != recorded);
+            let other_volume =
+                matches!((volume, &target.source_volume), (Some(told), Some(recorded)) if told != recorded);
             !other_volume && target.source_snapshot.as_ref() == Some(&source.id) && source.size == target.size
         }
     }

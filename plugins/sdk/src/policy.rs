@@ -61,7 +61,7 @@ macro_rules! export_policy {
     ($plugin:ty) => {
         const _: () = {
             type Exported = $crate::policy::Exported<$plugin>;
-            $crate::bindings::policy::export!(Exported with_types_in $crate::bindings::policy);
+    $crate::bindings::policy::export!(Exported with_types_in $crate::bindings::policy);
         };
     };
 }

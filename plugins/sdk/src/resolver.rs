@@ -39,7 +39,7 @@ macro_rules! export_resolver {
     ($plugin:ty) => {
         const _: () = {
             type Exported = $crate::resolver::Exported<$plugin>;
-            $crate::bindings::resolver::export!(Exported with_types_in $crate::bindings::resolver);
+    $crate::bindings::resolver::export!(Exported with_types_in $crate::bindings::resolver);
         };
     };
 }

@@ -68,7 +68,7 @@ macro_rules! export_writer {
     ($plugin:ty) => {
         const _: () = {
             type Exported = $crate::writer::Exported<$plugin>;
-            $crate::bindings::writer::export!(Exported with_types_in $crate::bindings::writer);
+    $crate::bindings::writer::export!(Exported with_types_in $crate::bindings::writer);
         };
     };
 }

@@ -32,7 +32,9 @@ impl Resolver for Static {
             for (key, address) in [("keystone", &site.keystone), ("gateway", &site.gateway)] {
                 let host = address.strip_prefix("https://").unwrap_or_default();
                 if host.is_empty() || host.starts_with(['/', ':']) || host.contains(char::is_whitespace) {
-                    return Err(format!("sites.{name}.{key}: {address:?} must be an address that begins with https://"));
+                    return Err(format!(
+                        "sites.{name}.{key}: {address:?} must be an address that begins with https://"
+                    ));
                 }
             }
         }

@@ -99,7 +99,10 @@ mod tests {
             assert!(matches!(seal.open("name", &engine, &changed), Err(OpenError::Tampered)), "byte {position}");
         }
         for length in [0, TAG - 1, TAG, bytes.len() - 1] {
-            assert!(matches!(seal.open("name", &engine, &bytes[..length]), Err(OpenError::Tampered)), "cut at {length}");
+            assert!(
+                matches!(seal.open("name", &engine, &bytes[..length]), Err(OpenError::Tampered)),
+                "cut at {length}"
+            );
         }
         assert!(matches!(seal.open("other", &engine, &bytes), Err(OpenError::Tampered)));
         assert!(matches!(Seal::new([8; 32]).open("name", &engine, &bytes), Err(OpenError::Tampered)));

@@ -1,0 +1,11 @@
+//! Plugins as they are configured, loaded and called: the shipped ones, good ones of strangers, and hostile ones.
+
+mod cache;
+mod chunks;
+mod loading;
+mod policies;
+mod resolvers;
+mod shipped;
+mod support;
+mod wit;
+mod writers;

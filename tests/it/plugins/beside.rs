@@ -1,0 +1,67 @@
+//! Shows 6: a transfer beside hostile guests is whole, and as fast as beside a well-behaved one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{plan, put, with_policy};
+use crate::support::{Gateway, Image};
+
+/// A new call of a guest begins this often, whatever became of the one before.
+const EVERY: Duration = Duration::from_millis(100);
+const PAIRS: usize = 10;
+/// The machine of a test has other work: pairs are added until the medians agree, or there are so many.
+const PAIRS_MAX: usize = 40;
+const BYTES: usize = 24 << 20;
+const HARMS: [&str; 7] = ["loop", "memory", "trap", "huge reason", "huge line", "loop in host calls", "recursion"];
+
+/// Runs `work` while a guest is called again and again, with one of `harms` after the other.
+fn beside<T>(gateway: &Gateway, harms: &[&str], work: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for harm in harms.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                scope.spawn(|| {
+                    assert_eq!(plan(gateway, harm).status, if *harm == "none" { 200 } else { 500 }, "{harm}")
+                });
+                thread::sleep(EVERY);
+            }
+        });
+        let result = work();
+        stop.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+fn transfer(gateway: &Gateway, name: &str, image: &Image) -> Duration {
+    let start = Instant::now();
+    put(gateway, name, "t1", &image.bytes).expect(201);
+    start.elapsed()
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+#[test]
+fn hostile_guests_cost_a_transfer_nothing() {
+    let gateway = with_policy("hostile-policy", "call_timeout = \"1s\"\nmemory = \"32MiB\"\n");
+    let image = Image::random(BYTES, 4);
+    transfer(&gateway, "warm-up", &image);
+    let (mut tame, mut hostile) = (Vec::new(), Vec::new());
+    for pair in 0..PAIRS_MAX {
+        tame.push(beside(&gateway, &["none"], || transfer(&gateway, &format!("tame-{pair}"), &image)));
+        hostile.push(beside(&gateway, &HARMS, || transfer(&gateway, &format!("hostile-{pair}"), &image)));
+        if pair + 1 >= PAIRS && median(&mut hostile) <= median(&mut tame).mul_f64(1.1) {
+            break;
+        }
+    }
+    let (tame, hostile) = (median(&mut tame), median(&mut hostile));
+    println!("a transfer takes {tame:?} beside a well-behaved guest and {hostile:?} beside hostile ones");
+    assert!(hostile <= tame.mul_f64(1.1), "{hostile:?} beside hostile guests, {tame:?} beside a well-behaved one");
+    assert!(gateway.client().get("/v1/volumes/hostile-0/snapshots/t1").expect(200).body == image.bytes);
+}
