@@ -292,3 +292,11 @@ impl StagedImage for Staged {
         self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::cases::{Bench, run_cases};
+
+    run_cases!(Bench::new(Arc::new(MemoryStore::new()), None));
+}
