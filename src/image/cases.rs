@@ -238,8 +238,9 @@ impl Bench {
             let mut buffer = self.pool.take().await;
             buffer.fill(0x5a);
             snapshot.read(block as u64, GrainMap::FULL, &mut buffer).await.map_err(text)?;
-            if let Some(place) = (0..MIB).find(|place| buffer[*place] != wanted[*place]) {
-                return Err(format!("byte {place} of block {block} differs"));
+            if buffer[..] != wanted {
+                let place = (0..MIB).find(|place| buffer[*place] != wanted[*place]);
+                return Err(format!("byte {place:?} of block {block} differs"));
             }
             if snapshot.page(1, block as u64).await.map_err(text)? != leaves(&wanted) {
                 return Err(format!("the page of block {block} differs"));

@@ -50,8 +50,16 @@ struct Sparse {
 impl Sparse {
     fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
         let count = usize::try_from(self.length.saturating_sub(offset)).unwrap().min(buffer.len());
-        for (at, byte) in (offset..).zip(buffer[..count].iter_mut()) {
-            *byte = self.pages.get(&(at / PAGE)).map_or(0, |page| page[(at % PAGE) as usize]);
+        let mut done = 0;
+        while done < count {
+            let at = offset + done as u64;
+            let inside = (at % PAGE) as usize;
+            let end = count.min(done + PAGE as usize - inside);
+            match self.pages.get(&(at / PAGE)) {
+                Some(page) => buffer[done..end].copy_from_slice(&page[inside..inside + end - done]),
+                None => buffer[done..end].fill(0),
+            }
+            done = end;
         }
         count
     }

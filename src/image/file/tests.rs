@@ -209,11 +209,11 @@ async fn a_writer_that_was_overtaken_is_fenced() {
 #[tokio::test]
 async fn a_long_chain_opens_by_its_records_and_indexes_alone() {
     let bench = real();
-    let mut bytes = content(&mut Dice(21), 3 << 20);
+    let mut bytes = content(&mut Dice(21), 200_000);
     bench.put(0, None, &bytes).await.unwrap();
     for number in 1..1000 {
         let old = bytes.clone();
-        bytes[(number * 3001) % (3 << 20)] ^= 0x80;
+        bytes[(number * 3001) % 200_000] ^= 0x80;
         bench.put(number, Some((number - 1, &old)), &bytes).await.unwrap();
     }
     let start = std::time::Instant::now();
