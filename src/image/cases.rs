@@ -11,7 +11,9 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::buffer::BufferPool;
-use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GRAINS_IN_BLOCK, HEIGHT, LEAF_BYTES, Page, TreeBuilder, hash_leaf, is_zero};
+use crate::content::{
+    BLOCK_BYTES, GRAIN_BYTES, GRAINS_IN_BLOCK, HEIGHT, LEAF_BYTES, Page, TreeBuilder, hash_leaf, is_zero,
+};
 use crate::image::file::Dice;
 
 const MIB: usize = BLOCK_BYTES;
@@ -248,7 +250,11 @@ impl Bench {
             self.compare_path(snapshot, block as u64).await?;
         }
         let top = snapshot.page(HEIGHT, 0).await.map_err(text)?.hash();
-        if Root::new(expected.len() as u64, top) == snapshot.record().root { Ok(()) } else { Err("top page differs".into()) }
+        if Root::new(expected.len() as u64, top) == snapshot.record().root {
+            Ok(())
+        } else {
+            Err("top page differs".into())
+        }
     }
 
     /// The pages from a block up to the top must hold each other's hashes.

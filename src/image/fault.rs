@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::{Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage};
+use super::{
+    Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
+};
 use crate::buffer::BlockBuffer;
 use crate::content::{GrainMap, Page, PageSink, PageSource};
 use crate::id::{ImageName, SnapshotId};

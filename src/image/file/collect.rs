@@ -131,7 +131,8 @@ fn replace(directory: &ImageDirectory, entry: &Entry, merged: &Stored) -> Result
 
 /// Removes the files that no record names, and tombstones that are old enough.
 fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError> {
-    let named: BTreeSet<&String> = catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
+    let named: BTreeSet<&String> =
+        catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
     for name in &catalog.files {
         let is_data = [RAW, DELTA, TREE].iter().any(|suffix| name.ends_with(suffix));
         let is_left = name.ends_with(UNFINISHED) || is_data && !named.contains(name);

@@ -178,11 +178,9 @@ pub(super) fn below(block: u64, limit: u64) -> GrainMap {
 
 fn unreadable(stored: &Stored, offset: u64, error: io::Error) -> ImageError {
     match error.kind() {
-        io::ErrorKind::InvalidData => ImageError::Damaged {
-            snapshot: stored.record.snapshot.clone(),
-            offset,
-            detail: error.to_string(),
-        },
+        io::ErrorKind::InvalidData => {
+            ImageError::Damaged { snapshot: stored.record.snapshot.clone(), offset, detail: error.to_string() }
+        }
         _ => failed(format!("read {}", stored.data))(error),
     }
 }

@@ -11,13 +11,15 @@ use std::time::SystemTime;
 
 use super::catalog::Catalog;
 use super::disk::SyncPoint;
-use super::simulated::{Dice, Simulated};
+use super::simulated::{Dice, Simulated, Trap};
 use super::*;
 use crate::image::cases::{Bench, changed, content, id, image, request};
 
 const RUNS: u64 = 400;
 /// How far the search for damage goes before a sync counts as needless.
-const SEARCH: u64 = 6_000;
+const SEARCH: u64 = 3_000;
+/// Operations between two cuts, at most.
+const OPERATIONS: usize = 14;
 const ALL: [SyncPoint; 18] = [
     SyncPoint::StoreParent,
     SyncPoint::StoreMarker,
@@ -82,7 +84,7 @@ impl Trial {
     }
 
     fn size(&mut self) -> usize {
-        [200_000, 1 << 20, (1 << 20) + 5000, 50_001][self.dice.below(4) as usize]
+        [200_000, 1 << 20, (1 << 20) + 5000, 50_001, 150_000, 70_000][self.dice.below(6) as usize]
     }
 
     /// One operation. An error counts only while there is power.
@@ -202,11 +204,16 @@ impl Trial {
     }
 
     /// Runs until the power is cut, and looks at what is left.
-    async fn round(&mut self) -> Result<(), String> {
-        let steps = self.dice.below(500) + 1;
-        self.disk.cut_after(Some(steps));
+    async fn round(&mut self, near: Option<SyncPoint>) -> Result<(), String> {
+        match near {
+            None => self.disk.cut_after(Some(self.dice.below(220) + 1)),
+            Some(point) => {
+                let (passes, steps) = (self.dice.below(4), self.dice.below(5) + 1);
+                self.disk.set_trap(Some(Trap { point, passes, steps }));
+            }
+        }
         if let Ok((_, bench)) = self.open() {
-            for _ in 0..40 {
+            for _ in 0..OPERATIONS {
                 self.operate(&bench).await?;
                 if self.disk.is_off() {
                     break;
@@ -220,10 +227,10 @@ impl Trial {
         self.inspect(&store, &bench).await
     }
 
-    /// The store must work on: on every snapshot a further one, and away with half of them.
+    /// The store must work on: a further snapshot on some, and away with half of them.
     async fn work_on(&mut self) -> Result<(), String> {
         let (store, bench) = self.open().map_err(text)?;
-        for base in self.promised.there.keys().copied().collect::<Vec<_>>() {
+        for base in self.promised.there.keys().copied().take(3).collect::<Vec<_>>() {
             self.put(&bench, Some(base)).await.map_err(|error| format!("no further snapshot on {base}: {error}"))?;
         }
         for _ in 0..self.promised.there.len() / 2 {
@@ -233,12 +240,12 @@ impl Trial {
     }
 }
 
-/// The damage that a seed leads to.
+/// Gives the damage that a seed leads to. With a sync left out, the power is cut near it.
 async fn run(seed: u64, without: Option<SyncPoint>) -> Result<BTreeSet<SyncPoint>, String> {
     let mut trial = Trial::new(seed);
     trial.disk.leave_out(without);
     for _ in 0..2 {
-        trial.round().await?;
+        trial.round(without).await?;
     }
     trial.disk.leave_out(None);
     trial.work_on().await?;

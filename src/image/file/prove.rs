@@ -57,7 +57,9 @@ fn changed(overlay: &Overlay, error: ImageError) -> ImageError {
     ImageError::BaseChanged {
         image: overlay.directory.image.clone(),
         base: top.record.snapshot.clone(),
-        detail: format!("the data of snapshot {snapshot} differs in the {LEAF_BYTES} bytes from byte {offset}: {detail}"),
+        detail: format!(
+            "the data of snapshot {snapshot} differs in the {LEAF_BYTES} bytes from byte {offset}: {detail}"
+        ),
     }
 }
 

@@ -201,6 +201,15 @@ impl DirectoryNode {
     }
 }
 
+/// Cuts the power some steps after a sync was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trap {
+    pub point: SyncPoint,
+    /// How many times the sync passes before that.
+    pub passes: u64,
+    pub steps: u64,
+}
+
 #[derive(Debug, Default)]
 struct World {
     files: BTreeMap<u64, FileNode>,
@@ -213,6 +222,7 @@ struct World {
     cut_at: Option<u64>,
     is_off: bool,
     without: Option<SyncPoint>,
+    trap: Option<Trap>,
     seen: BTreeSet<SyncPoint>,
     room: Option<u64>,
 }
@@ -274,6 +284,12 @@ impl World {
     fn is_synced(&mut self, point: SyncPoint) -> io::Result<bool> {
         self.step()?;
         self.seen.insert(point);
+        if let Some(trap) = self.trap.as_mut().filter(|trap| trap.point == point) {
+            match trap.passes.checked_sub(1) {
+                Some(left) => trap.passes = left,
+                None => self.cut_at = Some(self.steps + trap.steps),
+            }
+        }
         Ok(self.without != Some(point))
     }
 }
@@ -308,6 +324,10 @@ impl Simulated {
         world.cut_at = steps.map(|steps| world.steps + steps);
     }
 
+    pub(super) fn set_trap(&self, trap: Option<Trap>) {
+        self.world().trap = trap;
+    }
+
     pub(super) fn is_off(&self) -> bool {
         self.world().is_off
     }
@@ -325,7 +345,8 @@ impl Simulated {
     /// Bytes stored in files that have a name.
     pub(super) fn used(&self) -> u64 {
         let world = self.world();
-        let named: BTreeSet<u64> = world.directories.values().flat_map(|names| names.current.values().copied()).collect();
+        let named: BTreeSet<u64> =
+            world.directories.values().flat_map(|names| names.current.values().copied()).collect();
         let files = world.files.iter().filter(|(inode, _)| named.contains(inode));
         files.map(|(_, file)| file.current.pages.len() as u64 * PAGE).sum()
     }
@@ -351,6 +372,7 @@ impl Simulated {
         world.boot += 1;
         world.is_off = false;
         world.cut_at = None;
+        world.trap = None;
     }
 
     /// Someone copies the file away and back: same bytes, other times.

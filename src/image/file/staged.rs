@@ -26,9 +26,7 @@ use super::store::{Shared, milliseconds};
 use super::{blocking, failed};
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
-use crate::image::{
-    Committed, Durable, ImageError, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
-};
+use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -256,7 +254,8 @@ impl Staging {
 
     /// A writer that was overtaken finds another lock or other files under its names.
     fn check_fence(&self, lock: &Lock) -> Result<(), ImageError> {
-        let is_ours = self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
+        let is_ours =
+            self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
         if is_ours { Ok(()) } else { Err(ImageError::Fenced) }
     }
 
