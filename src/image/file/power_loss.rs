@@ -15,7 +15,7 @@ use super::simulated::{Dice, Simulated, Trap};
 use super::*;
 use crate::image::cases::{Bench, changed, content, id, image, request};
 
-const RUNS: u64 = 400;
+const RUNS: u64 = 240;
 /// How far the search for damage goes before a sync counts as needless.
 const SEARCH: u64 = 3_000;
 /// Operations between two cuts, at most.
@@ -208,7 +208,7 @@ impl Trial {
         match near {
             None => self.disk.cut_after(Some(self.dice.below(220) + 1)),
             Some(point) => {
-                let (passes, steps) = (self.dice.below(4), self.dice.below(5) + 1);
+                let (passes, steps) = (self.dice.below(2), self.dice.below(5) + 1);
                 self.disk.set_trap(Some(Trap { point, passes, steps }));
             }
         }

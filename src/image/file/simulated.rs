@@ -190,7 +190,7 @@ impl DirectoryNode {
     }
 
     fn crash(&mut self, dice: &mut Dice) {
-        let in_order = dice.chance(2);
+        let in_order = dice.chance(3);
         let kept = dice.below(self.unsynced.len() as u64 + 1);
         for (position, change) in (0..).zip(std::mem::take(&mut self.unsynced)) {
             if if in_order { position < kept } else { dice.chance(2) } {
