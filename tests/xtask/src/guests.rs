@@ -1,3 +1,3 @@
-pub fn build(_root: &std::path::Path) -> Result<(), std::io::Error> {
+pub(crate) fn build(_root: &std::path::Path) -> Result<(), std::io::Error> {
     Ok(())
 }
