@@ -1,1 +1,95 @@
-//! x
+//! The command line: what the user says, turned into operations of [`crate::client`], and what comes back, told.
+//!
+//! Thin on purpose: everything that can go wrong in a transfer lives in `client`, where programs can use it. What
+//! needs the gateway's own modules (`serve` and the checks) is only parsed here and handed back to the caller, because
+//! a command line that imports the gateway would turn the layers around.
+
+mod args;
+mod connect;
+mod exit;
+mod output;
+mod queries;
+mod restore;
+mod send;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use args::{Cli, Command, ConfigCheck, PluginCheck, PluginKind, Serve};
+
+use crate::client::ClientError;
+use exit::Exit;
+use output::Output;
+
+/// What is left to do after [`run`].
+#[derive(Debug)]
+pub enum Handled {
+    /// Nothing: end with this.
+    Done(ExitCode),
+    Serve(Serve),
+    PluginCheck(PluginCheck),
+    ConfigCheck(ConfigCheck),
+}
+
+impl Command {
+    /// Reads the program's arguments. Prints help, version or a usage error and ends the program where that is it.
+    #[must_use]
+    pub fn parse() -> Self {
+        Cli::parse().command
+    }
+}
+
+/// Runs a client command to its end; hands the others back. Must be called on a tokio runtime.
+pub async fn run(cli: Cli) -> Handled {
+    let output = Output::new(cli.json);
+    let done = match cli.command {
+        Command::Serve(serve) => return Handled::Serve(serve),
+        Command::Plugin { command: args::Plugin::Check(check) } => return Handled::PluginCheck(check),
+        Command::Config { command: args::Config::Check(check) } => return Handled::ConfigCheck(check),
+        command => interruptible(client(command, &output)).await,
+    };
+    Handled::Done(match done {
+        Some(Ok(())) => Exit::Success.into(),
+        Some(Err(error)) => {
+            output.error(&error);
+            Exit::of(&error).into()
+        }
+        None => Exit::Interrupted.into(),
+    })
+}
+
+/// `None` when the user has interrupted: what was staged is removed by then.
+async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        signal = tokio::signal::ctrl_c() => match signal {
+            Ok(()) => None,
+            Err(_) => std::future::pending().await,
+        },
+        done = work => Some(done),
+    }
+}
+
+async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
+    match command {
+        Command::Send(args) => send::send(&args, output).await,
+        Command::Plan(args) => send::plan(&args, output).await,
+        Command::Restore(args) => restore::restore(&args, output).await,
+        Command::Chain(args) => queries::chain(&args, output).await,
+        Command::Sites(args) => queries::site(&args, output).await,
+        Command::Servers(args) => queries::servers(&args, output).await,
+        Command::Delete(args) => queries::delete(&args, output).await,
+        Command::Completions { shell } => completions(shell),
+        Command::Serve(_) | Command::Plugin { .. } | Command::Config { .. } => Ok(()),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), ClientError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "rsnap", &mut script);
+    std::io::stdout().lock().write_all(&script).map_err(ClientError::local("write", "standard output"))
+}

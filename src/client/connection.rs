@@ -67,7 +67,10 @@ pub(super) async fn exchange(
     Ok(Answer::new(response?, driver, limits.idle))
 }
 
-async fn connect(endpoint: &Endpoint, trust: &Trust) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
+async fn connect(
+    endpoint: &Endpoint,
+    trust: &Trust,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
     let address = endpoint.authority();
     let unreachable = |fault: io::Error| ClientError::Connect { address: address.clone(), fault: fault.to_string() };
     let untrusted = |fault: String| ClientError::Tls { address: address.clone(), fault };
@@ -182,7 +185,11 @@ impl<T: AsyncWrite + Unpin> Patient<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
         let moved = buffer.filled().len().saturating_sub(before) as u64;

@@ -100,7 +100,8 @@ mod tests {
         assert_eq!((endpoint.host(), endpoint.port()), ("gw.example", 8443));
         assert_eq!(Endpoint::parse("https://gw.example/").unwrap().port(), 443);
         assert_eq!(Endpoint::parse("https://[::1]:9").unwrap().authority(), "[::1]:9");
-        for url in ["http://gw", "gw:8443", "https://", "https://a@gw", "https://gw/x", "https://gw/?a", "https://g w"] {
+        for url in ["http://gw", "gw:8443", "https://", "https://a@gw", "https://gw/x", "https://gw/?a", "https://g w"]
+        {
             assert!(matches!(Endpoint::parse(url), Err(ClientError::Usage(_))), "{url} was accepted");
         }
     }

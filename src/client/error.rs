@@ -64,7 +64,7 @@ impl ClientError {
     pub fn heal(&self) -> Heal {
         match self {
             Self::Connect { .. } | Self::Cut(_) | Self::Idle(_) => Heal::Later,
-            Self::Refused { problem, retry_after } => heal_status(problem.status, *retry_after),
+            Self::Refused { problem, retry_after } => heal_problem(problem, *retry_after),
             _ => Heal::Never,
         }
     }
@@ -76,11 +76,13 @@ impl ClientError {
             Self::Usage(_) => "Correct the command; `--help` describes each option.",
             Self::Connect { .. } => "Check --gateway, that the gateway runs, and that no firewall stands between.",
             Self::Tls { .. } => "Give the gateway's certificate or the authority that signed it with --ca FILE.",
-            Self::Refused { problem, .. } => remedy_for(problem.status),
+            Self::Refused { problem, .. } => remedy_for(problem),
             Self::Protocol(_) => "Check that --gateway names an rsnap gateway and that its version fits this client.",
             Self::Cut(_) | Self::Idle(_) => "Check the network and the gateway's log, then run the command again.",
             Self::Plan(_) => "Send what the plan asks for, or change the gateway's chain policy.",
-            Self::Integrity { .. } => "Do not use the copy; run the command again, and check memory and disks if it repeats.",
+            Self::Integrity { .. } => {
+                "Do not use the copy; run the command again, and check memory and disks if it repeats."
+            }
             Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
             Self::Local { .. } => "Check the path, its permissions and the free space.",
             Self::Malformed { .. } => "Make the stream again with `rbd export-diff` or `rbd export --export-format 2`.",
@@ -93,14 +95,21 @@ impl ClientError {
     }
 }
 
-fn heal_status(status: u16, retry_after: Option<Duration>) -> Heal {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
-    let transient = match status {
-        StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE => false,
-        StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::CONFLICT => retry_after.is_some(),
-        other => other.is_server_error(),
+/// What the gateway calls a problem; empty for a problem that no gateway wrote.
+pub(crate) fn kind(problem: &Problem) -> &str {
+    problem.kind.strip_prefix("urn:rsnap:problem:").unwrap_or_default()
+}
+
+fn heal_problem(problem: &Problem, retry_after: Option<Duration>) -> Heal {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let transient = match (kind(problem), status) {
+        ("expired-ticket" | "body-cut" | "overtaken", _) => true,
+        ("damaged", _) => false,
+        (_, StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE) => false,
+        (_, StatusCode::HTTP_VERSION_NOT_SUPPORTED) => false,
+        (_, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => true,
+        (_, StatusCode::CONFLICT) => retry_after.is_some(),
+        (_, other) => other.is_server_error(),
     };
     match (transient, retry_after) {
         (false, _) => Heal::Never,
@@ -109,17 +118,25 @@ fn heal_status(status: u16, retry_after: Option<Duration>) -> Heal {
     }
 }
 
-fn remedy_for(status: u16) -> &'static str {
-    match status {
-        401 => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
-        403 => "Use a token whose role or ticket allows this operation on this volume.",
-        404 => "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.",
-        409 => "`rsnap chain --volume ID` shows what is there: use another snapshot id, or delete the old one first.",
-        412 => "The base differs on the two sides: send in full with --full, or from another --base.",
-        422 => "Run the command again; if it repeats, the stream is damaged before it is sent.",
-        429 | 503 => "The gateway has no room now: try again later.",
-        507 => "Make room in the gateway's storage.",
-        500..=599 => "See the gateway's log.",
+fn remedy_for(problem: &Problem) -> &'static str {
+    const BASE: &str = "The base differs on the two sides: send in full with --full, or from another --base.";
+    match (kind(problem), problem.status) {
+        ("policy" | "plugin-refused", _) => {
+            "Send what the policy asks for, or change it in the gateway's configuration."
+        }
+        ("base-missing" | "base-changed" | "base-mismatch", _) | (_, 412) => BASE,
+        ("deleted", _) => "Run the command again if the snapshot shall be there once more.",
+        ("damaged", _) => "The gateway's storage is damaged: check its disks, and send the snapshot again.",
+        (_, 401) => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
+        (_, 403) => "Use a token whose role or ticket allows this operation on this volume.",
+        (_, 404) => "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.",
+        (_, 409) => {
+            "`rsnap chain --volume ID` shows what is there: use another snapshot id, or delete the old one first."
+        }
+        (_, 422) => "Run the command again; if it repeats, the stream is damaged before it is sent.",
+        (_, 429 | 503) => "The gateway has no room now: try again later.",
+        (_, 507) => "Make room in the gateway's storage.",
+        (_, 500..=599) => "See the gateway's log.",
         _ => "Correct what the gateway names.",
     }
 }
@@ -129,8 +146,12 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, retry_after: Option<u64>) -> Heal {
+        named("test", status, retry_after)
+    }
+
+    fn named(kind: &str, status: u16, retry_after: Option<u64>) -> Heal {
         let problem = Problem {
-            kind: "urn:rsnap:problem:test".into(),
+            kind: format!("urn:rsnap:problem:{kind}"),
             title: "t".into(),
             status,
             detail: "d".into(),
@@ -150,5 +171,7 @@ mod tests {
         assert_eq!(refused(409, Some(3)), Heal::After(Duration::from_secs(3)));
         assert_eq!(refused(503, Some(2)), Heal::After(Duration::from_secs(2)));
         assert_eq!(refused(507, Some(2)), Heal::Never);
+        assert_eq!(named("expired-ticket", 401, None), Heal::Later);
+        assert_eq!(named("damaged", 500, None), Heal::Never);
     }
 }

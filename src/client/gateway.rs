@@ -65,8 +65,7 @@ impl Gateway {
     /// `GET /server` with a wish: the gateway to talk to and a ticket for it.
     pub async fn ticket(&self, wish: &Permission) -> Result<Ticketed, ClientError> {
         let snapshots: Vec<_> = wish.snapshots.iter().map(SnapshotId::as_str).collect();
-        let path =
-            format!("/server?volume={}&snapshot={}&size={}", wish.volume, snapshots.join(","), wish.size);
+        let path = format!("/server?volume={}&snapshot={}&size={}", wish.volume, snapshots.join(","), wish.size);
         let answer: ServerAnswer = self.get(&path, HeaderMap::new()).await?.json().await?;
         let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
         let gateway = Self::new(Endpoint::answered(&answer)?, self.trust.clone(), ticket, self.limits)?;
@@ -122,8 +121,8 @@ impl Gateway {
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().map_err(|fault| ClientError::Usage(format!("{path}: {fault}")))?;
         *request.headers_mut() = headers;
-        let host = HeaderValue::from_str(&self.endpoint.authority())
-            .map_err(|fault| ClientError::Usage(fault.to_string()))?;
+        let host =
+            HeaderValue::from_str(&self.endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
         exchange(&self.endpoint, &self.trust, self.limits, request).await

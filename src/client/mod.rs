@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod gateway;
 mod progress;
+pub mod restore;
 
 mod root;
 pub mod send;
@@ -29,12 +30,14 @@ mod thread;
 mod tls;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 
 pub use connection::Limits;
 pub use endpoint::{Endpoint, Proof};
+pub(crate) use error::kind;
 pub use error::{ClientError, Heal};
 pub use gateway::{Gateway, Permission, Ticketed};
 pub use progress::{Event, Meter, Outcome, Reporter, Stage};
 pub use root::RootMeter;
+pub(crate) use thread::on_thread;
 pub use tls::Trust;

@@ -6,7 +6,7 @@
 use super::ClientError;
 
 /// Runs `work` on a new thread that knows the runtime, and waits for it.
-pub(super) async fn on_thread<T: Send + 'static>(
+pub(crate) async fn on_thread<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ClientError> {

@@ -3,6 +3,37 @@
 //! The rest of the gateway sees these traits only. A component behind a trait and the same decision compiled in are
 //! interchangeable, which is how the cost of WebAssembly is measured.
 
+mod addresses;
+mod bindings;
+mod builtin;
+mod cache;
+mod call;
+pub mod check;
+mod config;
+mod engine;
+mod fault;
+mod flood;
+mod host;
+mod kind;
+mod limits;
+mod load;
+mod policy;
+mod resolver;
+mod shared;
+mod source;
+mod state;
+mod surface;
+mod text;
+mod watch;
+mod world;
+mod writer;
+
+pub use config::{Config, PluginConfig};
+pub use fault::LoadError;
+pub use kind::Kind;
+pub use load::{Context, Plugins};
+pub use shared::PluginInfo;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 

@@ -3,9 +3,10 @@
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -164,6 +165,7 @@ pub(super) fn get(state: &Mutex<State>, request: &Request<Incoming>) -> Result<A
         _ => {}
     }
     let range = request.headers().get("range").map(|range| range.to_str().unwrap().to_owned());
+    state.ranges.extend(range.clone());
     let from = range.as_deref().map_or(0, |range| range[6..range.len() - 1].parse().unwrap());
     let mut response = Response::new(streamed(bytes.split_off(from), cut));
     *response.status_mut() = if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
@@ -174,6 +176,10 @@ pub(super) fn get(state: &Mutex<State>, request: &Request<Incoming>) -> Result<A
 fn streamed(bytes: Vec<u8>, cut: Option<usize>) -> http_body_util::combinators::UnsyncBoxBody<Bytes, Error> {
     let end = cut.unwrap_or(bytes.len()).min(bytes.len());
     let pieces: Vec<_> = bytes[..end].chunks(50_000).map(Bytes::copy_from_slice).map(Frame::data).map(Ok).collect();
-    let fault = cut.map(|_| Err(broken()));
-    StreamBody::new(stream::iter(pieces.into_iter().chain(fault))).boxed_unsync()
+    let fault = stream::iter(cut).then(|_| async {
+        // Without a pause the server drops what it has not flushed yet.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Err(broken())
+    });
+    StreamBody::new(stream::iter(pieces).chain(fault)).boxed_unsync()
 }

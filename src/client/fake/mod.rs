@@ -65,6 +65,7 @@ pub(crate) struct State {
     pub(crate) requests: Vec<String>,
     pub(crate) plans: Vec<PlanRequest>,
     pub(crate) received: Vec<Received>,
+    pub(crate) ranges: Vec<String>,
     pub(crate) pinned: Option<String>,
 }
 

@@ -74,6 +74,9 @@ pub async fn send(job: &mut Job, reporter: &dyn Reporter) -> Result<Outcome, Cli
 
 /// Asks for the plan only.
 pub async fn plan(job: &mut Job, reporter: &dyn Reporter) -> Result<PlanAnswer, ClientError> {
+    if !job.material.is_planned() {
+        return Err(ClientError::Usage("there is no plan for a whole chain: it is always sent in full".to_owned()));
+    }
     job.material.prepare(reporter).await?;
     let run = Run { job, reporter, root: None };
     let ticketed = run.ticket().await?;
@@ -102,11 +105,8 @@ fn spread() -> f64 {
 impl Run<'_> {
     async fn ticket(&self) -> Result<Ticketed, ClientError> {
         let job = &*self.job;
-        let wish = Permission {
-            volume: job.volume.clone(),
-            snapshots: job.snapshots.clone(),
-            size: job.material.size(),
-        };
+        let wish =
+            Permission { volume: job.volume.clone(), snapshots: job.snapshots.clone(), size: job.material.size() };
         job.gateway.ticket(&wish).await
     }
 
@@ -122,15 +122,14 @@ impl Run<'_> {
         let request =
             PlanRequest { source_volume: job.source_volume.clone(), wanted: job.source_snapshot.clone(), chain };
         let snapshot = job.snapshot()?;
-        let answer = ticketed.gateway.plan(&job.volume, snapshot, &request).await?;
-        self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: answer.clone() });
-        Ok(answer)
+        ticketed.gateway.plan(&job.volume, snapshot, &request).await
     }
 
     async fn attempt(&mut self) -> Result<Outcome, ClientError> {
         let ticketed = self.ticket().await?;
         let choice = if self.job.material.is_planned() {
             let plan = self.plan(&ticketed).await?;
+            self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: plan.clone() });
             match plan.action {
                 Action::Present => return Ok(self.present(plan)),
                 Action::Refused => return Err(ClientError::Plan(format!("the gateway refuses: {}", plan.reason))),

@@ -320,9 +320,10 @@ async fn a_base_that_changes_while_it_is_compared_stops_the_send() {
     fake.state.lock().unwrap().store.0.insert("t1".into(), old.clone());
     let before = kept(&old);
     let touched = std::fs::OpenOptions::new().append(true).open(before.path()).unwrap();
-    let restless = Restless(old.clone(), tempfile::NamedTempFile::from_parts(touched, {
-        tempfile::NamedTempFile::new().unwrap().into_temp_path()
-    }));
+    let restless = Restless(
+        old.clone(),
+        tempfile::NamedTempFile::from_parts(touched, { tempfile::NamedTempFile::new().unwrap().into_temp_path() }),
+    );
     let material = Image::pipe(Box::new(restless), old.len() as u64, "-", vec![base("b", &before)]);
     let error = send(&mut job(fake.gateway(), "s2", material), &Log::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Changed(_)), "{error}");

@@ -80,7 +80,9 @@ impl Blocks for ImageFile {
         let (data, past) = buffer.split_at_mut(inside);
         past.fill(0);
         self.file.read_exact_at(data, offset).map_err(|fault| match fault.kind() {
-            io::ErrorKind::UnexpectedEof => ClientError::Changed(format!("{} became shorter while it was read", self.path)),
+            io::ErrorKind::UnexpectedEof => {
+                ClientError::Changed(format!("{} became shorter while it was read", self.path))
+            }
             _ => self.fault()(fault),
         })
     }

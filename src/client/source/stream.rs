@@ -91,7 +91,6 @@ impl StreamInput {
         }
         Ok(again.opened)
     }
-
 }
 
 impl Opened {

@@ -1,0 +1,137 @@
+//! Answers in words and tables.
+
+use indicatif::{BinaryBytes, HumanDuration};
+
+use crate::api::{Action, ChainAnswer, PlanAnswer, SiteAnswer, SnapshotAnswer};
+use crate::client::restore::Restored;
+use crate::client::{Event, Outcome, Stage};
+
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Present { volume, snapshots, reason } => {
+            format!("snapshot {} of volume {volume} is there already: {reason}", snapshots.join(", "))
+        }
+        Outcome::Committed { snapshots, moved } => {
+            let lines = snapshots.iter().map(|snapshot| {
+                let (volume, root) = (&snapshot.volume, &snapshot.root);
+                format!("snapshot {} of volume {volume} is committed, content root {root}", snapshot.snapshot)
+            });
+            let lines: Vec<_> = lines.collect();
+            format!("{}\nsent {}", lines.join("\n"), BinaryBytes(*moved))
+        }
+    }
+}
+
+pub(super) fn restored(restored: &Restored, into: &str) -> String {
+    let SnapshotAnswer { volume, snapshot, root, .. } = &restored.snapshot;
+    let proof = if restored.verified { format!("verified, content root {root}") } else { "not verified".to_owned() };
+    format!("snapshot {snapshot} of volume {volume} is in {into}, {proof}\nreceived {}", BinaryBytes(restored.moved))
+}
+
+pub(super) fn plan(plan: &PlanAnswer) -> String {
+    let action = match (plan.action, &plan.base) {
+        (Action::Present, _) => "present, nothing to send".to_owned(),
+        (Action::Full, _) => "full".to_owned(),
+        (Action::Incremental, Some(base)) => format!("incremental since {}", base.snapshot),
+        (Action::Incremental, None) => "incremental".to_owned(),
+        (Action::Refused, _) => "refused".to_owned(),
+    };
+    format!("plan: {action} ({}: {})", plan.policy, plan.reason)
+}
+
+pub(super) fn site(site: &SiteAnswer) -> String {
+    let rows =
+        [("site", &site.name), ("keystone", &site.keystone), ("region", &site.region), ("gateway", &site.gateway)];
+    rows.map(|(name, value)| format!("{name:<9} {value}")).join("\n")
+}
+
+pub(super) fn chain(chain: &ChainAnswer) -> String {
+    let mut rows =
+        vec![["SNAPSHOT", "SIZE", "STORED", "SINCE", "SOURCE", "CREATED", "CONTENT ROOT"].map(str::to_owned)];
+    rows.extend(chain.snapshots.iter().map(row));
+    let mut text = table(&rows);
+    if chain.snapshots.is_empty() {
+        text = format!("volume {} has no snapshots here", chain.volume);
+    }
+    for name in &chain.damaged {
+        text = format!("{text}\ndamaged in the storage: {name}");
+    }
+    text
+}
+
+fn row(snapshot: &SnapshotAnswer) -> [String; 7] {
+    let or_dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    let bytes = |value| BinaryBytes(value).to_string();
+    [
+        snapshot.snapshot.clone(),
+        bytes(snapshot.size),
+        bytes(snapshot.stored),
+        or_dash(&snapshot.base),
+        or_dash(&snapshot.source_snapshot),
+        snapshot.created.clone(),
+        snapshot.root.clone(),
+    ]
+}
+
+/// Columns as wide as their longest cell.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));
+    }
+    let line = |row: &[String; COLUMNS]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// An event in one line; progress only by its stage.
+pub(super) fn event(event: &Event) -> String {
+    match event {
+        Event::Plan { server, answer } => format!("{} [gateway {server}]", plan(answer)),
+        Event::Progress { stage, snapshot, size, .. } => {
+            format!("{} {snapshot}, {}", stage_name(*stage), BinaryBytes(*size))
+        }
+        Event::Retry { retry, retries, wait, error } => {
+            format!("{error}; retry {retry} of {retries} in {}", HumanDuration(*wait))
+        }
+    }
+}
+
+pub(super) fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Proving => "proving base",
+        Stage::Sending => "sending",
+        Stage::Restoring => "restoring",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_a_table() {
+        let snapshot = SnapshotAnswer {
+            volume: "v".into(),
+            snapshot: "long-snapshot".into(),
+            size: 1 << 30,
+            root: "rsnap1:00".into(),
+            base: Some("b".into()),
+            source_volume: None,
+            source_snapshot: None,
+            created: "2026-11-23T00:00:00Z".into(),
+            stored: 1 << 20,
+        };
+        let full = ChainAnswer { volume: "v".into(), snapshots: vec![snapshot], damaged: vec!["x".into()] };
+        assert_eq!(
+            chain(&full),
+            "SNAPSHOT       SIZE      STORED    SINCE  SOURCE  CREATED               CONTENT ROOT\n\
+             long-snapshot  1.00 GiB  1.00 MiB  b      -       2026-11-23T00:00:00Z  rsnap1:00\n\
+             damaged in the storage: x"
+        );
+        let empty = ChainAnswer { volume: "v".into(), snapshots: vec![], damaged: vec![] };
+        assert_eq!(chain(&empty), "volume v has no snapshots here");
+    }
+}

@@ -1,0 +1,55 @@
+//! What the runtime's generator makes of `wit/`: one module per world, the shared interfaces once.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    reason = "generated code"
+)]
+
+pub(super) mod writer {
+    wasmtime::component::bindgen!({
+        path: "wit/rsnap-plugin",
+        world: "backend-writer",
+        imports: {
+            "rsnap:plugin/image-store.open": async | trappable,
+            "rsnap:plugin/image-store.[method]image.write": async | trappable,
+            "rsnap:plugin/image-store.[method]image.zero": async | trappable,
+            default: trappable,
+        },
+        exports: { default: async },
+        with: {
+            "rsnap:plugin/chunks.chunk": crate::plugin::state::Chunk,
+            "rsnap:plugin/image-store.image": crate::plugin::state::OpenImage,
+        },
+    });
+}
+
+pub(super) mod policy {
+    wasmtime::component::bindgen!({
+        path: "wit/rsnap-plugin",
+        world: "chain-policy",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock": super::writer::rsnap::plugin::clock,
+        },
+    });
+}
+
+pub(super) mod resolver {
+    wasmtime::component::bindgen!({
+        path: "wit/rsnap-plugin",
+        world: "site-resolver",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock": super::writer::rsnap::plugin::clock,
+        },
+    });
+}

@@ -1,0 +1,107 @@
+//! Tries a component as the gateway's start would, without a gateway: for whoever writes plugins.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::bindings::policy::ChainPolicy;
+use super::bindings::resolver::SiteResolver;
+use super::bindings::writer::BackendWriter;
+use super::config::PluginConfig;
+use super::fault::Fault;
+use super::load::{Context, Loader, name};
+use super::source::Source;
+use super::surface::Surface;
+use super::{Kind, LoadError};
+use crate::buffer::BufferPool;
+
+/// What is known of a component.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    pub file: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// In hexadecimal, as `sha256sum` prints it and the configuration pins it.
+    pub sha256: Option<String>,
+    pub kind: Option<Kind>,
+    /// The version of `rsnap:plugin` that it was built for.
+    pub interface: Option<String>,
+    /// What it can reach.
+    pub imports: Vec<String>,
+    /// Why a gateway would not start with it; `None`: it would.
+    pub problem: Option<Problem>,
+}
+
+/// A fault and what to do about it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    pub fault: String,
+    pub remedy: String,
+}
+
+impl Report {
+    /// Whether a gateway would start with it, given the stores that it names.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.problem.is_none()
+    }
+}
+
+/// Checks the component in `path`: that it is of `kind` (default: what it says it is), fits its world, and accepts
+/// `settings`. Runs its `configure`, with the default limits; nothing is granted to it.
+pub async fn check(path: &Path, kind: Option<Kind>, settings: toml::Table) -> Report {
+    let mut report = Report { file: path.display().to_string(), ..Report::default() };
+    if let Err(fault) = inspect(path, kind, settings, &mut report).await {
+        report.problem = Some(Problem { fault: fault.text, remedy: fault.remedy });
+    }
+    report
+}
+
+async fn inspect(path: &Path, kind: Option<Kind>, settings: toml::Table, report: &mut Report) -> Result<(), Fault> {
+    let source = Source::read(path)?;
+    report.bytes = source.bytes.len() as u64;
+    report.sha256 = Some(source.sha256.clone());
+    let surface = Surface::read(&source.bytes)?;
+    report.imports = surface.imports.iter().map(ToString::to_string).collect();
+    let (found, version) = surface.kind()?;
+    report.kind = Some(found);
+    report.interface = Some(version.to_string());
+    let kind = kind.unwrap_or(found);
+    surface.fits(kind)?;
+    try_out(kind, source, settings).await
+}
+
+async fn try_out(kind: Kind, source: Source, settings: toml::Table) -> Result<(), Fault> {
+    let mut config = PluginConfig::new(source.path.display().to_string());
+    config.settings = settings;
+    let context =
+        Context { stores: HashMap::new(), pool: BufferPool::new(0), depth: 0, cache: None, path: Vec::new() };
+    let unready = |error: LoadError| Fault::new(error.fault, error.remedy);
+    let loader = Loader::start(context, config.memory.0).map_err(unready)?;
+    let name = name(&config.component);
+    match kind {
+        Kind::Writer => loader.ready::<BackendWriter>(&name, &config, source).await.map(drop),
+        Kind::Policy => loader.ready::<ChainPolicy>(&name, &config, source).await.map(drop),
+        Kind::Resolver => loader.ready::<SiteResolver>(&name, &config, source).await.map(drop),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "file       {} ({} bytes)", self.file, self.bytes)?;
+        let line = |formatter: &mut fmt::Formatter<'_>, name: &str, value: Option<String>| match value {
+            Some(value) => writeln!(formatter, "{name:<10} {value}"),
+            None => Ok(()),
+        };
+        line(formatter, "sha256", self.sha256.clone())?;
+        line(formatter, "kind", self.kind.map(|kind| format!("{kind} (world {})", kind.world())))?;
+        line(formatter, "interface", self.interface.clone().map(|version| format!("rsnap:plugin@{version}")))?;
+        line(formatter, "imports", (!self.imports.is_empty()).then(|| self.imports.join(", ")))?;
+        match &self.problem {
+            None => write!(formatter, "result     good"),
+            Some(problem) => write!(formatter, "result     {}; {}", problem.fault, problem.remedy),
+        }
+    }
+}

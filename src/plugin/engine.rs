@@ -1,0 +1,129 @@
+//! The runtime that all guests share, and the threads that they run on.
+//!
+//! A guest is given time by a clock: every tick it must yield, and one that goes on for longer than a
+//! few ticks is put to sleep most of the time, so that an endless loop costs its neighbours next to nothing until its
+//! deadline ends it. Guests run on threads of their own with a lower priority, because on the threads of the data path
+//! each tick of a guest would be a pause of a transfer. Counting instructions (fuel) instead was refused: it slows
+//! all code to stop some.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, UpdateDeadline};
+
+use super::state::State;
+
+/// How often a running guest is interrupted.
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks of one call at full speed.
+const FAST_TICKS: u32 = 5;
+/// Sleep after each later tick: about a tenth of one core is left to the guest.
+const SLEEP: Duration = Duration::from_millis(90);
+/// Instances at once, over all plugins.
+const INSTANCES: u32 = 128;
+/// Core instances in one component: components made from Python have 38.
+const CORE_INSTANCES: u32 = 64;
+/// Tables and memories in one component: one for each library that it is linked from is plenty.
+const TABLES: u32 = 16;
+const MEMORIES: u32 = 4;
+/// Elements in one table.
+const TABLE_ELEMENTS: usize = 20_000;
+/// Deep enough for interpreters in a guest, small against what a thread of the host has.
+const STACK: usize = 1 << 20;
+/// Priority below the data path, in the unit of `nice`.
+const NICENESS: i32 = 10;
+
+/// An engine whose pool holds instances of up to `memory` bytes each.
+pub(super) fn engine(memory: usize) -> Result<Engine, wasmtime::Error> {
+    let mut config = Config::new();
+    config.concurrency_support(false).epoch_interruption(true);
+    config.max_wasm_stack(STACK).async_stack_size(2 * STACK);
+    config.wasm_backtrace_max_frames(None);
+    config.wasm_memory64(false).wasm_threads(false).shared_memory(false).wasm_gc(false);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(memory)));
+    Engine::new(&config)
+}
+
+fn pool(memory: usize) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES).total_stacks(INSTANCES);
+    pool.total_core_instances(INSTANCES * CORE_INSTANCES).max_core_instances_per_component(CORE_INSTANCES);
+    pool.total_memories(2 * INSTANCES).max_memories_per_component(MEMORIES).max_memory_size(memory);
+    pool.total_tables(INSTANCES * TABLES).max_tables_per_component(TABLES).table_elements(TABLE_ELEMENTS);
+    pool
+}
+
+/// What happens to a guest at each tick: it yields, and from the sixth on sleeps.
+pub(super) fn at_tick(state: &mut State) -> UpdateDeadline {
+    state.ticks = state.ticks.saturating_add(1);
+    if state.ticks <= FAST_TICKS {
+        UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+    } else {
+        UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(SLEEP)))
+    }
+}
+
+/// The threads of the guests, and the number of instances that may be alive.
+#[derive(Debug)]
+pub(super) struct Threads {
+    runtime: Option<Runtime>,
+    instances: Arc<Semaphore>,
+}
+
+impl Threads {
+    /// Starts the threads, and the clock of `engine`.
+    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
+        ticker(engine.weak())?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(cores.div_ceil(2).min(4)).thread_name("rsnap-guest").enable_time();
+        let runtime = builder.on_thread_start(lower_priority).build()?;
+        Ok(Self { runtime: Some(runtime), instances: Arc::new(Semaphore::new(INSTANCES as usize)) })
+    }
+
+    /// Runs a future that calls guests. Dropping the handle stops it.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<AbortOnDropHandle<T>> {
+        self.runtime.as_ref().map(|runtime| AbortOnDropHandle::new(runtime.spawn(work)))
+    }
+
+    /// The right to one instance; `None` if none becomes free in `patience`.
+    pub(super) async fn admit(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.instances).acquire_owned();
+        tokio::time::timeout(patience, permit).await.ok()?.ok()
+    }
+}
+
+impl Drop for Threads {
+    /// A runtime must not be waited for inside another one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn lower_priority() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "could not lower the priority of a guest thread");
+    }
+}
+
+/// Ticks until the engine is gone. A thread of its own: on the guests' threads a loop in a guest would stop the clock
+/// that is to interrupt it.
+fn ticker(engine: EngineWeak) -> std::io::Result<()> {
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    };
+    thread::Builder::new().name("rsnap-ticker".to_owned()).spawn(tick).map(drop)
+}

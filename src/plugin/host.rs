@@ -1,0 +1,227 @@
+//! What the host does for its guests: the imported interfaces of `wit/`.
+//!
+//! A guest that breaks the contract is ended at once by an error of the type [`Breach`], which no guest can catch. Work
+//! on the storage runs on the host's own threads, not on those of the guests, and survives a guest that is ended.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use super::bindings::writer::rsnap::plugin::{chunks, clock, image_store, log, settings, types};
+use super::flood::Verdict;
+use super::state::{Chunk, OpenImage, Opening, State};
+use super::text::clean;
+use crate::id::{ImageName, SnapshotName, StoreName};
+use crate::image::{ImageError, Ingest, StageRequest};
+
+/// The guest broke the contract; the text says how and is for the operator.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Breach(pub(super) String);
+
+fn breach<T>(text: impl Into<String>) -> wasmtime::Result<T> {
+    Err(Breach(text.into()).into())
+}
+
+impl settings::Host for State {
+    fn get(&mut self) -> wasmtime::Result<String> {
+        Ok(self.shared.settings.clone())
+    }
+}
+
+impl clock::Host for State {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        let Verdict::Write { dropped } = self.shared.flood.judge(Instant::now()) else { return Ok(()) };
+        let plugin = self.shared.name.as_str();
+        if dropped > 0 {
+            tracing::warn!(target: "plugin", plugin, dropped, "dropped lines of a flood");
+        }
+        let message = clean(&message);
+        match level {
+            log::Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
+            log::Level::Info => tracing::info!(target: "plugin", plugin, "{message}"),
+            log::Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
+            log::Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+impl types::Host for State {}
+
+impl chunks::Host for State {}
+
+impl chunks::HostChunk for State {
+    fn length(&mut self, chunk: Resource<Chunk>) -> wasmtime::Result<u64> {
+        Ok(self.table.get(&chunk)?.bytes.len() as u64)
+    }
+
+    fn is_zero(&mut self, chunk: Resource<Chunk>) -> wasmtime::Result<bool> {
+        Ok(crate::content::is_zero(&self.table.get(&chunk)?.bytes))
+    }
+
+    fn sha256(&mut self, chunk: Resource<Chunk>) -> wasmtime::Result<Vec<u8>> {
+        let bytes = &self.table.get(&chunk)?.bytes;
+        Ok(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec())
+    }
+
+    fn read(&mut self, chunk: Resource<Chunk>, offset: u64, length: u64) -> wasmtime::Result<Vec<u8>> {
+        let bytes = &self.table.get(&chunk)?.bytes;
+        let clamp = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+        let (start, end) = (clamp(offset), clamp(offset.saturating_add(length)));
+        Ok(bytes.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    fn drop(&mut self, chunk: Resource<Chunk>) -> wasmtime::Result<()> {
+        self.table.delete(chunk)?;
+        Ok(())
+    }
+}
+
+impl image_store::Host for State {
+    async fn open(
+        &mut self,
+        store: String,
+        image: String,
+        snapshot_name: String,
+    ) -> wasmtime::Result<Result<Resource<OpenImage>, types::Error>> {
+        let Some(opening) = self.opening.take() else {
+            return breach("it opened an image a second time, or outside of begin");
+        };
+        let place = (&opening.location.store, &opening.location.image);
+        if (store.as_str(), image.as_str()) != (place.0.as_str(), place.1.as_str()) {
+            let asked = clean(&format!("{store}/{image}"));
+            let volume = &opening.transfer.volume;
+            return breach(format!(
+                "it asked for the image {asked}, but the snapshots of volume {volume} are in {}/{}",
+                place.0, place.1
+            ));
+        }
+        let Ok(name) = snapshot_name.parse() else {
+            return breach(format!("{:?} is not a name for a snapshot", clean(&snapshot_name)));
+        };
+        self.stage(opening, name).await
+    }
+}
+
+impl State {
+    async fn stage(
+        &mut self,
+        Opening { transfer, location }: Opening,
+        name: SnapshotName,
+    ) -> wasmtime::Result<Result<Resource<OpenImage>, types::Error>> {
+        let Some(store) = self.shared.stores.get(&location.store).cloned() else {
+            return breach(not_granted(&location.store));
+        };
+        let request = StageRequest {
+            transfer: transfer.id,
+            volume: transfer.volume,
+            snapshot: transfer.snapshot,
+            image: location.image,
+            name,
+            size: transfer.size,
+            base: transfer.base,
+        };
+        match self.on_host(async move { store.stage(request).await }).await? {
+            Ok(staged) => {
+                let ingest = Ingest::new(staged, self.shared.pool.clone(), self.shared.depth);
+                let image = OpenImage::new(ingest, self.shared.host.clone(), self.watch.clone());
+                Ok(Ok(self.table.push(image)?))
+            }
+            Err(error) => Ok(Err(self.storage_failed(error))),
+        }
+    }
+
+    /// Runs work on the host's threads. It goes on to its end when the guest is ended meanwhile.
+    async fn on_host<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> wasmtime::Result<T> {
+        let _in_host = self.watch.enter_host();
+        Ok(self.shared.host.spawn(work).await?)
+    }
+
+    fn storage_failed(&self, error: ImageError) -> types::Error {
+        let text = error.to_string();
+        self.watch.note_image_error(error);
+        types::Error::Unavailable(text)
+    }
+
+    /// Does one piece of work on an open image, on the host's threads.
+    async fn with_image<F>(
+        &mut self,
+        image: &Resource<OpenImage>,
+        work: impl FnOnce(Ingest) -> F,
+    ) -> wasmtime::Result<Result<(), types::Error>>
+    where
+        F: Future<Output = (Ingest, Result<(), ImageError>)> + Send + 'static,
+    {
+        let Some(ingest) = self.table.get_mut(image)?.take() else {
+            return Ok(Err(types::Error::Unavailable("the image failed before".to_owned())));
+        };
+        let (ingest, result) = self.on_host(work(ingest)).await?;
+        match result {
+            Ok(()) => {
+                self.table.get_mut(image)?.put_back(ingest);
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                self.watch.cleanup.spawn_on(ingest.abort(), &self.shared.host);
+                Ok(Err(self.storage_failed(error)))
+            }
+        }
+    }
+}
+
+impl image_store::HostImage for State {
+    async fn write(
+        &mut self,
+        image: Resource<OpenImage>,
+        offset: u64,
+        chunk: Resource<Chunk>,
+    ) -> wasmtime::Result<Result<(), types::Error>> {
+        let bytes: Bytes = self.table.get(&chunk)?.bytes.clone();
+        let write = |mut ingest: Ingest| async move {
+            let result = ingest.write(offset, &bytes).await;
+            (ingest, result)
+        };
+        self.with_image(&image, write).await
+    }
+
+    async fn zero(
+        &mut self,
+        image: Resource<OpenImage>,
+        offset: u64,
+        length: u64,
+    ) -> wasmtime::Result<Result<(), types::Error>> {
+        let zero = |mut ingest: Ingest| async move {
+            let result = ingest.zero(offset, length).await;
+            (ingest, result)
+        };
+        self.with_image(&image, zero).await
+    }
+
+    fn drop(&mut self, image: Resource<OpenImage>) -> wasmtime::Result<()> {
+        self.table.delete(image)?;
+        Ok(())
+    }
+}
+
+/// Says that a plugin named a store that it may not use.
+pub(super) fn not_granted(store: &StoreName) -> String {
+    format!("it names the store {store}, which is not granted to it")
+}
+
+/// The image name and the store name that a guest answered.
+pub(super) fn parse_location(store: &str, image: &str) -> Result<(StoreName, ImageName), Breach> {
+    let fault = |error| Breach(format!("it names an impossible place: {error}"));
+    Ok((store.parse().map_err(fault)?, image.parse().map_err(fault)?))
+}

@@ -1,0 +1,289 @@
+//! From the configuration to plugins that can be called.
+//!
+//! The order of the checks is from cheap to dear and from certain to trusting: the file's digest is held against its
+//! pin before a byte of it is looked at, names are compared before anything is compiled, and no code of the guest runs
+//! before all that is checked. Everything happens at start-up: a plugin that is wrong stops the gateway, not a transfer.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use super::addresses::Allowed;
+use super::bindings::policy::ChainPolicy;
+use super::bindings::resolver::SiteResolver;
+use super::bindings::writer::BackendWriter;
+use super::builtin::{self, ImageWriter};
+use super::cache::Cache;
+use super::call::{Guest, Instance};
+use super::config::{Config, PluginConfig};
+use super::engine::{Threads, engine};
+use super::fault::{Fault, LoadError};
+use super::flood::Flood;
+use super::policy::ComponentPolicy;
+use super::resolver::ComponentResolver;
+use super::shared::{Counters, Entry, PluginInfo, Shared};
+use super::source::Source;
+use super::surface::Surface;
+use super::world::World;
+use super::writer::ComponentWriter;
+use super::{Kind, Policy, PluginError, Resolver, Writer};
+use crate::buffer::BufferPool;
+use crate::id::{StoreName, VolumeId};
+use crate::image::ImageStore;
+
+/// What plugins may get from the gateway.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// All configured stores; each plugin sees those that it was granted.
+    pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    pub pool: BufferPool,
+    /// Blocks of one image at work at once.
+    pub depth: usize,
+    /// Folder for compiled code, made if it is not there; `None`: compile at each start.
+    pub cache: Option<PathBuf>,
+    /// Folders in which components are looked up, see [`Config::search_path`].
+    pub path: Vec<PathBuf>,
+}
+
+/// The loaded plugins of one gateway.
+pub struct Plugins {
+    pub writer: Arc<dyn Writer>,
+    pub policy: Arc<dyn Policy>,
+    pub resolver: Arc<dyn Resolver>,
+    entries: Vec<Entry>,
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.info()).finish()
+    }
+}
+
+impl Plugins {
+    /// Loads what `config` names. To be called on the runtime of the data path: the work on the storage that plugins
+    /// ask for is done there.
+    pub async fn load(config: &Config, context: Context) -> Result<Self, LoadError> {
+        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
+        let loader = Loader::start(context, memory.into_iter().max().unwrap_or_default())?;
+        let (writer, first) = loader.writer(&config.writer).await?;
+        let (policy, second) = loader.component::<ChainPolicy>(&config.policy).await?;
+        let (resolver, third) = loader.component::<SiteResolver>(&config.resolver).await?;
+        let allowed = Allowed::new(&config.allow_hosts);
+        Ok(Self {
+            writer,
+            policy: Arc::new(ComponentPolicy(policy)),
+            resolver: Arc::new(ComponentResolver { guest: resolver, allowed }),
+            entries: vec![first, second, third],
+        })
+    }
+
+    /// The loaded plugins and how often they were called.
+    #[must_use]
+    pub fn info(&self) -> Vec<PluginInfo> {
+        self.entries.iter().map(Entry::info).collect()
+    }
+}
+
+/// Loads components into one engine.
+pub(super) struct Loader {
+    context: Context,
+    engine: Engine,
+    threads: Arc<Threads>,
+    cache: Option<Arc<Cache>>,
+    host: Handle,
+}
+
+impl Loader {
+    /// Starts the runtime for instances of up to `memory` bytes.
+    pub(super) fn start(context: Context, memory: u64) -> Result<Self, LoadError> {
+        let fault = |text: String| {
+            let remedy = "check the limits on address space and threads of this process (ulimit -v, -u)";
+            Fault::new(format!("the WebAssembly runtime does not start: {text}"), remedy).of("(all)", Kind::Writer)
+        };
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let engine = engine(memory).map_err(|error| fault(format!("{error:#}")))?;
+        let threads = Threads::start(&engine).map_err(|error| fault(error.to_string()))?;
+        let cache = context.cache.as_deref().and_then(open_cache).map(Arc::new);
+        Ok(Self { context, engine, threads: Arc::new(threads), cache, host: Handle::current() })
+    }
+
+    async fn writer(&self, config: &PluginConfig) -> Result<(Arc<dyn Writer>, Entry), LoadError> {
+        if config.component == builtin::NAME {
+            return self.builtin(config).map_err(|fault| fault.of(builtin::NAME, Kind::Writer));
+        }
+        let (guest, entry) = self.component::<BackendWriter>(config).await?;
+        let writer = ComponentWriter(guest);
+        try_out(&writer).await.map_err(|fault| fault.of(&entry.fixed.name, Kind::Writer))?;
+        Ok((Arc::new(writer), entry))
+    }
+
+    fn builtin(&self, config: &PluginConfig) -> Result<(Arc<dyn Writer>, Entry), Fault> {
+        let stores = self.granted(config)?;
+        let (pool, depth) = (self.context.pool.clone(), self.context.depth);
+        let rejected = |text: String| rejected(Kind::Writer, &text);
+        let writer = ImageWriter::new(config.settings.clone(), &stores, pool, depth).map_err(rejected)?;
+        let mut fixed = info(builtin::NAME, Kind::Writer);
+        fixed.source = "compiled in".to_owned();
+        let entry = Entry { fixed, counters: Arc::clone(&writer.counters) };
+        Ok((Arc::new(writer), entry))
+    }
+
+    /// Loads a component and lets it check its settings.
+    pub(super) async fn component<W: World>(&self, config: &PluginConfig) -> Result<(Guest<W>, Entry), LoadError> {
+        let name = name(&config.component);
+        self.load(&name, config).await.map_err(|fault| fault.of(&name, W::KIND))
+    }
+
+    async fn load<W: World>(&self, name: &str, config: &PluginConfig) -> Result<(Guest<W>, Entry), Fault> {
+        let source = Source::find(config, &self.context.path)?;
+        let surface = Surface::read(&source.bytes)?;
+        let version = surface.fits(W::KIND)?;
+        if surface.wants_stores() && config.stores.is_empty() {
+            let remedy = format!("grant some: plugins.{}.stores = [\"main\"]", W::KIND.table());
+            return Err(Fault::new("it opens images, and no store is granted to it", remedy));
+        }
+        let mut fixed = info(name, W::KIND);
+        fixed.source = source.path.display().to_string();
+        fixed.sha256 = Some(source.sha256.clone());
+        fixed.interface = Some(version.to_string());
+        let guest = self.ready(name, config, source).await?;
+        let entry = Entry { fixed, counters: Arc::clone(&guest.shared.counters) };
+        Ok((guest, entry))
+    }
+
+    /// Compiles a component whose names fit, checks its types, and lets it check its settings.
+    pub(super) async fn ready<W: World>(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        source: Source,
+    ) -> Result<Guest<W>, Fault> {
+        let shared = Arc::new(self.shared(name, W::KIND, config)?);
+        let pre = self.fit::<W>(&self.compile(source).await?)?;
+        let guest = Guest { shared, engine: self.engine.clone(), pre: Arc::new(pre) };
+        configure(&guest).await?;
+        Ok(guest)
+    }
+
+    fn shared(&self, name: &str, kind: Kind, config: &PluginConfig) -> Result<Shared, Fault> {
+        let settings = serde_json::to_string(&config.settings);
+        Ok(Shared {
+            name: name.to_owned(),
+            settings: settings.map_err(|error| rejected(kind, &error.to_string()))?,
+            memory: usize::try_from(config.memory.0).unwrap_or(usize::MAX),
+            call_timeout: config.call_timeout.0,
+            host_timeout: config.host_timeout.0,
+            stores: self.granted(config)?,
+            pool: self.context.pool.clone(),
+            depth: self.context.depth,
+            host: self.host.clone(),
+            threads: Arc::clone(&self.threads),
+            flood: Flood::new(),
+            counters: Arc::new(Counters::default()),
+        })
+    }
+
+    fn granted(&self, config: &PluginConfig) -> Result<HashMap<StoreName, Arc<dyn ImageStore>>, Fault> {
+        let find = |name: &StoreName| match self.context.stores.get(name) {
+            Some(store) => Ok((name.clone(), Arc::clone(store))),
+            None => Err(Fault::new(
+                format!("the store {name} is granted to it, and there is no such store"),
+                format!("add a table [stores.{name}], or correct plugins.writer.stores"),
+            )),
+        };
+        config.stores.iter().map(find).collect()
+    }
+
+    /// Compiles, or takes what was compiled before. Compiling takes seconds for some languages.
+    async fn compile(&self, source: Source) -> Result<Component, Fault> {
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let compile = move || compile(&engine, cache.as_deref(), &source);
+        let broken = |error: String| Fault::new(format!("it does not compile: {error}"), "build or fetch it again");
+        let compiled = tokio::task::spawn_blocking(compile).await.map_err(|error| broken(error.to_string()))?;
+        compiled.map_err(|error| broken(format!("{error:#}")))
+    }
+
+    fn fit<W: World>(&self, component: &Component) -> Result<W::Pre, Fault> {
+        let mut linker = Linker::new(&self.engine);
+        let pre = W::link(&mut linker).and_then(|()| linker.instantiate_pre(component)).and_then(W::fit);
+        pre.map_err(|error| {
+            let world = W::KIND.world();
+            Fault::new(
+                format!("it does not fit the world {world}: {error:#}"),
+                format!("build it for the world {world} of this gateway's wit/ folder"),
+            )
+        })
+    }
+}
+
+fn open_cache(folder: &Path) -> Option<Cache> {
+    let opened = Cache::open(folder);
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(folder = %folder.display(), %error, "plugin cache: not usable, compiling at each start");
+    };
+    opened.inspect_err(warn).ok()
+}
+
+fn compile(engine: &Engine, cache: Option<&Cache>, source: &Source) -> wasmtime::Result<Component> {
+    if let Some(component) = cache.and_then(|cache| cache.get(engine, source)) {
+        return Ok(component);
+    }
+    let component = Component::from_binary(engine, &source.bytes)?;
+    if let Some(cache) = cache {
+        cache.put(engine, source, &component);
+    }
+    Ok(component)
+}
+
+/// Makes one instance, which checks the settings.
+async fn configure<W: World>(guest: &Guest<W>) -> Result<(), Fault> {
+    match guest.start(nothing).await {
+        Ok(_) => Ok(()),
+        Err(PluginError::Failed { detail, .. }) => Err(rejected(W::KIND, &detail)),
+        Err(error) => Err(rejected(W::KIND, &error.to_string())),
+    }
+}
+
+fn nothing<W>(_: &mut Instance<W>) -> BoxFuture<'_, wasmtime::Result<()>> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
+/// A writer whose places are not in the stores granted to it would fail each transfer.
+async fn try_out(writer: &ComponentWriter) -> Result<(), Fault> {
+    let Ok(volume) = "check".parse::<VolumeId>() else { return Ok(()) };
+    match writer.ask(volume.to_string()).await {
+        Ok(_) => Ok(()),
+        Err(PluginError::Failed { detail, .. }) => {
+            Err(Fault::new(detail, "change plugins.writer.stores or the table [plugins.writer.settings]"))
+        }
+        Err(error) => Err(rejected(Kind::Writer, &error.to_string())),
+    }
+}
+
+fn rejected(kind: Kind, text: &str) -> Fault {
+    Fault::new(text, format!("change the table [plugins.{}.settings]", kind.table()))
+}
+
+/// A component's name without folder and ending.
+pub(super) fn name(component: &str) -> String {
+    let path = Path::new(component);
+    path.file_stem().map_or_else(|| component.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+fn info(name: &str, kind: Kind) -> PluginInfo {
+    PluginInfo {
+        name: name.to_owned(),
+        kind,
+        source: String::new(),
+        sha256: None,
+        interface: None,
+        calls: 0,
+        failures: 0,
+        traps: 0,
+    }
+}

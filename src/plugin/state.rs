@@ -1,0 +1,109 @@
+//! What the host keeps for one instance, and the things that the instance knows by handles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
+
+use super::engine::at_tick;
+use super::limits::Limits;
+use super::shared::Shared;
+use super::watch::Watch;
+use super::{Location, TransferDescription};
+use crate::image::Ingest;
+
+/// Handles that one instance may hold.
+const HANDLES: usize = 1024;
+/// What a guest may hand over in one call, in bytes: far above any text, far below what hurts.
+const HANDED_OVER: usize = 1 << 20;
+
+/// The host's side of one instance.
+pub(in crate::plugin) struct State {
+    pub(super) table: ResourceTable,
+    pub(super) limits: Limits,
+    pub(super) shared: Arc<Shared>,
+    pub(super) watch: Arc<Watch>,
+    /// The transfer whose image may be opened now.
+    pub(super) opening: Option<Opening>,
+    /// Ticks of the running call.
+    pub(super) ticks: u32,
+    /// Bytes of chunks that the guest holds.
+    pub(super) held: Arc<AtomicUsize>,
+}
+
+/// The permission to open one image, in the place that the writer itself named for the volume.
+pub(super) struct Opening {
+    pub(super) transfer: TransferDescription,
+    pub(super) location: Location,
+}
+
+impl State {
+    /// A store for one instance, with all limits set.
+    pub(super) fn store(engine: &Engine, shared: Arc<Shared>, watch: Arc<Watch>) -> Store<Self> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES);
+        let limits = Limits::new(shared.memory, Arc::clone(&watch));
+        let state = Self { table, limits, shared, watch, opening: None, ticks: 0, held: Arc::default() };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(HANDED_OVER);
+        store.set_max_component_handles(HANDLES);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| Ok(at_tick(context.data_mut())));
+        store
+    }
+}
+
+/// Bytes of a transfer, as a guest holds them.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Chunk {
+    pub(super) bytes: Bytes,
+    held: Arc<AtomicUsize>,
+}
+
+impl Chunk {
+    pub(super) fn new(bytes: Bytes, held: &Arc<AtomicUsize>) -> Self {
+        held.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self { bytes, held: Arc::clone(held) }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// An open image, as a guest holds it. Given up when dropped, on the host's threads.
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct OpenImage {
+    ingest: Option<Ingest>,
+    host: Handle,
+    watch: Arc<Watch>,
+}
+
+impl OpenImage {
+    pub(super) fn new(ingest: Ingest, host: Handle, watch: Arc<Watch>) -> Self {
+        Self { ingest: Some(ingest), host, watch }
+    }
+
+    /// Takes what is behind the handle; `None` after a write failed or was cut short.
+    pub(super) fn take(&mut self) -> Option<Ingest> {
+        self.ingest.take()
+    }
+
+    pub(super) fn put_back(&mut self, ingest: Ingest) {
+        self.ingest = Some(ingest);
+    }
+}
+
+impl Drop for OpenImage {
+    fn drop(&mut self) {
+        if let Some(ingest) = self.ingest.take() {
+            self.watch.cleanup.spawn_on(ingest.abort(), &self.host);
+        }
+    }
+}

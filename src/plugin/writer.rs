@@ -1,0 +1,229 @@
+//! A backend writer as a component: one instance for each transfer, dropped at once where the host moves the data.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use wasmtime::component::Resource;
+
+use super::bindings::writer::BackendWriter;
+use super::bindings::writer::exports::rsnap::plugin::writer as wit;
+use super::bindings::writer::rsnap::plugin::types;
+use super::call::{Guest, Instance};
+use super::host::{Breach, not_granted, parse_location};
+use super::shared::Shared;
+use super::state::{Chunk, OpenImage, Opening};
+use super::text::clean;
+use super::{ChunkWriter, Destination, Location, Piece, PluginError, TransferDescription, Writer};
+use crate::id::VolumeId;
+use crate::image::Ingest;
+
+/// Most pieces in one call, and about the most bytes: many per call, because a call costs a change of threads.
+const PIECES: usize = 64;
+const BYTES: usize = 4 << 20;
+/// Bytes of chunks that a guest may keep between calls.
+const HELD: usize = 8 << 20;
+
+/// What an export answers.
+type Answer<T> = Result<T, types::Error>;
+
+/// A loaded writer.
+pub(super) struct ComponentWriter(pub(super) Guest<BackendWriter>);
+
+#[async_trait]
+impl Writer for ComponentWriter {
+    fn name(&self) -> &str {
+        &self.0.shared.name
+    }
+
+    async fn locate(&self, volume: &VolumeId) -> Result<Location, PluginError> {
+        self.0.shared.counters.count(self.ask(volume.to_string()).await)
+    }
+
+    async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError> {
+        self.0.shared.counters.count(self.open(transfer.clone()).await)
+    }
+}
+
+impl ComponentWriter {
+    /// Where a volume is; not counted as a call.
+    pub(super) async fn ask(&self, volume: String) -> Result<Location, PluginError> {
+        let (_, answer) = self.0.start(move |instance| Box::pin(async move { locate(instance, &volume).await })).await?;
+        answer.map_err(|error| refusal(&self.0.shared, error))
+    }
+
+    async fn open(&self, transfer: TransferDescription) -> Result<Destination, PluginError> {
+        let (instance, answer) = self.0.start(move |instance| Box::pin(begin(instance, transfer))).await?;
+        match answer {
+            Ok(Some(ingest)) => Ok(Destination::Image(ingest)),
+            Ok(None) => Ok(Destination::Chunks(Box::new(ComponentChunks::new(instance)))),
+            Err(error) => Err(give_up(instance, error).await),
+        }
+    }
+}
+
+/// Asks where a volume is, and checks the answer.
+async fn locate(instance: &mut Instance<BackendWriter>, volume: &str) -> wasmtime::Result<Answer<Location>> {
+    let guest = instance.world.rsnap_plugin_writer();
+    let place = match guest.call_locate(&mut instance.store, volume).await? {
+        Ok(place) => place,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (store, image) = parse_location(&place.store, &place.image)?;
+    if !instance.store.data().shared.stores.contains_key(&store) {
+        return Err(Breach(not_granted(&store)).into());
+    }
+    Ok(Ok(Location { store, image }))
+}
+
+/// Begins a transfer; `None` when the guest wants the chunks.
+async fn begin(
+    instance: &mut Instance<BackendWriter>,
+    transfer: TransferDescription,
+) -> wasmtime::Result<Answer<Option<Ingest>>> {
+    let location = match locate(instance, transfer.volume.as_str()).await? {
+        Ok(location) => location,
+        Err(error) => return Ok(Err(error)),
+    };
+    let described = lower(&transfer);
+    instance.store.data_mut().opening = Some(Opening { transfer, location });
+    let answer = instance.world.rsnap_plugin_writer().call_begin(&mut instance.store, &described).await?;
+    let opened = instance.store.data_mut().opening.take().is_none();
+    match answer {
+        Ok(wit::Destination::Image(image)) => take(instance, image).map(|ingest| Ok(Some(ingest))),
+        Ok(wit::Destination::Chunks) if opened => Ok(Ok(None)),
+        Ok(wit::Destination::Chunks) => Err(Breach("it wants chunks and opened no image".to_owned()).into()),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Takes an image back from the guest.
+fn take(instance: &mut Instance<BackendWriter>, image: Resource<OpenImage>) -> wasmtime::Result<Ingest> {
+    let mut image = instance.store.data_mut().table.delete(image)?;
+    image.take().ok_or_else(|| Breach("it gives back an image that failed".to_owned()).into())
+}
+
+fn lower(transfer: &TransferDescription) -> wit::Transfer {
+    wit::Transfer {
+        id: transfer.id.to_string(),
+        volume: transfer.volume.to_string(),
+        snapshot: transfer.snapshot.to_string(),
+        size: transfer.size,
+        base: transfer.base.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Ends an instance whose guest said no, and waits until its image is given up.
+async fn give_up(instance: Instance<BackendWriter>, error: types::Error) -> PluginError {
+    let (shared, watch) = (Arc::clone(&instance.store.data().shared), Arc::clone(&instance.store.data().watch));
+    drop(instance);
+    watch.settle().await;
+    refusal(&shared, error)
+}
+
+fn refusal(shared: &Shared, error: types::Error) -> PluginError {
+    let plugin = shared.name.clone();
+    match error {
+        types::Error::Unavailable(text) => PluginError::Unavailable { plugin, detail: clean(&text) },
+        types::Error::Refused(text) | types::Error::Other(text) => PluginError::Refused { plugin, detail: clean(&text) },
+    }
+}
+
+/// A transfer whose chunks the guest wants. Without an instance after an error.
+struct ComponentChunks {
+    shared: Arc<Shared>,
+    instance: Option<Instance<BackendWriter>>,
+}
+
+#[async_trait]
+impl ChunkWriter for ComponentChunks {
+    async fn write(&mut self, pieces: Vec<Piece>) -> Result<(), PluginError> {
+        let mut batch = Batch::default();
+        for piece in pieces {
+            batch.add(piece);
+            if batch.is_full() {
+                self.deliver(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if batch.pieces.is_empty() { Ok(()) } else { self.deliver(batch).await }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<Ingest, PluginError> {
+        self.call(|instance| Box::pin(finish(instance))).await
+    }
+}
+
+impl ComponentChunks {
+    fn new(instance: Instance<BackendWriter>) -> Self {
+        Self { shared: Arc::clone(&instance.store.data().shared), instance: Some(instance) }
+    }
+
+    async fn deliver(&mut self, batch: Batch) -> Result<(), PluginError> {
+        self.call(|instance| Box::pin(write(instance, batch.pieces))).await
+    }
+
+    /// Calls the guest; the instance is kept only when it answered well.
+    async fn call<T: Send + 'static>(
+        &mut self,
+        job: impl super::call::Job<BackendWriter, Answer<T>>,
+    ) -> Result<T, PluginError> {
+        let shared = &self.shared;
+        let instance = self.instance.take().ok_or_else(|| shared.failed("it failed before in this transfer"))?;
+        let called = async {
+            match instance.resume(job).await? {
+                (instance, Ok(answer)) => Ok((instance, answer)),
+                (instance, Err(error)) => Err(give_up(instance, error).await),
+            }
+        };
+        let (instance, answer) = shared.counters.count(called.await)?;
+        self.instance = Some(instance);
+        Ok(answer)
+    }
+}
+
+async fn write(instance: &mut Instance<BackendWriter>, pieces: Vec<Piece>) -> wasmtime::Result<Answer<()>> {
+    let state = instance.store.data_mut();
+    let mut extents = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        extents.push(match piece {
+            Piece::Zero { offset, length } => wit::Extent { offset, data: None, length },
+            Piece::Data { offset, bytes } => {
+                let length = bytes.len() as u64;
+                let chunk = state.table.push(Chunk::new(bytes, &state.held))?;
+                wit::Extent { offset, data: Some(chunk), length }
+            }
+        });
+    }
+    let answer = instance.world.rsnap_plugin_writer().call_write(&mut instance.store, &extents).await?;
+    if instance.store.data().held.load(Ordering::Relaxed) > HELD {
+        return Err(Breach(format!("it keeps more than {HELD} bytes of chunks")).into());
+    }
+    Ok(answer)
+}
+
+async fn finish(instance: &mut Instance<BackendWriter>) -> wasmtime::Result<Answer<Ingest>> {
+    match instance.world.rsnap_plugin_writer().call_finish(&mut instance.store).await? {
+        Ok(image) => take(instance, image).map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Pieces of one call.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Piece>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, piece: Piece) {
+        if let Piece::Data { bytes, .. } = &piece {
+            self.bytes += bytes.len();
+        }
+        self.pieces.push(piece);
+    }
+
+    fn is_full(&self) -> bool {
+        self.pieces.len() >= PIECES || self.bytes >= BYTES
+    }
+}
