@@ -16,11 +16,11 @@ use std::process::Command;
 use toolchain::Toolchain;
 
 /// The target of all guests: no operating system, so no ambient authority.
-pub const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Why the guests could not be built; the text names the remedy.
 #[derive(Debug)]
-pub struct Error(String);
+pub(crate) struct Error(String);
 
 impl Error {
     fn new(text: impl Into<String>) -> Self {
@@ -42,16 +42,16 @@ impl std::error::Error for Error {}
 
 /// The folders with the components.
 #[derive(Debug)]
-pub struct Built {
+pub(crate) struct Built {
     /// `plugins` in the target directory: what is shipped.
-    pub plugins: PathBuf,
+    pub(crate) plugins: PathBuf,
     /// `fixtures` in the target directory: guests of the tests, good and hostile.
-    pub fixtures: PathBuf,
+    pub(crate) fixtures: PathBuf,
 }
 
 /// Builds all guests of the project in `root`. Takes well under a second when nothing changed; the first time on a
 /// machine it may install packages and build the standard library (both are announced on standard error).
-pub fn build(root: &Path) -> Result<Built, Error> {
+pub(crate) fn build(root: &Path) -> Result<Built, Error> {
     let toolchain = toolchain::find()?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     let plugins = workspace(&toolchain, &root.join("plugins"), &target, "plugins")?;

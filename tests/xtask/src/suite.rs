@@ -59,7 +59,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
 
 fn plugin_tests(root: &Path) -> Command {
     let mut command = build::cargo(root);
-    command.env("CARGO_TARGET_DIR", root.join("target/guests/host"));
+    command.env("CARGO_TARGET_DIR", build::target(root).join("guests/host"));
     command.args(["test", "--workspace", "--no-fail-fast", "--manifest-path"]).arg(root.join("plugins/Cargo.toml"));
     command
 }
@@ -67,7 +67,7 @@ fn plugin_tests(root: &Path) -> Command {
 /// Runs one `cargo test`, showing all but the tests that pass.
 fn tests(root: &Path, suite: &str, command: &mut Command) -> Result<Outcome> {
     let started = Instant::now();
-    let log = root.join(format!("target/test-{suite}.log"));
+    let log = build::target(root).join(format!("test-{suite}.log"));
     let mut log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| process::words(command))?;
     let mut outcome = Outcome { suite: suite.to_owned(), ..Outcome::default() };
@@ -126,7 +126,7 @@ fn fuzz_targets(root: &Path) -> Result<Vec<String>> {
 /// `cargo` in the fuzz targets' folder, where their flags are; flags in the environment would replace them.
 fn fuzz_cargo(root: &Path) -> Command {
     let mut command = build::cargo(root);
-    command.current_dir(root.join("tests/fuzz")).env("CARGO_TARGET_DIR", root.join("target/fuzz"));
+    command.current_dir(root.join("tests/fuzz")).env("CARGO_TARGET_DIR", build::target(root).join("fuzz"));
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command
 }

@@ -30,7 +30,7 @@ struct Stage {
 impl Stage {
     fn new(root: &Path) -> Self {
         Self {
-            directory: root.join("target/demo"),
+            directory: build::target(root).join("demo"),
             plugins: build::plugins(root),
             binary: build::binary(root, Profile::Dev, "rsnap"),
         }
