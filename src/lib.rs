@@ -1,12 +1,26 @@
-//! rsnap: block-level copies of volume snapshots between sites. See README.md.
+//! rsnap: block-level copies of volume snapshots between sites.
+//!
+//! The layers, each importing only downwards (held by a test of the integration suite):
+//!
+//! ```text
+//! main → app → { net, http, admin, cli } → { transfer, client } → plugin → image
+//!      → { accept, api, buffer, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
+//! ```
+//!
+//! **Cancellation.** Code here is not cancel-safe unless it says so: a future that is dropped half-way may leave work
+//! undone. An entry point therefore shields what must finish (a reception, a commit, a deletion) by running it on the
+//! drain's tracker, and a client that goes away shows there as a broken body, not as a vanished task.
 
 pub mod accept;
+pub mod admin;
 pub mod api;
+pub mod app;
 pub mod buffer;
 pub mod cli;
 pub mod client;
 pub mod content;
 pub mod drain;
+pub mod http;
 pub mod id;
 pub mod image;
 pub mod metrics;

@@ -99,7 +99,7 @@ pub struct Metrics {
     pub transfers_running: Gauge,
     /// Bytes of snapshot bodies received.
     pub received_bytes: Counter,
-    /// Bytes of snapshot bodies sent.
+    /// Bytes of snapshots sent; counted by the HTTP layer.
     pub sent_bytes: Counter,
     /// Connections that are open now, on the listener that serves transfers.
     pub connections_open: Gauge,

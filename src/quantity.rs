@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_and_written() {
-        for (text, bytes) in [("0", 0), ("7", 7), ("7B", 7), ("64MiB", 64 << 20), ("3 GiB", 3 << 30), ("1TiB", 1 << 40)] {
+        for (text, bytes) in [("0", 0), ("7", 7), ("7B", 7), ("64MiB", 64 << 20), ("3 GiB", 3 << 30), ("1TiB", 1 << 40)]
+        {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
             assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)), "{text}");
         }

@@ -222,10 +222,8 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let good = Config::default().load(data.path(), ADVERTISED).unwrap();
         Config::default().load(other.path(), ADVERTISED).unwrap();
-        let foreign = Config {
-            certificate: Some(good.certificate.clone()),
-            key: Some(other.path().join("certificate.key")),
-        };
+        let foreign =
+            Config { certificate: Some(good.certificate.clone()), key: Some(other.path().join("certificate.key")) };
         let fault = foreign.load(data.path(), ADVERTISED).unwrap_err();
         assert!(matches!(fault, TlsError::Pair { .. }), "{fault}");
         let swapped = Config { certificate: foreign.key.clone(), key: foreign.key };

@@ -137,7 +137,6 @@ impl Config {
         self.listen.validate(faults);
         self.tls.validate(faults);
         self.auth.validate(faults);
-        self.admin.validate(faults);
         self.limits.validate(faults);
         self.plugins.validate(faults);
         for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {

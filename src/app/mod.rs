@@ -3,6 +3,7 @@
 //! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
 //! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
 
+pub mod commands;
 mod config;
 mod greeting;
 mod health;
@@ -86,7 +87,7 @@ impl App {
         sample(&metrics, pool);
 
         let authority = http::Authority::load(&config.auth, data, config.gateway.site.clone())?;
-        let audit = http::Audit::open(config.auth.audit.as_deref().unwrap_or(&data.join("audit.log")))?;
+        let audit = http::Audit::open(&config.auth.audit_path(data))?;
         let identity = config.tls.load(data, config.listen.advertised_ip()?)?;
         let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
         let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;

@@ -17,7 +17,7 @@ mod tests;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 pub use args::{Cli, Command, ConfigCheck, PluginCheck, PluginKind, Serve};
 
@@ -33,14 +33,6 @@ pub enum Handled {
     Serve(Serve),
     PluginCheck(PluginCheck),
     ConfigCheck(ConfigCheck),
-}
-
-impl Command {
-    /// Reads the program's arguments. Prints help, version or a usage error and ends the program where that is it.
-    #[must_use]
-    pub fn parse() -> Self {
-        Cli::parse().command
-    }
 }
 
 /// Runs a client command to its end; hands the others back. Must be called on a tokio runtime.

@@ -40,7 +40,7 @@ async fn a_snapshot_goes_there_and_back() {
         ("sites dc1".to_owned(), 0),
         ("servers --json".to_owned(), 0),
         ("delete --volume vol --snapshot s1".to_owned(), 0),
-        (format!("send - --volume vol --snapshot s4 --format raw"), 2),
+        ("send - --volume vol --snapshot s4 --format raw".to_owned(), 2),
         (format!("send {one} --volume vol --snapshot a,b"), 2),
         (format!("send {directory} --volume vol --snapshot a", directory = directory.path().display()), 2),
         (format!("send {one} --volume vol --snapshot a --format rbd-diff"), 5),

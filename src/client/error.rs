@@ -50,6 +50,9 @@ pub enum ClientError {
     /// What is read changed under our hands.
     #[error("{0}")]
     Changed(String),
+    /// Another try would need what came through a pipe, which is gone; with what made it necessary.
+    #[error("{0}; what came through a pipe cannot be sent again")]
+    Spent(String),
     /// A local file, device or stream.
     #[error("cannot {action} {path}: {fault}")]
     Local { action: &'static str, path: String, fault: std::io::Error },
@@ -84,9 +87,15 @@ impl ClientError {
                 "Do not use the copy; run the command again, and check memory and disks if it repeats."
             }
             Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
+            Self::Spent(_) => "Start the command again, with the program that feeds it.",
             Self::Local { .. } => "Check the path, its permissions and the free space.",
             Self::Malformed { .. } => "Make the stream again with `rbd export-diff` or `rbd export --export-format 2`.",
         }
+    }
+
+    /// A source that cannot be read twice would have to be, because of `cause`.
+    pub(crate) fn spent(cause: Option<Self>) -> Self {
+        Self::Spent(cause.map_or_else(|| "the first try failed".to_owned(), |cause| cause.to_string()))
     }
 
     pub(crate) fn local(action: &'static str, path: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {

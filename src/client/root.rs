@@ -109,7 +109,8 @@ pub(crate) mod tests {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn any_cut_gives_the_same_root(
-            cuts in proptest::collection::vec(1_usize..700_000, 1..20), seed in any::<u8>(), length in 0_usize..3_500_000,
+            cuts in proptest::collection::vec(1_usize..700_000, 1..20),
+            seed in any::<u8>(), length in 0_usize..3_500_000,
         ) {
             let image: Vec<u8> = (0..length).map(|at| (at / 4096) as u8 ^ seed).collect();
             let mut meter = RootMeter::new(length as u64);

@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Limits;
 use super::activity::Activity;
+use super::gather::Gather;
 use super::opening::Entry;
 use super::service::Requests;
 use crate::accept::Peer;
@@ -26,7 +27,7 @@ use crate::metrics::{Lost, Metrics};
 /// between them one call fetches many records. Untouched pages of it cost nothing, so a silent peer does not either.
 const READ_AHEAD: usize = 256 << 10;
 /// Largest piece of a body that HTTP/1 reads or writes at once, in bytes.
-const HTTP1_BUFFER: usize = 1 << 20;
+const HTTP1_BUFFER: usize = 512 << 10;
 /// HTTP/2 flow control, in bytes. A stream's window divided by the round trip is its speed: 4 MiB at 20 ms is 200 MB/s.
 /// What is not read yet stays within the connection's window, and only admitted uploads are read late.
 const HTTP2_STREAM_WINDOW: u32 = 4 << 20;
@@ -94,7 +95,10 @@ impl Server {
             .header_read_timeout(self.limits.header_timeout)
             .max_header_size(self.limits.header_bytes)
             .max_buf_size(HTTP1_BUFFER)
-            .serve_connection(TokioIo::new(stream), service_fn(move |request| Arc::clone(&requests).answer(request)));
+            .serve_connection(
+                TokioIo::new(Gather::new(stream)),
+                service_fn(move |request| Arc::clone(&requests).answer(request)),
+            );
         self.drive(connection, activity).await
     }
 
@@ -109,7 +113,10 @@ impl Server {
             .max_send_buf_size(HTTP1_BUFFER)
             .keep_alive_interval(HTTP2_PING)
             .keep_alive_timeout(HTTP2_PING)
-            .serve_connection(TokioIo::new(stream), service_fn(move |request| Arc::clone(&requests).answer(request)));
+            .serve_connection(
+                TokioIo::new(Gather::new(stream)),
+                service_fn(move |request| Arc::clone(&requests).answer(request)),
+            );
         self.drive(connection, activity).await
     }
 

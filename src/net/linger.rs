@@ -3,8 +3,9 @@
 //! A client that has not asked with `Expect: 100-continue` is in the middle of sending when the refusal comes. If the
 //! connection is closed with its bytes unread, the kernel answers with a reset, and the reset overtakes the response.
 //! So a body that is dropped before its end is read a little longer, into nothing: long enough for the client to
-//! look up. Not for a client that waits for `100 Continue`, because reading would send it; and not on HTTP/2, where
-//! a stream can be refused alone.
+//! look up. On HTTP/2 a stream can be refused alone, but clients in use (curl before 8.2) do not look for the response
+//! once their stream is reset, so there it is the same. Not for a client that waits for `100 Continue`: reading would
+//! send it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ impl Ended {
     }
 }
 
-/// A request's body over HTTP/1.1.
+/// A request's body that is read on for a while when it is dropped before its end.
 #[derive(Debug)]
 pub(super) struct Lingering {
     incoming: Option<Incoming>,

@@ -8,6 +8,7 @@
 mod activity;
 mod advertise;
 mod connection;
+mod gather;
 mod linger;
 mod opening;
 mod service;

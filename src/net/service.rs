@@ -43,15 +43,13 @@ impl Requests {
         Ok(response.map(|body| Watched { body, activity: Arc::clone(&self.activity) }))
     }
 
-    /// Tells the router who asks; on HTTP/1, also whether the body has ended by the time of the response.
+    /// Tells the router who asks; on HTTP/1, where it concerns the connection, gives whether the body has ended.
     fn prepare(&self, request: Request<Incoming>) -> (Request<Body>, Option<Ended>) {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.peer);
-        if parts.version == Version::HTTP_2 {
-            return (Request::from_parts(parts, Body::new(incoming)), None);
-        }
-        let body = Lingering::new(incoming, parts.headers.contains_key(EXPECT));
-        let ended = body.ended();
-        (Request::from_parts(parts, Body::new(body)), Some(ended))
+        let is_http1 = parts.version != Version::HTTP_2;
+        let body = Lingering::new(incoming, is_http1 && parts.headers.contains_key(EXPECT));
+        let ended = is_http1.then(|| body.ended());
+        (Request::from_parts(parts, Body::new(body)), ended)
     }
 }

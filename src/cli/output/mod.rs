@@ -67,7 +67,7 @@ impl Output {
 
     /// What happened and what to do, in one paragraph on standard error.
     pub(super) fn error(&self, error: &ClientError) {
-        let line = if self.json { error_object(error) } else { format!("rsnap: {error}. {}", error.remedy()) };
+        let line = if self.json { error_object(error) } else { text::error(error) };
         // When standard error is gone there is nobody left to tell.
         drop(writeln!(std::io::stderr().lock(), "{line}"));
     }

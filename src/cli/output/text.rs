@@ -4,7 +4,12 @@ use indicatif::{BinaryBytes, HumanDuration};
 
 use crate::api::{Action, ChainAnswer, PlanAnswer, SiteAnswer, SnapshotAnswer};
 use crate::client::restore::Restored;
-use crate::client::{Event, Outcome, Stage};
+use crate::client::{ClientError, Event, Outcome, Stage};
+
+pub(super) fn error(error: &ClientError) -> String {
+    let what = error.to_string();
+    format!("rsnap: {}. {}", what.trim_end_matches('.'), error.remedy())
+}
 
 pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {

@@ -151,3 +151,16 @@ async fn what_is_not_there_is_named_with_what_is() {
     let error = restore(&job, into_file(&directory), &Log::default()).await.unwrap_err();
     assert!(error.to_string().contains("it has s1"), "{error}");
 }
+
+#[tokio::test]
+async fn a_device_is_overwritten_zeroes_included() {
+    let (fake, device) = (fake().await, tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(device.path(), vec![0xee; SIZE + 10]).unwrap();
+    let destination = || Destination::Device(device.path().to_owned());
+    restore(&job(&fake, Shape::Raw, 0), destination(), &Log::default()).await.unwrap();
+    let written = std::fs::read(device.path()).unwrap();
+    assert_eq!((&written[..SIZE], &written[SIZE..]), (&image()[..], &[0xee; 10][..]));
+    device.as_file().set_len(SIZE as u64 - 1).unwrap();
+    let error = restore(&job(&fake, Shape::Raw, 0), destination(), &Log::default()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Usage(_)), "{error}");
+}

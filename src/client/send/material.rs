@@ -38,7 +38,7 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn bases(&self) -> Vec<SourceSnapshot>;
     /// What to do for a plan that asks for a full or an incremental stream.
     fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError>;
-    /// Begins to make the body. `names.snapshot` is the source's id of the snapshot.
+    /// What makes the body; it touches a source that can be read only once not before it runs.
     fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError>;
     /// A try failed with this error; told so that the material can repeat it when it cannot be read again.
     fn remember(&mut self, error: ClientError);

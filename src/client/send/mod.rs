@@ -5,6 +5,7 @@
 //! from a guess.
 
 mod attempt;
+mod comparison;
 mod image;
 mod material;
 mod prove;

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rsnap_wire::Event;
 
-use super::image::spent;
 use super::material::{Choice, Material, Work};
 use super::writer::{Halt, StreamWriter};
 use crate::api::{Action, PlanAnswer, RBD_DIFF, RBD_IMAGE, SourceSnapshot};
@@ -112,7 +111,7 @@ impl Material for PassThrough {
 
     fn begin(&mut self, _choice: &Choice, _source_snapshot: &str) -> Result<Work, ClientError> {
         if !self.input.lock().unwrap_or_else(PoisonError::into_inner).is_ready() {
-            return Err(spent(self.failed.take()));
+            return Err(ClientError::spent(self.failed.take()));
         }
         let input = Arc::clone(&self.input);
         let root = self.has_root(&Choice::Full).then(|| RootMeter::new(self.size));
@@ -130,7 +129,7 @@ fn pass(
     writer: &mut StreamWriter,
 ) -> Result<Option<Root>, Halt> {
     let opened = input.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    let mut opened = opened.ok_or_else(|| spent(None))?;
+    let mut opened = opened.ok_or_else(|| ClientError::spent(None))?;
     loop {
         let chunk = opened.next(|event| {
             let end = match event {

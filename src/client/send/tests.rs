@@ -13,10 +13,10 @@ use rsnap_wire::rbd_diff;
 
 use super::*;
 use crate::api::{self, Action};
-use crate::client::Limits;
 use crate::client::fake::{Fake, Log, Received, Script, quick};
 use crate::client::root::tests::root_of;
 use crate::client::source::{StreamInput, StreamKind};
+use crate::client::{Limits, on_thread};
 use crate::content::{BLOCK_BYTES, GRAIN_BYTES};
 
 /// Blocks of noise and of nothing, with an end that is not aligned.
@@ -156,13 +156,18 @@ fn any_two_images_give_an_increment_that_leads_from_one_to_the_other() {
 
 #[tokio::test]
 async fn a_huge_hole_costs_nothing() {
-    let (fake, source) = (Fake::start().await, tempfile::NamedTempFile::new().unwrap());
+    let source = tempfile::NamedTempFile::new().unwrap();
     std::os::unix::fs::FileExt::write_all_at(source.as_file(), b"data", (1 << 40) - 4).unwrap();
-    fake.script([Script::Refuse(422, 0), Script::Refuse(422, 0)]);
     let started = Instant::now();
     let mut material = file(&source, vec![base("b", &source)]);
     material.prepare(&Log::default()).await.unwrap();
-    assert_eq!((material.size(), material.bases().len()), (1 << 40, 1));
+    let proven = material.bases().remove(0).root;
+    let (parts, mut body) = tokio::sync::mpsc::channel(64);
+    let work = material.begin(&Choice::Full, "s").unwrap();
+    let sent =
+        on_thread("test", move || work(&mut writer::StreamWriter::new(parts, Default::default()))).await.unwrap();
+    assert_eq!(sent.unwrap().map(|root| root.to_string()), proven);
+    assert!(body.recv().await.is_none(), "the few bytes of data were not gathered");
     assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());
 }
 
@@ -267,7 +272,7 @@ async fn a_pipe_is_untouched_by_a_refusal_and_spent_by_a_cut() {
     assert_eq!(log.retries(), 2);
     fake.script([Script::CutAfter(100_000)]);
     let error = send(&mut job(fake.gateway(), "s2", diff(&stream)), &log).await.unwrap_err();
-    assert!(matches!(&error, ClientError::Changed(text) if text.contains("pipe")), "{error}");
+    assert!(matches!(&error, ClientError::Spent(text) if text.contains("cut")), "{error}");
     fake.script([Script::LoseAnswer]);
     let outcome = send(&mut job(fake.gateway(), "s3", diff(&stream)), &log).await.unwrap();
     assert!(matches!(outcome, Outcome::Present { .. }));
@@ -301,16 +306,13 @@ async fn a_raw_pipe_must_have_the_size_that_was_said() {
     assert_eq!(fake.state.lock().unwrap().store.0["s1"], bytes);
 }
 
-/// Reads like a file that somebody writes to in the middle.
-struct Restless(Vec<u8>, tempfile::NamedTempFile);
+/// A pipe during whose reading somebody appends to a file.
+struct Restless(std::io::Cursor<Vec<u8>>, std::fs::File);
 
 impl Read for Restless {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let _touched = std::io::Write::write(&mut self.1, b"x")?;
-        let length = buffer.len().min(self.0.len());
-        buffer[..length].copy_from_slice(&self.0[..length]);
-        self.0.drain(..length);
-        Ok(length)
+        std::io::Write::write_all(&mut self.1, b"x")?;
+        self.0.read(buffer)
     }
 }
 
@@ -320,14 +322,75 @@ async fn a_base_that_changes_while_it_is_compared_stops_the_send() {
     fake.state.lock().unwrap().store.0.insert("t1".into(), old.clone());
     let before = kept(&old);
     let touched = std::fs::OpenOptions::new().append(true).open(before.path()).unwrap();
-    let restless = Restless(
-        old.clone(),
-        tempfile::NamedTempFile::from_parts(touched, { tempfile::NamedTempFile::new().unwrap().into_temp_path() }),
-    );
+    let restless = Restless(std::io::Cursor::new(old.clone()), touched);
     let material = Image::pipe(Box::new(restless), old.len() as u64, "-", vec![base("b", &before)]);
     let error = send(&mut job(fake.gateway(), "s2", material), &Log::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Changed(_)), "{error}");
     assert!(fake.received().is_empty());
+}
+
+/// A diff since snapshot `base`, in which one byte is set.
+fn increment() -> Vec<u8> {
+    let mut stream = rbd_diff::Header { from: Some("base"), to: Some("new"), size: 9 }.encode().unwrap();
+    stream.extend(rbd_diff::data(3, 1));
+    stream.push(5);
+    stream.extend(rbd_diff::END);
+    stream
+}
+
+fn onto(known: KnownBase) -> PassThrough {
+    PassThrough::new(StreamInput::once(pipe(&increment()), "-", StreamKind::Diff).unwrap(), known, None)
+}
+
+#[tokio::test]
+async fn a_diff_since_a_base_goes_onto_what_the_plan_or_the_user_names() {
+    let fake = Fake::start().await;
+    fake.state.lock().unwrap().store.0.insert("t1".into(), vec![1; 9]);
+    let error = send(&mut job(fake.gateway(), "s1", onto(KnownBase::default())), &Log::default()).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Plan(text) if text.contains("starts from base")), "{error}");
+    let root = Some(root_of(&[1; 9]));
+    let known = [KnownBase { snapshot: None, root }, KnownBase { snapshot: Some("t1".into()), root: None }];
+    for (known, id) in known.into_iter().zip(["s1", "s2"]) {
+        send(&mut job(fake.gateway(), id, onto(known)), &Log::default()).await.unwrap();
+        assert_eq!(fake.state.lock().unwrap().store.0[id], [1, 1, 1, 5, 1, 1, 1, 1, 1]);
+    }
+    let received = fake.received();
+    assert!(received.iter().all(|put| put.headers[api::BASE] == "t1"));
+    assert!(!received[1].headers.contains_key(api::BASE_ROOT));
+    assert_proofs(&received[0], None);
+}
+
+#[tokio::test]
+async fn a_chain_goes_to_the_collection_without_a_plan() {
+    let mut stream = b"rbd image v2\nErbd image diffs v2\n".to_vec();
+    stream.extend(3_u64.to_le_bytes());
+    for name in [Some("a"), Some("b"), None] {
+        stream.extend(b"rbd diff v2\n");
+        if name == Some("b") {
+            stream.extend(b"f\x05\0\0\0\0\0\0\0\x01\0\0\0a");
+        }
+        if name.is_none() {
+            stream.extend(b"f\x05\0\0\0\0\0\0\0\x01\0\0\0b");
+        }
+        if let Some(name) = name {
+            stream.extend(b"t\x05\0\0\0\0\0\0\0\x01\0\0\0");
+            stream.extend(name.bytes());
+        }
+        stream.extend(b"s\x08\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0e");
+    }
+    let (fake, input) = (Fake::start().await, StreamInput::once(pipe(&stream), "-", StreamKind::Chain).unwrap());
+    let material = PassThrough::new(input, KnownBase::default(), Some(4096));
+    assert_eq!((material.snapshots(), material.size()), (2, 4096));
+    send(&mut job(fake.gateway(), "s1,s2", material), &Log::default()).await.unwrap();
+    let received = fake.received().remove(0);
+    assert_eq!(received.path, "/v1/volumes/vol/snapshots?snapshots=s1,s2");
+    assert_eq!(
+        (received.headers["content-type"].as_bytes(), received.body.len()),
+        (&b"application/vnd.ceph.rbd-image"[..], stream.len())
+    );
+    assert_eq!(fake.requests("POST"), 0);
+    assert!(fake.state.lock().unwrap().requests[0].contains("snapshot=s1,s2&size=4096"));
+    assert_proofs(&received, None);
 }
 
 #[tokio::test]

@@ -124,3 +124,53 @@ fn trailers(sha256: &[u8], root: Option<Root>) -> Result<HeaderMap, ClientError>
 pub(super) fn value(text: &str) -> Result<HeaderValue, ClientError> {
     HeaderValue::from_str(text).map_err(|_| ClientError::Usage(format!("{text:?} cannot stand in an HTTP header")))
 }
+
+#[cfg(test)]
+mod tests {
+    use rsnap_wire::rbd_diff;
+
+    use super::*;
+
+    fn data(parts: &mut mpsc::Receiver<Part>) -> Option<Vec<u8>> {
+        match parts.try_recv() {
+            Ok(Part::Data(bytes)) => Some(bytes.to_vec()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn silence_is_broken_by_a_record_that_changes_nothing() {
+        let (sender, mut parts) = mpsc::channel(4);
+        let mut writer = StreamWriter::new(sender, Arc::default());
+        let filler = rbd_diff::zero(4096, 0);
+        writer.breathe(&filler).unwrap();
+        assert_eq!(data(&mut parts), None);
+        writer.last -= SILENCE;
+        writer.breathe(&filler).unwrap();
+        assert_eq!(data(&mut parts), Some(filler.to_vec()));
+        writer.breathe(&filler).unwrap();
+        assert_eq!(data(&mut parts), None);
+        let mut stream = rbd_diff::Header { from: None, to: None, size: 8192 }.encode().unwrap();
+        stream.extend(filler);
+        stream.extend(rbd_diff::zero(4096, 4096));
+        stream.extend(rbd_diff::END);
+        let (mut decoder, mut input) = (rbd_diff::Decoder::new(), &stream[..]);
+        while decoder.next(&mut input).unwrap().is_some() {}
+        decoder.finish().unwrap();
+    }
+
+    #[test]
+    fn small_pieces_are_gathered_and_order_is_kept() {
+        let (sender, mut parts) = mpsc::channel(8);
+        let mut writer = StreamWriter::new(sender, Arc::default());
+        writer.write(Bytes::from_static(b"ab")).unwrap();
+        writer.write(Bytes::from_static(b"cd")).unwrap();
+        writer.write(Bytes::from(vec![1; SMALL])).unwrap();
+        writer.write(Bytes::from_static(b"e")).unwrap();
+        writer.finish(None).unwrap();
+        assert_eq!(data(&mut parts).unwrap(), b"abcd");
+        assert_eq!(data(&mut parts).unwrap().len(), SMALL);
+        assert_eq!(data(&mut parts).unwrap(), b"e");
+        assert!(matches!(parts.try_recv(), Ok(Part::End(trailers)) if trailers.contains_key("content-digest")));
+    }
+}

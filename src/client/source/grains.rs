@@ -70,8 +70,8 @@ mod tests {
                 Change::Data(range) => (range, false),
                 Change::Zero(range) => (range, true),
             };
-            for grain in range.start / GRAIN_BYTES..range.end / GRAIN_BYTES {
-                assert_eq!(grains[grain].replace(zero), None, "grain {grain} twice");
+            for grain in &mut grains[range.start / GRAIN_BYTES..range.end / GRAIN_BYTES] {
+                assert_eq!(grain.replace(zero), None, "a grain twice in {change:?}");
             }
         }
         grains

@@ -1,11 +1,12 @@
 //! Callers: one that writes bytes by hand, and one that speaks HTTP properly.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::SupportedProtocolVersion;
 use rustls::pki_types::ServerName;
@@ -67,11 +68,7 @@ impl Client {
     }
 }
 
-async fn connect(
-    served: &Served,
-    alpn: &[u8],
-    versions: &[&'static SupportedProtocolVersion],
-) -> TlsStream<TcpStream> {
+async fn connect(served: &Served, alpn: &[u8], versions: &[&'static SupportedProtocolVersion]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     let certificate = rustls::pki_types::CertificateDer::from_pem_file(&served.identity.certificate).unwrap();
     roots.add(certificate).unwrap();
@@ -95,6 +92,22 @@ pub(super) async fn put(
     body: Vec<u8>,
 ) -> Answer {
     ask(connect(served, alpn, &[version]).await, Method::PUT, path, body).await
+}
+
+/// Sends without end over HTTP/2; gives the status and the count of bytes that were taken.
+pub(super) async fn put_endless(served: &Served, path: &str) -> (StatusCode, Arc<AtomicUsize>) {
+    let stream = connect(served, b"h2", rustls::ALL_VERSIONS).await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    drop(tokio::spawn(connection));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let pieces = futures_util::stream::repeat_with(move || {
+        count.fetch_add(64 << 10, Ordering::SeqCst);
+        Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; 64 << 10])))
+    });
+    let request = Request::put(format!("https://localhost{path}")).body(StreamBody::new(pieces)).unwrap();
+    (sender.send_request(request).await.unwrap().status(), sent)
 }
 
 pub(super) async fn get(served: &Served, alpn: &[u8], path: &str) -> Answer {

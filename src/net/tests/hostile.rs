@@ -1,5 +1,6 @@
 //! Peers that are silent, slow, greedy, or in the way.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
@@ -81,6 +82,14 @@ async fn a_refusal_reaches_a_client_that_is_sending() {
         let answer = client.response().await;
         assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("connection: close"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_read_on_so_that_its_client_finds_the_refusal() {
+    let served = Served::start(|_| {}).await;
+    let (status, sent) = client::put_endless(&served, "/refuse").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    wait_until(|| sent.load(Ordering::SeqCst) > 32 << 20).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,46 @@
+//! The long texts of `--help`: examples, exit codes, environment.
+
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed, after all retries that make sense
+  2    the command line cannot be meant like this
+  3    refused by the gateway's policy, its plan, or what it holds already
+  4    not authorised, or the gateway's certificate is not trusted
+  5    bytes are not what they must be: a damaged stream, a changed source, a wrong content root
+  130  interrupted
+
+Environment:
+  RSNAP_GATEWAY     instead of --gateway
+  RSNAP_TOKEN       instead of --token
+  RSNAP_TOKEN_FILE  instead of --token-file
+  RSNAP_CA          instead of --ca";
+
+pub(super) const SEND_EXAMPLES: &str = "\
+Examples:
+  Send a snapshot in full; zeroes are not sent:
+    rsnap send snap1.raw --volume V --snapshot S1
+  Send what changed since an earlier one. The gateway decides whether it can use it:
+    rsnap send snap2.raw --volume V --snapshot S2 --base SOURCE-S1=snap1.raw
+  From Ceph, as a stream:
+    rbd export-diff volumes/volume-X@snap1 - |
+      rsnap send - --format rbd-diff --volume V --snapshot S1
+  From Ceph, all snapshots of a volume at once, oldest first:
+    rbd export --export-format 2 volumes/volume-X - |
+      rsnap send - --format rbd-export --volume V --snapshot S1,S2
+
+The source must not change while it is read: use a snapshot, and keep it until the command ends. For a file this is \
+checked by its size and times before the end is sent; for a block device it cannot be checked.
+
+What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be \
+read only once, so there only what happens before the first byte is tried again.";
+
+pub(super) const RESTORE_EXAMPLES: &str = "\
+Examples:
+  rsnap restore --volume V --snapshot S1 disk.raw
+  rsnap restore --volume V --snapshot S1 /dev/vdb
+  rsnap restore --volume V --snapshot S2 --format rbd-diff --base S1 - |
+    rbd import-diff - volumes/volume-Y
+
+A file appears under its name only when it is whole, durable, and has the content root that the gateway recorded. What \
+goes to a block device or to a pipe cannot be held back: there a difference is an error at the end (exit code 5).";

@@ -1,0 +1,186 @@
+//! The arguments, and the help that explains them.
+
+mod help;
+mod queries;
+mod transfer;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
+pub(super) use transfer::{RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::id::SiteName;
+use help::{EXIT_CODES, RESTORE_EXAMPLES, SEND_EXAMPLES};
+
+/// Copies volume snapshots from one site to another, at block level.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_long_help = EXIT_CODES)]
+pub struct Cli {
+    /// Write answers and progress as JSON, one object a line, and errors as JSON on standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Run a gateway.
+    ///
+    /// Without a configuration file it runs with safe defaults in a data directory: a certificate and a token of its
+    /// own, nothing open to strangers, and prints what to do next.
+    Serve(Serve),
+    /// Send a snapshot to a gateway.
+    #[command(after_long_help = format!("{SEND_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Send(Box<SendArgs>),
+    /// Bring a snapshot back from a gateway.
+    #[command(after_long_help = format!("{RESTORE_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Restore(RestoreArgs),
+    /// Ask what `send` with the same arguments would do, and why.
+    #[command(after_long_help = EXIT_CODES)]
+    Plan(Box<SendArgs>),
+    /// List the snapshots of a volume that a gateway holds.
+    #[command(after_long_help = EXIT_CODES)]
+    Chain(VolumeArgs),
+    /// Show where a site is: its Keystone, region and gateway.
+    #[command(after_long_help = EXIT_CODES)]
+    Sites(SiteArgs),
+    /// Show which gateway a transfer would be sent to now.
+    #[command(after_long_help = EXIT_CODES)]
+    Servers(ConnectArgs),
+    /// Delete a snapshot that a gateway holds. The others of its chain stay whole.
+    #[command(after_long_help = EXIT_CODES)]
+    Delete(DeleteArgs),
+    /// Work with plugins.
+    Plugin {
+        #[command(subcommand)]
+        command: Plugin,
+    },
+    /// Work with configuration files.
+    Config {
+        #[command(subcommand)]
+        command: Config,
+    },
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Load a component as the gateway would, and say what is wrong with it.
+    Check(PluginCheck),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Read a configuration file as the gateway would, and list all that is wrong with it.
+    Check(ConfigCheck),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory, instead of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for transfers, instead of the configuration's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Address for probes and metrics, instead of the configuration's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<SocketAddr>,
+    /// Name of this site, instead of the configuration's.
+    #[arg(long, value_name = "NAME")]
+    pub site: Option<SiteName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PluginKind {
+    Writer,
+    Policy,
+    Resolver,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginCheck {
+    /// The component.
+    pub file: PathBuf,
+    /// What it must be; told from its world when not given.
+    #[arg(long)]
+    pub kind: Option<PluginKind>,
+    /// Settings to offer it: a TOML file with the plugin's own table.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ConfigCheck {
+    /// The configuration file.
+    pub file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::transfer::BaseArg;
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_send_is_understood() {
+        let cli = parse(
+            "rsnap send a.raw --volume v --snapshot s --base b1=x=1 --base b2=y --gateway https://gw --json --full",
+        );
+        let Ok(Cli { json: true, command: Command::Send(send) }) = cli else { panic!("{cli:?}") };
+        let base = |id: &str, file: &str| BaseArg { id: id.into(), file: file.into() };
+        assert_eq!(send.base, [base("b1", "x=1"), base("b2", "y")]);
+        assert_eq!((send.format, send.retries, send.full), (SourceFormat::Raw, 8, true));
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for line in [
+            "rsnap send a.raw --volume v --gateway https://gw",
+            "rsnap send a.raw --volume ../v --snapshot s --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --base nofile --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --base-root 12 --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --full --base-snapshot t --gateway https://gw",
+            "rsnap chain --volume v --gateway https://gw --token a --token-file b",
+            "rsnap serve --listen nowhere",
+            "rsnap sites",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_understood() {
+        for line in [
+            "rsnap serve --config a --data b --listen 127.0.0.1:1 --admin 127.0.0.1:2 --site dc1",
+            "rsnap restore --volume v --snapshot s - --format rbd-diff --base b --gateway https://gw",
+            "rsnap plan - --format rbd-diff --volume v --snapshot s --gateway https://gw",
+            "rsnap servers --gateway https://gw --token-file t",
+            "rsnap delete --volume v --snapshot s --gateway https://gw",
+            "rsnap plugin check a.wasm --kind policy --settings s.toml",
+            "rsnap config check a.toml --json",
+            "rsnap completions bash",
+        ] {
+            parse(line).unwrap();
+        }
+    }
+}

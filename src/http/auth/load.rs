@@ -1,0 +1,62 @@
+//! Reading the secrets, or making them where none are configured.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, KeyConfig, Role, Token, TokenConfig, sha256};
+use crate::secret::{self, SecretError};
+
+/// Shortest token and shortest ticket key, in bytes.
+const TOKEN_MIN: usize = 20;
+const KEY_MIN: usize = 32;
+
+/// Why the configured secrets cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("{} (auth.{table}) holds {found} bytes, a {table} entry needs at least {least}", path.display())]
+    Short { table: &'static str, path: PathBuf, found: usize, least: usize },
+    #[error("auth.tokens: {0} and {1} have the same token")]
+    Same(String, String),
+    #[error("auth.ticket_keys: there is no key")]
+    NoKey,
+}
+
+pub(super) fn load_tokens(config: &Config, data: &Path) -> Result<Vec<Token>, AuthError> {
+    if config.tokens.is_empty() {
+        let path = data.join("token");
+        secret::read_or_create(&path, || secret::random_text(32))?;
+        return Ok(vec![load_token("operator", Role::Operator, &path)?]);
+    }
+    let load = |token: &TokenConfig| load_token(&token.name, token.role, &token.file);
+    let tokens: Vec<_> = config.tokens.iter().map(load).collect::<Result<_, _>>()?;
+    for (position, token) in tokens.iter().enumerate() {
+        if let Some(same) = tokens.iter().take(position).find(|other| other.digest == token.digest) {
+            return Err(AuthError::Same(same.name.clone(), token.name.clone()));
+        }
+    }
+    Ok(tokens)
+}
+
+fn load_token(name: &str, role: Role, path: &Path) -> Result<Token, AuthError> {
+    let text = long_enough("tokens", path, TOKEN_MIN)?;
+    Ok(Token { name: name.to_owned(), role, digest: sha256(&text) })
+}
+
+pub(super) fn load_keys(config: &Config, data: &Path) -> Result<Vec<(String, String)>, AuthError> {
+    if config.ticket_keys.is_empty() {
+        let path = data.join("ticket.key");
+        secret::read_or_create(&path, || secret::random_text(48))?;
+        return Ok(vec![("own".to_owned(), long_enough("ticket_keys", &path, KEY_MIN)?)]);
+    }
+    let load = |key: &KeyConfig| Ok((key.id.clone(), long_enough("ticket_keys", &key.file, KEY_MIN)?));
+    config.ticket_keys.iter().map(load).collect()
+}
+
+fn long_enough(table: &'static str, path: &Path, least: usize) -> Result<String, AuthError> {
+    let text = secret::read(path)?;
+    match text.len() < least {
+        true => Err(AuthError::Short { table, path: path.to_owned(), found: text.len(), least }),
+        false => Ok(text),
+    }
+}

@@ -1,0 +1,136 @@
+//! Who may do what.
+//!
+//! Two kinds of callers: those with an account here (a static token with a role, for the site's own Cinder and its
+//! operators), and those with a ticket that such a caller was given for them. Tokens are compared by their digests and
+//! in constant time, all of them at each request, so that the time taken tells nothing about any. There is no
+//! anonymous role: without a configuration the gateway makes one operator's token of its own and nothing is open.
+
+mod config;
+mod load;
+mod permission;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::problem::{Kind, Problem};
+use super::ticket::{AUDIENCE, Claims, Keys, Operation, TicketError};
+use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
+use crate::secret;
+pub use config::{Config, KeyConfig, Role, TokenConfig};
+pub use load::AuthError;
+use load::{load_keys, load_tokens};
+pub(super) use permission::{Action, Permission};
+
+/// Who calls.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Principal {
+    Token { name: String, role: Role },
+    Ticket(Box<Claims>),
+}
+
+/// Knows all callers, and mints and checks tickets.
+#[derive(Debug)]
+pub struct Authority {
+    site: SiteName,
+    tokens: Vec<Token>,
+    keys: Keys,
+    lifetime: Duration,
+}
+
+struct Token {
+    name: String,
+    role: Role,
+    digest: [u8; 32],
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Token").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Authority {
+    /// Reads the secrets, or makes them in `data` where none are configured.
+    pub fn load(config: &Config, data: &Path, site: SiteName) -> Result<Self, AuthError> {
+        let tokens = load_tokens(config, data)?;
+        let keys = Keys::new(&load_keys(config, data)?).ok_or(AuthError::NoKey)?;
+        Ok(Self { site, tokens, keys, lifetime: config.ticket_lifetime.0 })
+    }
+
+    /// The site that tickets are for.
+    #[must_use]
+    pub fn site(&self) -> &SiteName {
+        &self.site
+    }
+
+    /// Who shows this bearer token.
+    pub fn authenticate(&self, bearer: &str, now: SystemTime) -> Result<Principal, Problem> {
+        if let Some(token) = self.find_token(bearer) {
+            return Ok(Principal::Token { name: token.name.clone(), role: token.role });
+        }
+        if bearer.split('.').count() != 3 {
+            return Err(Problem::new(Kind::BadToken, "this gateway does not know the bearer token"));
+        }
+        let claims = self.keys.verify(bearer, now)?;
+        if claims.site != self.site {
+            return Err(Problem::new(Kind::TicketScope, format!("the ticket is for site {}", claims.site)));
+        }
+        Ok(Principal::Ticket(Box::new(claims)))
+    }
+
+    fn find_token(&self, bearer: &str) -> Option<&Token> {
+        let shown = sha256(bearer);
+        let same = |token: &&Token| verify_slices_are_equal(&token.digest, &shown).is_ok();
+        self.tokens.iter().filter(same).fold(None, |_, token| Some(token))
+    }
+
+    /// A ticket for the transfer of `snapshots`, and its claims.
+    pub fn mint(&self, wanted: Wanted, now: SystemTime) -> Result<(String, Claims), TicketError> {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let claims = Claims {
+            aud: AUDIENCE.to_owned(),
+            site: self.site.clone(),
+            project: wanted.project,
+            volume: wanted.volume,
+            snapshots: wanted.snapshots,
+            size: wanted.size,
+            operations: Operation::ALL.to_vec(),
+            jti: secret::random_text(12),
+            iat: since.as_secs_f64(),
+            exp: (since + self.lifetime).as_secs(),
+        };
+        Ok((self.keys.mint(&claims)?, claims))
+    }
+}
+
+/// What a ticket is wanted for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub project: Option<ProjectId>,
+    pub volume: VolumeId,
+    pub snapshots: Vec<SnapshotId>,
+    /// Size of the volume, in bytes.
+    pub size: u64,
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+impl Principal {
+    /// Who, for logs: never the secret itself.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Token { name, .. } => format!("token:{name}"),
+            Self::Ticket(claims) => format!("ticket:{}", claims.jti),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Callers, roles and the bounds of tickets.
+
+use std::path::Path;
+
+use super::super::ticket::tests::claims;
+use super::*;
+
+pub(in crate::http) fn authority(data: &Path) -> Authority {
+    std::fs::write(data.join("cinder"), "cinder-token-of-enough-length\n").unwrap();
+    std::fs::write(data.join("root"), "operator-token-of-enough-length\n").unwrap();
+    let token = |name: &str, role| TokenConfig { name: name.to_owned(), role, file: data.join(name) };
+    let tokens = vec![token("cinder", Role::Ticket), token("root", Role::Operator)];
+    Authority::load(&Config { tokens, ..Config::default() }, data, "dc2".parse().unwrap()).unwrap()
+}
+
+fn volume(text: &str) -> VolumeId {
+    text.parse().unwrap()
+}
+
+fn snapshot(text: &str) -> SnapshotId {
+    text.parse().unwrap()
+}
+
+fn kind(result: Result<Permission, Problem>) -> Kind {
+    result.unwrap_err().kind()
+}
+
+#[test]
+fn tokens_are_told_apart() {
+    let data = tempfile::tempdir().unwrap();
+    let authority = authority(data.path());
+    let who = |bearer| authority.authenticate(bearer, SystemTime::now()).map(|principal| principal.label());
+    assert_eq!(who("cinder-token-of-enough-length").unwrap(), "token:cinder");
+    assert_eq!(who("operator-token-of-enough-length").unwrap(), "token:root");
+    for wrong in ["", "x", "cinder-token-of-enough-lengt", "cinder-token-of-enough-length ", "a.b", "a.b.c.d"] {
+        assert_eq!(who(wrong).unwrap_err().kind(), Kind::BadToken, "{wrong:?}");
+    }
+    assert_eq!(who("a.b.c").unwrap_err().kind(), Kind::BadTicket);
+}
+
+#[test]
+fn a_first_start_makes_a_token_and_a_key_that_stay() {
+    let data = tempfile::tempdir().unwrap();
+    let load = || Authority::load(&Config::default(), data.path(), "dc2".parse().unwrap()).unwrap();
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let (ticket, _) = load().mint(wanted, SystemTime::now()).unwrap();
+    assert!(load().authenticate(&ticket, SystemTime::now()).is_ok());
+    let token = std::fs::read_to_string(data.path().join("token")).unwrap();
+    let principal = load().authenticate(token.trim(), SystemTime::now()).unwrap();
+    assert!(principal.permit(Action::Delete).is_ok());
+}
+
+#[test]
+fn weak_and_doubled_secrets_are_faults() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("short");
+    std::fs::write(&file, "short").unwrap();
+    let token = |name: &str| TokenConfig { name: name.to_owned(), role: Role::Ticket, file: file.clone() };
+    let load = |config: &Config| Authority::load(config, data.path(), "dc2".parse().unwrap());
+    let short = Config { tokens: vec![token("a")], ..Config::default() };
+    assert!(matches!(load(&short), Err(AuthError::Short { .. })));
+    let key = KeyConfig { id: "k".to_owned(), file: file.clone() };
+    assert!(matches!(load(&Config { ticket_keys: vec![key], ..Config::default() }), Err(AuthError::Short { .. })));
+    std::fs::write(&file, "long-enough-for-a-token").unwrap();
+    let doubled = Config { tokens: vec![token("a"), token("b")], ..Config::default() };
+    assert!(matches!(load(&doubled), Err(AuthError::Same(..))));
+    let mut faults = Vec::new();
+    Config { tokens: vec![token("a"), token("a")], ..Config::default() }.validate(&mut faults);
+    assert_eq!(faults.len(), 1);
+}
+
+#[test]
+fn a_ticket_is_bound_to_its_volume_and_snapshots() {
+    let ticket = Principal::Ticket(Box::new(claims()));
+    let (v1, v2) = (volume("v1"), volume("v2"));
+    let (s1, s2) = (snapshot("s1"), snapshot("s2"));
+    let permission = ticket.permit(Action::Put(&v1, std::slice::from_ref(&s1))).unwrap();
+    assert_eq!((permission.size, permission.principal.as_str()), (Some(1 << 30), "ticket:nonce"));
+    assert!(ticket.permit(Action::Plan(&v1, &s1)).is_ok());
+    assert!(ticket.permit(Action::Chain(&v1)).is_ok() && ticket.permit(Action::Read(&v1)).is_ok());
+    for other in [
+        Action::Put(&v2, std::slice::from_ref(&s1)),
+        Action::Put(&v1, &[s1.clone(), s2.clone()]),
+        Action::Plan(&v1, &s2),
+        Action::Plan(&v2, &s1),
+        Action::Chain(&v2),
+        Action::Read(&v2),
+    ] {
+        assert_eq!(kind(ticket.permit(other)), Kind::TicketScope, "{other:?}");
+    }
+    for never in [Action::Server, Action::Sites, Action::Delete] {
+        assert_eq!(kind(ticket.permit(never)), Kind::Forbidden, "{never:?}");
+    }
+}
+
+#[test]
+fn a_ticket_without_the_operation_is_refused() {
+    let (v1, s1) = (volume("v1"), snapshot("s1"));
+    let reader = Claims { operations: vec![Operation::Read], ..claims() };
+    let reader = Principal::Ticket(Box::new(reader));
+    assert!(reader.permit(Action::Read(&v1)).is_ok());
+    assert_eq!(kind(reader.permit(Action::Put(&v1, std::slice::from_ref(&s1)))), Kind::TicketScope);
+    assert_eq!(kind(reader.permit(Action::Plan(&v1, &s1))), Kind::TicketScope);
+}
+
+#[test]
+fn a_ticket_of_another_site_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let load = |site: &str| Authority::load(&Config::default(), data.path(), site.parse().unwrap()).unwrap();
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let (ticket, _) = load("dc1").mint(wanted, SystemTime::now()).unwrap();
+    let refused = load("dc2").authenticate(&ticket, SystemTime::now()).unwrap_err();
+    assert_eq!(refused.kind(), Kind::TicketScope);
+}
+
+#[test]
+fn roles_have_their_limits() {
+    let (v1, s1) = (volume("v1"), snapshot("s1"));
+    let cinder = Principal::Token { name: "cinder".to_owned(), role: Role::Ticket };
+    for action in [Action::Server, Action::Sites, Action::Chain(&v1), Action::Plan(&v1, &s1)] {
+        assert!(cinder.permit(action).is_ok(), "{action:?}");
+    }
+    for action in [Action::Delete, Action::Read(&v1), Action::Put(&v1, std::slice::from_ref(&s1))] {
+        assert_eq!(kind(cinder.permit(action)), Kind::Forbidden, "{action:?}");
+    }
+    let root = Principal::Token { name: "root".to_owned(), role: Role::Operator };
+    for action in [Action::Delete, Action::Read(&v1), Action::Put(&v1, std::slice::from_ref(&s1)), Action::Server] {
+        assert!(root.permit(action).is_ok(), "{action:?}");
+    }
+}

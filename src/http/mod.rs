@@ -1,0 +1,101 @@
+//! The HTTP interface: what Cinder, operators and our own command line see.
+//!
+//! Handlers translate and decide nothing about data: a request becomes a call on [`Transfers`], its result becomes an
+//! answer, and errors become problems in one place. Everything that can be refused is refused before a byte of a body
+//! is read, because the caller may be about to send a terabyte. What must not die with its request (a commit, a
+//! deletion) runs on the drain's tracker.
+
+mod answers;
+mod audit;
+pub mod auth;
+mod body;
+mod caller;
+mod chain;
+mod delete;
+mod get;
+mod headers;
+mod names;
+mod observe;
+mod openapi;
+mod plan;
+mod problem;
+mod put;
+mod range;
+mod server;
+mod sites;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod upload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, post, put};
+
+use crate::drain::Drain;
+use crate::metrics::Metrics;
+use crate::transfer::Transfers;
+pub use audit::{Audit, AuditError};
+pub use auth::Authority;
+pub use problem::{Kind, Problem};
+
+/// What the handlers share.
+pub struct Gateway {
+    pub transfers: Arc<Transfers>,
+    pub authority: Authority,
+    pub audit: Audit,
+    pub drain: Drain,
+    pub metrics: Arc<Metrics>,
+    /// The address that callers are told to send to.
+    pub advertised: SocketAddr,
+    /// The name that callers verify in the certificate.
+    pub tls_name: String,
+    /// SHA-256 of the certificate (DER), in hexadecimal.
+    pub tls_sha256: String,
+    /// How long a body may be silent.
+    pub idle_timeout: Duration,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Gateway").field("advertised", &self.advertised).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// A gateway that stops takes nothing new, so that what runs can end.
+    fn refuse_when_stopping(&self) -> Result<(), Problem> {
+        match self.drain.is_stopping() {
+            true => Err(crate::transfer::TransferError::Stopping.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Paths as the OpenAPI document has them, with their handlers.
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 7] {
+    [
+        ("/server", get(server::server)),
+        ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
+        ("/v1/sites/{name}", get(sites::site)),
+        ("/openapi.json", get(openapi::document)),
+        ("/", get(openapi::pointer)),
+    ]
+}
+
+/// The whole interface.
+pub fn router(gateway: Gateway) -> Router {
+    let gateway = Arc::new(gateway);
+    let routed = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    routed
+        .fallback(|| async { Problem::new(Kind::NoPath, "GET /openapi.json lists the paths") })
+        .method_not_allowed_fallback(|| async { Problem::new(Kind::Method, "GET /openapi.json lists the methods") })
+        .layer(from_fn_with_state(Arc::clone(&gateway), observe::observe))
+        .with_state(gateway)
+}

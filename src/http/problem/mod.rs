@@ -1,0 +1,144 @@
+//! The one place where an error becomes an answer: RFC 9457 problem details.
+//!
+//! A problem has two texts. `detail` is written for the caller; `internal` is for the log and never leaves. Which of
+//! an error's words a caller may read is decided here, variant by variant, so that a new error cannot leak a path or
+//! a host name by being convenient to print.
+
+mod catalogue;
+mod transfer;
+
+pub use catalogue::Kind;
+pub(super) use catalogue::table;
+
+use axum::Json;
+use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use crate::api;
+use crate::id::NameError;
+
+/// Media type of a problem.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// An answer that is not a success.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    internal: Option<String>,
+    /// Bytes of the snapshot, when a range of it was asked for.
+    size: Option<u64>,
+}
+
+/// What the log and the counters know of a problem: an extension of its response.
+#[derive(Debug, Clone)]
+pub(super) struct Reported {
+    pub(super) kind: Kind,
+    pub(super) text: String,
+}
+
+impl Problem {
+    /// A problem whose `detail` says what happened and what to do.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), internal: None, size: None }
+    }
+
+    /// A problem whose cause is for the log alone.
+    pub(super) fn hidden(kind: Kind, cause: impl ToString) -> Self {
+        let detail = "the gateway's log has the cause, under the id in this response's x-request-id header";
+        Self { internal: Some(cause.to_string()), ..Self::new(kind, detail) }
+    }
+
+    /// A range that lies outside the `size` bytes that are there.
+    pub(super) fn range(size: u64, detail: impl Into<String>) -> Self {
+        Self { size: Some(size), ..Self::new(Kind::Range, detail) }
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The text for the log.
+    pub(super) fn text(&self) -> &str {
+        self.internal.as_deref().unwrap_or(&self.detail)
+    }
+
+    fn body(&self) -> api::Problem {
+        api::Problem {
+            kind: self.kind.urn(),
+            title: self.kind.title().to_owned(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail.clone(),
+            transfer: None,
+        }
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::new(Kind::BadName, error.to_string())
+    }
+}
+
+fn unsatisfied(size: u64) -> Option<(HeaderName, HeaderValue)> {
+    HeaderValue::try_from(rsnap_wire::range::unsatisfied(size)).ok().map(|value| (CONTENT_RANGE, value))
+}
+
+/// What a caller who shows nothing, or nothing that counts, is told to show (RFC 6750).
+fn challenge(kind: Kind) -> Option<(HeaderName, HeaderValue)> {
+    let text = match kind {
+        Kind::Unauthorized => "Bearer realm=\"rsnap\"",
+        Kind::BadToken | Kind::BadTicket | Kind::ExpiredTicket => "Bearer realm=\"rsnap\", error=\"invalid_token\"",
+        _ => return None,
+    };
+    Some((WWW_AUTHENTICATE, HeaderValue::from_static(text)))
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.kind.status(), Json(self.body())).into_response();
+        let retry = self.kind.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
+        let range = self.size.and_then(unsatisfied);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        response.headers_mut().extend([retry, challenge(self.kind), range].into_iter().flatten());
+        response.extensions_mut().insert(Reported { kind: self.kind, text: self.text().to_owned() });
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_problem_is_what_the_rfc_says() {
+        let response = Problem::new(Kind::Busy, "try again").into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["retry-after"], "5");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: api::Problem = serde_json::from_slice(&body).unwrap();
+        assert_eq!((problem.kind.as_str(), problem.status), ("urn:rsnap:problem:busy", 503));
+        assert_eq!(problem.detail, "try again");
+    }
+
+    #[tokio::test]
+    async fn a_hidden_cause_stays_in_the_log() {
+        let problem = Problem::hidden(Kind::Storage, "open /srv/secret: denied");
+        assert!(problem.text().contains("/srv/secret"));
+        let body = problem.into_response().into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("/srv/secret"));
+    }
+
+    #[test]
+    fn a_stranger_is_told_what_to_show_and_a_range_what_there_is() {
+        let response = Problem::new(Kind::ExpiredTicket, "").into_response();
+        assert!(response.headers()["www-authenticate"].to_str().unwrap().contains("invalid_token"));
+        let response = Problem::range(100, "").into_response();
+        assert_eq!(response.headers()["content-range"], "bytes */100");
+    }
+}
