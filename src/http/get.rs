@@ -14,7 +14,7 @@ use axum::http::header::{ACCEPT, ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, C
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -89,7 +89,7 @@ pub(super) async fn get(
     };
     let only_head = method == Method::HEAD;
     match layout {
-        Layout::Raw => raw(&gateway, image, &headers, only_head),
+        Layout::Raw => raw(&gateway, image, &headers, only_head).await,
         Layout::Diff => Ok(diff(&gateway, image, base, only_head)),
     }
 }
@@ -119,7 +119,7 @@ fn base(layout: Layout, base: Option<&str>) -> Result<Option<SnapshotId>, Proble
     }
 }
 
-fn raw(
+async fn raw(
     gateway: &Gateway,
     image: Arc<dyn SnapshotImage>,
     headers: &HeaderMap,
@@ -127,14 +127,31 @@ fn raw(
 ) -> Result<Response, Problem> {
     let record = image.record().clone();
     let selection = select(headers, record.size, &answers::etag(&record.root))?;
-    let read = |range: Range<u64>| {
-        if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_raw(image, range)) }
+    let body = match wanted(&selection, record.size).filter(|_| !only_head) {
+        Some(range) => body(gateway, begun(gateway.transfers.read_raw(image, range)).await?),
+        None => Body::empty(),
     };
-    Ok(raw_response(&record, selection, read))
+    Ok(raw_response(&record, selection, body))
 }
 
-/// `read` gives the bytes of a range; it is not called for what needs none.
-fn raw_response(record: &SnapshotRecord, selection: Selection, read: impl FnOnce(Range<u64>) -> Body) -> Response {
+/// The bytes that the answer has to carry.
+fn wanted(selection: &Selection, size: u64) -> Option<Range<u64>> {
+    match selection {
+        Selection::NotModified => None,
+        Selection::Whole => Some(0..size),
+        Selection::Part(range) => Some(range.clone()),
+    }
+}
+
+/// Waits for the first bytes, so that what fails at once is a problem and not a cut answer.
+async fn begun(mut stream: Stream) -> Result<Stream, TransferError> {
+    match stream.try_next().await? {
+        Some(first) => Ok(futures_util::stream::once(std::future::ready(Ok(first))).chain(stream).boxed()),
+        None => Ok(stream),
+    }
+}
+
+fn raw_response(record: &SnapshotRecord, selection: Selection, body: Body) -> Response {
     let (status, range) = match selection {
         Selection::NotModified => return (StatusCode::NOT_MODIFIED, answers::identity(&record.root)).into_response(),
         Selection::Whole => (StatusCode::OK, 0..record.size),
@@ -142,7 +159,7 @@ fn raw_response(record: &SnapshotRecord, selection: Selection, read: impl FnOnce
     };
     let shown = rsnap_wire::range::content_range(&range, record.size);
     let length = range.end.saturating_sub(range.start);
-    let mut response = (status, answers::identity(&record.root), read(range)).into_response();
+    let mut response = (status, answers::identity(&record.root), body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(api::RAW));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -204,21 +221,22 @@ mod tests {
 
     #[test]
     fn a_raw_answer_has_its_length_and_a_part_its_place() {
-        let whole = raw_response(&record(), Selection::Whole, |range| Body::from(vec![0; range.count()]));
+        let whole = raw_response(&record(), Selection::Whole, Body::from(vec![0; 100]));
         assert_eq!(whole.status(), 200);
         assert_eq!(
             (&whole.headers()["content-length"], &whole.headers()["accept-ranges"]),
             (&"100".parse().unwrap(), &"bytes".parse().unwrap())
         );
         assert!(!whole.headers().contains_key("content-range"));
-        let part = raw_response(&record(), Selection::Part(10..20), |range| Body::from(vec![0; range.count()]));
+        let part = raw_response(&record(), Selection::Part(10..20), Body::from(vec![0; 10]));
         assert_eq!((part.status().as_u16(), &part.headers()["content-length"]), (206, &"10".parse().unwrap()));
         assert_eq!(part.headers()["content-range"], "bytes 10-19/100");
     }
 
     #[test]
     fn what_is_not_modified_is_not_read() {
-        let same = raw_response(&record(), Selection::NotModified, |_| panic!("it was read"));
+        assert_eq!(wanted(&Selection::NotModified, 100), None);
+        let same = raw_response(&record(), Selection::NotModified, Body::empty());
         assert_eq!(same.status(), 304);
         assert!(same.headers().contains_key("etag"));
     }

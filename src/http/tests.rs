@@ -8,13 +8,65 @@ use hyper_util::service::TowerToHyperService;
 
 use super::*;
 use crate::api;
+use crate::id::{SiteName, VolumeId};
+use crate::plugin::{
+    Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, TransferDescription, Writer,
+};
+use crate::transfer::{Config, Parts};
 
 const OPERATOR: &str = "operator-token-of-enough-length";
 const CINDER: &str = "cinder-token-of-enough-length";
 
+/// Plugins that have nothing to say: these tests end before anyone asks them.
+struct Mute;
+
+fn nothing<T>() -> Result<T, PluginError> {
+    Err(PluginError::Unavailable { plugin: "mute".to_owned(), detail: "it has nothing to say".to_owned() })
+}
+
+#[async_trait::async_trait]
+impl Writer for Mute {
+    fn name(&self) -> &str {
+        "mute"
+    }
+    async fn locate(&self, _volume: &VolumeId) -> Result<Location, PluginError> {
+        nothing()
+    }
+    async fn begin(&self, _transfer: &TransferDescription) -> Result<Destination, PluginError> {
+        nothing()
+    }
+}
+
+#[async_trait::async_trait]
+impl Policy for Mute {
+    fn name(&self) -> &str {
+        "mute"
+    }
+    async fn decide(&self, _request: &PolicyRequest) -> Result<Plan, PluginError> {
+        nothing()
+    }
+}
+
+#[async_trait::async_trait]
+impl Resolver for Mute {
+    fn name(&self) -> &str {
+        "mute"
+    }
+    async fn resolve(&self, _name: &SiteName) -> Result<Option<Site>, PluginError> {
+        nothing()
+    }
+}
+
 /// The transfers of a gateway that is not asked to do any.
 fn transfers() -> Arc<Transfers> {
-    Arc::new(Transfers {})
+    let parts = Parts {
+        metrics: Arc::new(Metrics::new()),
+        writer: Arc::new(Mute),
+        policy: Arc::new(Mute),
+        resolver: Arc::new(Mute),
+        stores: std::collections::HashMap::new(),
+    };
+    Arc::new(Transfers::new(parts, &Config::default()))
 }
 
 struct Fixture {

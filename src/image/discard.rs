@@ -141,3 +141,23 @@ impl StagedImage for Discarding {
 
     async fn abort(&self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::cases::{Bench, id, image, request};
+
+    #[tokio::test]
+    async fn records_stay_and_data_goes() {
+        let bench = Bench::new(Arc::new(DiscardStore::new()), None);
+        let record = bench.put(1, None, &[1; 10_000]).await.unwrap().record().clone();
+        assert_eq!(record.stored, 12_288);
+        assert_eq!(bench.names().await, ["s1"]);
+        assert!(matches!(bench.put(1, None, &[1; 10_000]).await, Ok(Committed::Already(_))));
+        assert!(matches!(bench.put(1, None, &[2; 10_000]).await, Err(ImageError::Exists { .. })));
+        assert!(matches!(bench.store.stage(request(2, Some(1), 5)).await, Err(ImageError::BaseMissing { .. })));
+        assert!(bench.store.open(&image(), &id(1)).await.is_err());
+        bench.store.delete(&image(), &id(1)).await.unwrap();
+        assert_eq!(bench.names().await, Vec::<String>::new());
+    }
+}

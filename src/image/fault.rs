@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::{Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage};
+use super::{
+    Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
+};
 use crate::buffer::BlockBuffer;
 use crate::content::{GrainMap, Page, PageSink, PageSource};
 use crate::id::{ImageName, SnapshotId};
@@ -245,5 +247,48 @@ impl StagedImage for FaultStaged {
 
     async fn abort(&self) {
         self.staged.abort().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::MemoryStore;
+    use crate::image::cases::{Bench, image, run_cases};
+
+    run_cases!(Bench::new(Arc::new(FaultStore::new(Arc::new(MemoryStore::new()))), None));
+
+    fn full() -> Fault {
+        Fault::Error(Box::new(|| ImageError::Full { detail: "on demand".to_owned() }))
+    }
+
+    #[tokio::test]
+    async fn the_chosen_call_fails_and_no_other() {
+        let store = FaultStore::new(Arc::new(MemoryStore::new()));
+        store.add(Operation::Chain, Some(2), Moment::Before, full());
+        assert!(store.chain(&image()).await.is_ok());
+        assert!(matches!(store.chain(&image()).await, Err(ImageError::Full { .. })));
+        assert!(store.chain(&image()).await.is_ok());
+        assert_eq!(store.calls(Operation::Chain), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_leaves_the_work_done() {
+        let store = FaultStore::new(Arc::new(MemoryStore::new()));
+        let unsure = || ImageError::Unsure { detail: "on demand".to_owned() };
+        store.add(Operation::Commit, None, Moment::After, Fault::Error(Box::new(unsure)));
+        let bench = Bench::new(Arc::new(store.clone()), None);
+        assert!(matches!(bench.put(1, None, &[1; 100]).await, Err(ImageError::Unsure { .. })));
+        store.heal();
+        assert!(matches!(bench.put(1, None, &[1; 100]).await, Ok(super::super::Committed::Already(_))));
+    }
+
+    #[tokio::test]
+    async fn a_delay_only_takes_time() {
+        let store = FaultStore::new(Arc::new(MemoryStore::new()));
+        store.add(Operation::FreeBytes, None, Moment::Before, Fault::Delay(Duration::from_millis(40)));
+        let start = tokio::time::Instant::now();
+        assert!(store.free_bytes().await.is_ok());
+        assert!(start.elapsed() >= Duration::from_millis(40));
     }
 }

@@ -177,11 +177,21 @@ impl Ingest {
 
     async fn collect_one(&mut self) -> Result<(), ImageError> {
         let Some((block, task)) = self.at_work.pop_front() else { return Ok(()) };
-        let page = task.await.map_err(|error| ImageError::Io {
-            action: format!("store block {block}"),
-            source: std::io::Error::other(error),
-        })??;
-        self.tree.push(block, page, pages_of(&self.base), self.staged.as_ref()).await
+        match ended(block, task).await {
+            Ok(page) => self.tree.push(block, page, pages_of(&self.base), self.staged.as_ref()).await,
+            Err(fault) => Err(self.cause_of(fault).await),
+        }
+    }
+
+    /// A store that is full fails the blocks beside the one that filled it too, in any order: the cause is told.
+    async fn cause_of(&mut self, fault: ImageError) -> ImageError {
+        let mut cause = fault;
+        for (block, task) in std::mem::take(&mut self.at_work) {
+            if let Err(full @ ImageError::Full { .. }) = ended(block, task).await {
+                cause = full;
+            }
+        }
+        cause
     }
 
     /// Waits for all that was written, closes the tree and flushes.
@@ -216,6 +226,14 @@ impl Ingest {
         }
         self.staged.abort().await;
     }
+}
+
+async fn ended(block: u64, task: JoinHandle<Result<Page, ImageError>>) -> Result<Page, ImageError> {
+    let crashed = |error| ImageError::Io {
+        action: format!("store block {block}"),
+        source: std::io::Error::other(error),
+    };
+    task.await.map_err(crashed)?
 }
 
 fn inside_block(position: u64) -> usize {

@@ -99,10 +99,12 @@ impl ImageStore for MemoryStore {
         }
         let base = match &request.base {
             None => None,
-            Some(base) => Some(image.find(base).cloned().ok_or_else(|| ImageError::BaseMissing {
-                image: request.image.clone(),
-                base: base.clone(),
-            })?),
+            Some(base) => Some(
+                image
+                    .find(base)
+                    .cloned()
+                    .ok_or_else(|| ImageError::BaseMissing { image: request.image.clone(), base: base.clone() })?,
+            ),
         };
         image.writer = Some(request.transfer.clone());
         let content = base.as_ref().map(|base| base.content.resized(request.size)).unwrap_or_default();
@@ -273,7 +275,10 @@ impl StagedImage for Staged {
             };
             match image.snapshots.iter().find(taken) {
                 Some(there) if there.record.root != sealed.root || there.record.snapshot != self.request.snapshot => {
-                    return Err(ImageError::Exists { snapshot: there.record.snapshot.clone(), root: there.record.root });
+                    return Err(ImageError::Exists {
+                        snapshot: there.record.snapshot.clone(),
+                        root: there.record.root,
+                    });
                 }
                 Some(there) => Committed::Already(there.record.clone()),
                 None => {
@@ -291,4 +296,12 @@ impl StagedImage for Staged {
     async fn abort(&self) {
         self.end();
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::cases::{Bench, run_cases};
+
+    run_cases!(Bench::new(Arc::new(MemoryStore::new()), None));
 }

@@ -151,8 +151,7 @@ fn one_byte_written_to_the_base_behind_our_back_is_noticed() {
     let size = scene.image.bytes.len() as u64;
     let body = Diff::new(Some("a"), Some("b"), size).write(0, b"x").end();
     assert_eq!(scene.put("b", &body, &[]).expect(409).problem(), "base-changed");
-    let read = scene.client.get(&path("a"));
-    assert!(read.status == 500 || read.cut, "damaged bytes were served as if they were whole");
+    assert_eq!(scene.client.get(&path("a")).expect(500).problem(), "damaged");
 }
 
 #[test]
@@ -232,7 +231,8 @@ fn an_expired_ticket_starts_nothing() {
     let client = gateway.client();
     let answer = client.get("/server?volume=v&snapshot=b&size=10").expect(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    std::thread::sleep(Duration::from_millis(2500));
+    // The clocks of two gateways may differ by half a minute.
+    std::thread::sleep(Duration::from_secs(32));
     let late = client.with_token(answer.json()["ticket"].as_str().unwrap());
     let answer = late.put(&Upload { path: path("b"), body: b"0123456789", ..Upload::default() });
     assert_eq!(answer.expect(401).problem(), "expired-ticket");

@@ -4,6 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    unreachable_pub,
+    dead_code,
     reason = "a test that meets the unexpected must fail at once"
 )]
 
@@ -11,4 +13,5 @@ mod support;
 
 mod bad_input;
 mod cuts;
+mod layers;
 mod round_trip;

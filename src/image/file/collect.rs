@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::catalog::{Catalog, Entry};
-use super::disk::SyncPoint;
+use super::disk::{Lock, SyncPoint};
 use super::failed;
 use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
@@ -55,20 +55,22 @@ impl Drop for Reading {
     }
 }
 
-/// Does all that can be done now. Wants the lock on the image, and not that on records.
-pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(), ImageError> {
+/// Does all that can be done now, and gives the records as they are then, with the lock on them. Wants the lock on
+/// the image, and not that on records.
+pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(Catalog, Lock), ImageError> {
     let mut refused = BTreeSet::new();
     loop {
         let records = directory.lock_records()?;
         let catalog = Catalog::load(directory)?;
         if !catalog.unreadable.is_empty() {
-            return Ok(());
+            return Ok((catalog, records));
         }
         if drop_dead(directory, &catalog)? {
             continue;
         }
         let Some((layer, child)) = next_merge(directory, &catalog, readers, &refused) else {
-            return reap(directory, &catalog);
+            reap(directory, &catalog)?;
+            return Ok((catalog, records));
         };
         let merge = Merge::plan(directory, &catalog, child);
         drop(records);
@@ -129,7 +131,8 @@ fn replace(directory: &ImageDirectory, entry: &Entry, merged: &Stored) -> Result
 
 /// Removes the files that no record names, and tombstones that are old enough.
 fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError> {
-    let named: BTreeSet<&String> = catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
+    let named: BTreeSet<&String> =
+        catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
     for name in &catalog.files {
         let is_data = [RAW, DELTA, TREE].iter().any(|suffix| name.ends_with(suffix));
         let is_left = name.ends_with(UNFINISHED) || is_data && !named.contains(name);

@@ -116,7 +116,9 @@ impl ImageDirectory {
     }
 
     pub(super) fn sync_names(&self, point: SyncPoint) -> Result<(), ImageError> {
-        self.disk.sync_directory(&self.path, point).map_err(failed(format!("sync the directory of image {}", self.image)))
+        self.disk
+            .sync_directory(&self.path, point)
+            .map_err(failed(format!("sync the directory of image {}", self.image)))
     }
 
     /// Removes a file; one that is not there is as good.

@@ -33,7 +33,11 @@ pub(super) struct Merge {
 
 impl Merge {
     /// Looks at both layers. Wants the lock on the image; `None`: a layer is missing.
-    pub(super) fn plan(directory: &ImageDirectory, catalog: &Catalog, child: &Entry) -> Result<Option<Self>, ImageError> {
+    pub(super) fn plan(
+        directory: &ImageDirectory,
+        catalog: &Catalog,
+        child: &Entry,
+    ) -> Result<Option<Self>, ImageError> {
         if !catalog.is_whole(child) {
             return Ok(None);
         }

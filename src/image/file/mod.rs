@@ -36,6 +36,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(in crate::image) use self::simulated::Dice;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

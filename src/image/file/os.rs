@@ -141,7 +141,9 @@ impl DiskFile for OsFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if let Some(direct) = self.direct(bytes, offset) {
             match direct.write_all_at(bytes, offset) {
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.refused.store(true, Ordering::Relaxed),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.refused.store(true, Ordering::Relaxed)
+                }
                 other => return other,
             }
         }
@@ -175,7 +177,9 @@ impl DiskFile for OsFile {
         match rustix::fs::seek(&self.cached, SeekFrom::Data(from)) {
             Ok(position) => Ok(Some(position)),
             Err(Errno::NXIO) => Ok(None),
-            Err(Errno::INVAL) => Ok(Some(from).filter(|from| self.cached.metadata().is_ok_and(|file| *from < file.len()))),
+            Err(Errno::INVAL) => {
+                Ok(Some(from).filter(|from| self.cached.metadata().is_ok_and(|file| *from < file.len())))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -22,10 +22,10 @@ use crate::image::ImageError;
 const FILES_OPEN: usize = 64;
 
 /// One layer with its index.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layer {
     pub stored: Stored,
-    pub index: Index,
+    pub index: Arc<Index>,
 }
 
 impl Layer {
@@ -33,7 +33,7 @@ impl Layer {
         let file = directory.disk.open(&directory.file(&stored.tree));
         let index = file.and_then(|file| Index::load(file.as_ref()));
         let index = index.map_err(|error| unreadable(stored, 0, error))?;
-        Ok(Self { stored: stored.clone(), index })
+        Ok(Self { stored: stored.clone(), index: Arc::new(index) })
     }
 
     fn is_full(&self) -> bool {
@@ -70,6 +70,13 @@ impl Overlay {
     pub(super) fn from(&self, first: usize) -> Self {
         let layers = self.layers.get(first..).unwrap_or_default().to_vec();
         Self { directory: self.directory.clone(), layers, files: Arc::clone(&self.files) }
+    }
+
+    /// Puts another record in the place of that of layer number `position`.
+    pub(super) fn renew(&mut self, position: usize, stored: Stored) {
+        if let Some(layer) = self.layers.get_mut(position) {
+            *layer = Arc::new(Layer { stored, index: Arc::clone(&layer.index) });
+        }
     }
 
     /// The record of the newest layer.
@@ -171,11 +178,9 @@ pub(super) fn below(block: u64, limit: u64) -> GrainMap {
 
 fn unreadable(stored: &Stored, offset: u64, error: io::Error) -> ImageError {
     match error.kind() {
-        io::ErrorKind::InvalidData => ImageError::Damaged {
-            snapshot: stored.record.snapshot.clone(),
-            offset,
-            detail: error.to_string(),
-        },
+        io::ErrorKind::InvalidData => {
+            ImageError::Damaged { snapshot: stored.record.snapshot.clone(), offset, detail: error.to_string() }
+        }
         _ => failed(format!("read {}", stored.data))(error),
     }
 }

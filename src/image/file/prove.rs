@@ -24,18 +24,19 @@ pub(super) fn is_untouched(directory: &ImageDirectory, stored: &Stored) -> Resul
     Ok(same(&stored.data, stored.data_stamp)? && same(&stored.tree, stored.tree_stamp)?)
 }
 
-/// Proves all layers of a base, oldest first. Wants the lock on the image and that on records.
-pub(super) fn prove(overlay: &Overlay, catalog: &Catalog) -> Result<(), ImageError> {
-    for (position, layer) in overlay.layers.iter().enumerate().rev() {
+/// Proves all layers of a base, oldest first, and gives it with the stamps of now. Wants the lock on the image and
+/// that on records.
+pub(super) fn prove(mut overlay: Overlay, catalog: &Catalog) -> Result<Overlay, ImageError> {
+    for (position, layer) in overlay.layers.clone().into_iter().enumerate().rev() {
         if is_untouched(&overlay.directory, &layer.stored)? {
             continue;
         }
         tracing::warn!(image = %overlay.directory.image, layer = layer.stored.layer, "check touched data by its content");
-        let view = overlay.from(view_of(overlay, catalog, position));
-        verify(&view, layer).map_err(|error| changed(overlay, error))?;
-        renew(&overlay.directory, catalog, &layer.stored)?;
+        let view = overlay.from(view_of(&overlay, catalog, position));
+        verify(&view, &layer).map_err(|error| changed(&overlay, error))?;
+        overlay.renew(position, renew(&overlay.directory, catalog, &layer.stored)?);
     }
-    Ok(())
+    Ok(overlay)
 }
 
 /// From which layer the data of the layer at `position` is judged. A deleted layer counts only as far as its
@@ -56,17 +57,20 @@ fn changed(overlay: &Overlay, error: ImageError) -> ImageError {
     ImageError::BaseChanged {
         image: overlay.directory.image.clone(),
         base: top.record.snapshot.clone(),
-        detail: format!("the data of snapshot {snapshot} differs in the {LEAF_BYTES} bytes from byte {offset}: {detail}"),
+        detail: format!(
+            "the data of snapshot {snapshot} differs in the {LEAF_BYTES} bytes from byte {offset}: {detail}"
+        ),
     }
 }
 
 /// Writes the stamps of now into the layer's record.
-fn renew(directory: &ImageDirectory, catalog: &Catalog, stored: &Stored) -> Result<(), ImageError> {
-    let Some(entry) = catalog.layer(&stored.layer) else { return Ok(()) };
-    let renewed = stamped(directory, entry.stored.clone())?;
+fn renew(directory: &ImageDirectory, catalog: &Catalog, stored: &Stored) -> Result<Stored, ImageError> {
+    let renewed = stamped(directory, stored.clone())?;
+    let Some(entry) = catalog.layer(&stored.layer) else { return Ok(renewed) };
     let temporary = directory.prepare(&entry.file, &renewed, SyncPoint::RenewedRecord)?;
     // Without a sync of the directory: if the new name is lost, the content is compared once more.
-    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))
+    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))?;
+    Ok(renewed)
 }
 
 /// The record with the stamps that its files have now.

@@ -126,7 +126,8 @@ impl Index {
             return Err(broken("without its end"));
         }
         let count = little_endian(count);
-        let index_at = count.checked_mul(RECORD_BYTES as u64).filter(|at| footer_at.checked_sub(*at) == count.checked_mul(16));
+        let index_at =
+            count.checked_mul(RECORD_BYTES as u64).filter(|at| footer_at.checked_sub(*at) == count.checked_mul(16));
         let index_at = index_at.ok_or_else(|| broken("of the wrong length"))?;
         let mut bytes = vec![0; usize::try_from(footer_at - index_at).map_err(io::Error::other)?];
         file.read_at(&mut bytes, index_at)?;

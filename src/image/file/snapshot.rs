@@ -37,10 +37,6 @@ impl FileSnapshot {
         Self(Arc::new(Open { stored, overlay: Mutex::new(overlay), _reading: reading }))
     }
 
-    pub(super) fn stored(&self) -> &Stored {
-        &self.0.stored
-    }
-
     /// The layers as they were looked up last.
     pub(super) fn overlay(&self) -> Overlay {
         self.0.overlay.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -26,9 +26,7 @@ use super::store::{Shared, milliseconds};
 use super::{blocking, failed};
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
-use crate::image::{
-    Committed, Durable, ImageError, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
-};
+use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -71,12 +69,12 @@ impl FileStaged {
     pub(super) fn open(shared: &Arc<Shared>, request: StageRequest) -> Result<Self, ImageError> {
         let directory = shared.make_image(&request.image)?;
         let lock = directory.lock()?;
-        check_owner(&directory, &request)?;
-        if let Err(error) = collect(&directory, &shared.readers) {
-            tracing::warn!(image = %request.image, %error, "leave what could not be cleared");
-        }
-        let base = find_base(shared, &directory, &request)?;
+        let (catalog, records) = collect(&directory, &shared.readers)?;
+        is_owned(&catalog, &request)?;
+        let base = find_base(shared, &directory, &catalog, &request)?;
+        drop(records);
         if base.is_none() {
+            // Whoever made the image's directory may have died before its name was durable.
             shared.sync_images()?;
         }
         let staging = Staging::create(directory, request, base.as_ref().map(FileSnapshot::overlay), lock)?;
@@ -96,11 +94,6 @@ impl FileStaged {
     }
 }
 
-fn check_owner(directory: &ImageDirectory, request: &StageRequest) -> Result<(), ImageError> {
-    let _records = directory.lock_records()?;
-    is_owned(&Catalog::load(directory)?, request)
-}
-
 fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError> {
     match catalog.owner() {
         Some(owner) if *owner != request.volume => {
@@ -113,11 +106,10 @@ fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError>
 fn find_base(
     shared: &Arc<Shared>,
     directory: &ImageDirectory,
+    catalog: &Catalog,
     request: &StageRequest,
 ) -> Result<Option<FileSnapshot>, ImageError> {
     let Some(base) = &request.base else { return Ok(None) };
-    let _records = directory.lock_records()?;
-    let catalog = Catalog::load(directory)?;
     let missing = || ImageError::BaseMissing { image: request.image.clone(), base: base.clone() };
     let entry = catalog.find(base).ok_or_else(missing)?;
     let changed = |error| match error {
@@ -128,12 +120,8 @@ fn find_base(
         },
         other => other,
     };
-    let overlay = Overlay::load(directory, &catalog, entry).map_err(changed)?;
-    prove(&overlay, &catalog).map_err(changed)?;
-    // Read again: the proof may have renewed stamps, and the commit compares them.
-    let catalog = Catalog::load(directory)?;
-    let entry = catalog.find(base).ok_or_else(missing)?;
-    let overlay = Overlay::load(directory, &catalog, entry).map_err(changed)?;
+    let overlay = Overlay::load(directory, catalog, entry).map_err(changed)?;
+    let overlay = prove(overlay, catalog).map_err(changed)?;
     let reading = shared.readers.enter(&request.image, base);
     Ok(Some(FileSnapshot::new(overlay, entry.stored.clone(), reading)))
 }
@@ -266,7 +254,8 @@ impl Staging {
 
     /// A writer that was overtaken finds another lock or other files under its names.
     fn check_fence(&self, lock: &Lock) -> Result<(), ImageError> {
-        let is_ours = self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
+        let is_ours =
+            self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
         if is_ours { Ok(()) } else { Err(ImageError::Fenced) }
     }
 

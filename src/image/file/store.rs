@@ -34,7 +34,9 @@ impl Shared {
         make_directories(disk.as_ref(), root).map_err(opening())?;
         match read_small(disk.as_ref(), &root.join(MARKER)) {
             Ok(bytes) => check_marker(&bytes).map_err(opening())?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => initialise(disk.as_ref(), root).map_err(opening())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                initialise(disk.as_ref(), root).map_err(opening())?
+            }
             Err(error) => return Err(opening()(error)),
         }
         disk.make_directory(&root.join(IMAGES)).map_err(opening())?;

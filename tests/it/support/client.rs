@@ -139,14 +139,16 @@ impl Client {
 
     /// Sends all and reads the answer. A refusal that comes while the body is still on its way is read too.
     pub fn put(&self, upload: &Upload<'_>) -> Answer {
-        let mut stream = self.connect().unwrap();
-        stream.write_all(self.put_head(upload).as_bytes()).unwrap();
+        self.try_put(upload).unwrap_or_else(|error| panic!("no answer: {error}"))
+    }
+
+    /// As [`Client::put`], for gateways that may die meanwhile.
+    pub fn try_put(&self, upload: &Upload<'_>) -> io::Result<Answer> {
+        let mut stream = self.connect()?;
+        stream.write_all(self.put_head(upload).as_bytes())?;
         let sent = if upload.chunked { send_chunked(&mut stream, upload) } else { stream.write_all(upload.body) };
         let sent = sent.and_then(|()| stream.flush());
-        match (sent, read_answer(stream)) {
-            (_, Ok(answer)) => answer,
-            (sent, Err(error)) => panic!("no answer: {error}; sending ended with {sent:?}"),
-        }
+        read_answer(stream).map_err(|error| io::Error::other(format!("{error}; sending ended with {sent:?}")))
     }
 
     /// Sends the head and the first `bytes` of the body, then cuts the connection without a word.

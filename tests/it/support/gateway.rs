@@ -42,9 +42,11 @@ impl Gateway {
         let (address, admin) = (free_address(), free_address());
         let configuration = data.join("rsnap.toml");
         fs::write(&configuration, text(options, &data, address, admin)).unwrap();
+        compiled::take(&data);
         let child = spawn(&data);
         let mut gateway = Self { child, address, admin, data, _directory: Some(directory) };
         gateway.wait_ready();
+        compiled::keep(&gateway.data);
         gateway
     }
 
@@ -130,6 +132,37 @@ impl Drop for Gateway {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("--- log of the gateway\n{}", self.log());
+        }
+    }
+}
+
+/// Compiling the components takes seconds in a test build, so the gateways of one run share what the first compiled,
+/// with its key: to each of them it is its own cache.
+mod compiled {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::OnceLock;
+
+    static KEPT: OnceLock<tempfile::TempDir> = OnceLock::new();
+
+    pub(super) fn take(data: &Path) {
+        if let Some(kept) = KEPT.get() {
+            copy(kept.path(), &data.join("compiled"));
+        }
+    }
+
+    pub(super) fn keep(data: &Path) {
+        KEPT.get_or_init(|| {
+            let kept = tempfile::tempdir().unwrap();
+            copy(&data.join("compiled"), kept.path());
+            kept
+        });
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
 }

@@ -43,22 +43,26 @@ pub(crate) fn root() -> Result<PathBuf> {
     here.ancestors().nth(2).map(Path::to_owned).context("this crate has left its place in the repository")
 }
 
-/// `cargo` in the root of the repository, the same that runs this program. It builds to `target` even where the
-/// user's environment names another directory: the programs are started from there.
+/// Where everything is built: `target`, or the directory that the environment names.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// `cargo` in the root of the repository, the same that runs this program.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
+    command.current_dir(root).env("CARGO_TARGET_DIR", target(root));
     command
 }
 
 /// Where the built components lie.
 pub(crate) fn plugins(root: &Path) -> PathBuf {
-    root.join("target/plugins")
+    target(root).join("plugins")
 }
 
 /// Where the programs of the workspace lie.
 pub(crate) fn binary(root: &Path, profile: Profile, name: &str) -> PathBuf {
-    root.join("target").join(profile.directory()).join(name)
+    target(root).join(profile.directory()).join(name)
 }
 
 /// `cargo xtask build`.
@@ -75,10 +79,10 @@ pub(crate) fn chore(root: &Path, steps: &mut Steps) -> Result<()> {
 /// Builds the plugins as components.
 pub(crate) fn guests(root: &Path, steps: &Steps) -> Result<()> {
     packages::ensure(steps, &[COMPILER])?;
-    steps.timed("WebAssembly components, in target/plugins", || {
-        crate::guests::build(root).context("cannot build the plugins")?;
-        Ok(())
-    })
+    let label = "WebAssembly components: the plugins, and guests for the tests";
+    let built = steps.timed(label, || crate::guests::build(root).context("cannot build the plugins"))?;
+    steps.line(format!("in {} and {}", built.plugins.display(), built.fixtures.display()));
+    Ok(())
 }
 
 /// Builds the programs of the workspace.

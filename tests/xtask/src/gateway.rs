@@ -1,7 +1,6 @@
 //! A gateway of our own on loopback, as demo and benchmarks start it: a configuration file, a data directory, two
 //! free ports, and `curl` as a stranger would use it.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -75,13 +74,13 @@ impl Settings {
     }
 
     fn resolver(&self) -> String {
-        self.sites.iter().fold(String::new(), |mut text, (name, port)| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\n[plugins.resolver.settings.sites.{name}]\nregion = \"RegionOne\"\n");
-            let _ = write!(text, "keystone = \"https://keystone.{name}.example/v3\"\n");
-            let _ = writeln!(text, "gateway = \"https://127.0.0.1:{port}\"");
-            text
-        })
+        let site = |(name, port): &(String, u16)| {
+            format!(
+                "\n[plugins.resolver.settings.sites.{name}]\nregion = \"RegionOne\"\n\
+                 keystone = \"https://keystone.{name}.example/v3\"\ngateway = \"https://127.0.0.1:{port}\"\n"
+            )
+        };
+        self.sites.iter().map(site).collect()
     }
 
     fn write(&self) -> Result<()> {

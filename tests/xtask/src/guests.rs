@@ -16,7 +16,7 @@ use std::process::Command;
 use toolchain::Toolchain;
 
 /// The target of all guests: no operating system, so no ambient authority.
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Why the guests could not be built; the text names the remedy.
 #[derive(Debug)]
@@ -40,19 +40,30 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Builds all guests of the project in `root` into the folders `plugins` (what is shipped) and `fixtures` (guests of
-/// the tests, good and hostile) of its target directory. Takes well under a second when nothing changed; the first time
-/// on a machine it may install packages and build the standard library (both are announced on standard error).
-pub(crate) fn build(root: &Path) -> Result<(), Error> {
-    let toolchain = toolchain::find()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
-    workspace(&toolchain, &root.join("plugins"), &target, "plugins")?;
-    workspace(&toolchain, &root.join("tests/fixtures"), &target, "fixtures")
+/// The folders with the components.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// `plugins` in the target directory: what is shipped.
+    pub(crate) plugins: PathBuf,
+    /// `fixtures` in the target directory: guests of the tests, good and hostile.
+    pub(crate) fixtures: PathBuf,
 }
 
-fn workspace(toolchain: &Toolchain, source: &Path, target: &Path, name: &str) -> Result<(), Error> {
+/// Builds all guests of the project in `root`. Takes well under a second when nothing changed; the first time on a
+/// machine it may install packages and build the standard library (both are announced on standard error).
+pub(crate) fn build(root: &Path) -> Result<Built, Error> {
+    let toolchain = toolchain::find()?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
+    let plugins = workspace(&toolchain, &root.join("plugins"), &target, "plugins")?;
+    let fixtures = workspace(&toolchain, &root.join("tests/fixtures"), &target, "fixtures")?;
+    Ok(Built { plugins, fixtures })
+}
+
+fn workspace(toolchain: &Toolchain, source: &Path, target: &Path, name: &str) -> Result<PathBuf, Error> {
     let modules = compile(toolchain, source, &target.join("guests").join(name))?;
-    component::write_all(&modules, &target.join(name))
+    let folder = target.join(name);
+    component::write_all(&modules, &folder)?;
+    Ok(folder)
 }
 
 /// A compiled core module and the name that its component gets.

@@ -3,6 +3,7 @@
 //! Installed with apt-get only when the command is missing, so that a machine that has them (from wherever) is left
 //! alone and a second run costs nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,6 +27,8 @@ pub(crate) const CURL: Need =
     Need { command: "curl", package: "curl", why: "speaks to the gateway as a stranger would" };
 pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
+pub(crate) const FUZZER: Need =
+    Need { command: "c++", package: "build-essential", why: "compiles the fuzzer (libFuzzer)" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
@@ -56,7 +59,8 @@ pub(crate) fn ensure(steps: &Steps, needs: &[Need]) -> Result<()> {
     for need in &missing {
         steps.line(format!("installing {}: {} {}", need.package, need.command, need.why));
     }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
+    let packages: Vec<&str> = packages.into_iter().collect();
     steps.timed("apt-get install", || install(&packages)).with_context(|| remedy(&packages))
 }
 

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// How long a server may take to start, and to stop.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to start: an unoptimised gateway compiles its plugins for many seconds on a busy machine.
+const START: Duration = Duration::from_secs(120);
+/// How long a server may take to stop in order.
+const STOP: Duration = Duration::from_secs(30);
 
 /// A command as a person would type it.
 pub(crate) fn words(command: &Command) -> String {
@@ -71,7 +73,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status}; its log {} says:\n{}", self.log.display(), self.tail());
             }
-            ensure!(started.elapsed() < PATIENCE, "the server is not ready after {PATIENCE:?}:\n{}", self.tail());
+            ensure!(started.elapsed() < START, "the server is not ready after {START:?}:\n{}", self.tail());
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -93,7 +95,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         if terminate(self.child.id()) {
             let started = Instant::now();
-            while started.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            while started.elapsed() < STOP && matches!(self.child.try_wait(), Ok(None)) {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }

@@ -37,7 +37,7 @@ impl Rig {
         build::guests(root, steps)?;
         build::programs(root, steps, profile)?;
         let rig = Self {
-            directory: root.join("target/bench"),
+            directory: build::target(root).join("bench"),
             plugins: build::plugins(root),
             profile,
             root: root.to_owned(),

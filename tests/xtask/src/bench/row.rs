@@ -14,7 +14,7 @@ impl Bar {
     fn holds(self, ratio: f64) -> bool {
         match self {
             Self::AtLeast(bar) => ratio >= bar,
-            Self::AtMost(bar) => ratio <= bar,
+            Self::AtMost(bar) => ratio > 0.0 && ratio <= bar,
         }
     }
 

@@ -30,7 +30,7 @@ struct Stage {
 impl Stage {
     fn new(root: &Path) -> Self {
         Self {
-            directory: root.join("target/demo"),
+            directory: build::target(root).join("demo"),
             plugins: build::plugins(root),
             binary: build::binary(root, Profile::Dev, "rsnap"),
         }
@@ -60,9 +60,9 @@ pub(crate) fn chore(root: &Path, keep: bool) -> Result<()> {
     let volume = make_snapshots(&stage, &steps)?;
 
     steps.step("Start both sites");
-    let sites = Sites::start(&stage, &steps)?;
+    let mut sites = Sites::start(&stage, &steps)?;
 
-    story::tell(&stage, &sites, &volume, &mut steps)?;
+    story::tell(&stage, &mut sites, &volume, &mut steps)?;
     end(&stage, sites, keep, &steps)
 }
 

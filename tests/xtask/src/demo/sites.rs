@@ -15,7 +15,9 @@ const LEFT: &str = "running";
 
 #[derive(Debug)]
 pub(super) struct Sites {
-    pub(super) dc1: Gateway,
+    /// Not there between its loss and its return.
+    dc1: Option<Gateway>,
+    first: Settings,
     pub(super) dc2: Gateway,
 }
 
@@ -26,17 +28,34 @@ impl Sites {
         let known = vec![("dc1".to_owned(), first.port), ("dc2".to_owned(), second.port)];
         first.sites.clone_from(&known);
         second.sites = known;
-        Ok(Self { dc1: start(stage, first, steps)?, dc2: start(stage, second, steps)? })
+        let dc1 = Some(start(stage, first.clone(), steps)?);
+        Ok(Self { dc1, first, dc2: start(stage, second, steps)? })
+    }
+
+    pub(super) fn dc1(&self) -> Result<&Gateway> {
+        self.dc1.as_ref().context("dc1 is lost")
+    }
+
+    /// The gateway of dc1 and all that it holds are gone.
+    pub(super) fn lose_dc1(&mut self) -> Result<()> {
+        self.dc1 = None;
+        std::fs::remove_dir_all(&self.first.directory).context("cannot remove dc1")
+    }
+
+    /// An empty dc1 at its old address.
+    pub(super) fn rebuild_dc1(&mut self, stage: &Stage, steps: &Steps) -> Result<()> {
+        self.dc1 = Some(start(stage, self.first.clone(), steps)?);
+        Ok(())
     }
 
     /// Leaves both running, says how to use them, and remembers them for the next demo, which stops them.
     pub(super) fn leave(self, stage: &Stage, steps: &Steps) -> Result<()> {
-        let ids = format!("{} {}", self.dc1.id(), self.dc2.id());
+        let ids = format!("{} {}", self.dc1()?.id(), self.dc2.id());
         std::fs::write(stage.directory.join(LEFT), &ids).context("cannot note what is left running")?;
-        story::invite(stage, &self, steps);
+        story::invite(stage, &self.dc2, steps);
         steps.line("# Stop both sites");
         steps.line(format!("kill {ids}"));
-        self.dc1.leave();
+        self.dc1.into_iter().for_each(Gateway::leave);
         self.dc2.leave();
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::steps::{self, Steps};
 const SOURCE: &str = "dc1-volume";
 const TARGET: &str = "dc2-volume";
 
-pub(super) fn tell(stage: &Stage, sites: &Sites, volume: &Volume, steps: &mut Steps) -> Result<()> {
+pub(super) fn tell(stage: &Stage, sites: &mut Sites, volume: &Volume, steps: &mut Steps) -> Result<()> {
     steps.step("Send the first snapshot from dc1 to dc2");
     let send = "send snap1.raw --volume dc2-volume --snapshot dc2-snap1 \
                 --source-volume dc1-volume --source-snapshot snap1";
@@ -33,16 +33,18 @@ pub(super) fn tell(stage: &Stage, sites: &Sites, volume: &Volume, steps: &mut St
     rsnap(stage, &sites.dc2, send, steps)?;
 
     steps.step("dc1 is lost. Restore at dc2, and prove it");
+    steps.timed("dc1 is stopped, and its data is removed", || sites.lose_dc1())?;
     let restore = "restore --volume dc2-volume --snapshot dc2-snap3 restored.raw";
     rsnap(stage, &sites.dc2, restore, steps)?;
     prove(stage, volume, steps)?;
 
     steps.step("dc1 is rebuilt: ask dc2 where it is, and send the snapshot home");
+    sites.rebuild_dc1(stage, steps)?;
     rsnap(stage, &sites.dc2, "sites dc1", steps)?;
     let send = "send restored.raw --volume dc1-volume --snapshot snap3 \
                 --source-volume dc2-volume --source-snapshot dc2-snap3";
-    rsnap(stage, &sites.dc1, send, steps)?;
-    let (there, here) = (root(stage, &sites.dc2, TARGET, "dc2-snap3")?, root(stage, &sites.dc1, SOURCE, "snap3")?);
+    rsnap(stage, sites.dc1()?, send, steps)?;
+    let (there, here) = (root(stage, &sites.dc2, TARGET, "dc2-snap3")?, root(stage, sites.dc1()?, SOURCE, "snap3")?);
     ensure!(there == here, "the content roots differ: dc2 has {there}, dc1 has {here}");
     steps.check(format!("both sites hold the content root {here}"));
     Ok(())
@@ -92,8 +94,8 @@ fn root(stage: &Stage, gateway: &Gateway, volume: &str, snapshot: &str) -> Resul
 }
 
 /// What to try with the sites that are left running.
-pub(super) fn invite(stage: &Stage, sites: &Sites, steps: &Steps) {
-    let (gateway, directory) = (&sites.dc2, &stage.directory);
+pub(super) fn invite(stage: &Stage, gateway: &Gateway, steps: &Steps) {
+    let directory = &stage.directory;
     let (token, authority) = (gateway.token_file(), gateway.certificate());
     steps.line("");
     steps.line("Both sites are running. Try, in a shell:");

@@ -45,12 +45,12 @@ fn record(steps: &Steps, failed: &mut Vec<&'static str>, name: &'static str, res
 }
 
 /// Runs a cargo command for every workspace.
-fn cargo_everywhere(root: &Path, steps: &Steps, arguments: fn(&mut Command, &Path)) -> Result<()> {
+fn cargo_everywhere(root: &Path, steps: &Steps, arguments: fn(&mut Command, &Path, &Path)) -> Result<()> {
     let mut failed = Vec::new();
     for manifest in source::workspaces(root) {
         let name = manifest.strip_prefix(root)?.display().to_string();
         let mut command = build::cargo(root);
-        arguments(&mut command, &manifest);
+        arguments(&mut command, root, &manifest);
         if steps.timed(&name, || process::run(&mut command)).is_err() {
             failed.push(name);
         }
@@ -58,16 +58,15 @@ fn cargo_everywhere(root: &Path, steps: &Steps, arguments: fn(&mut Command, &Pat
     if failed.is_empty() { Ok(()) } else { bail!("see above: {}", failed.join(", ")) }
 }
 
-fn format(command: &mut Command, manifest: &Path) {
+fn format(command: &mut Command, _root: &Path, manifest: &Path) {
     command.args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest);
 }
 
 /// Guests are checked for this machine's own processor: the target's standard library may belong to another compiler
 /// than clippy's, and what clippy finds does not depend on it. Only the gateway's workspace uses its target folder.
-fn clippy(command: &mut Command, manifest: &Path) {
-    let folder = manifest.parent().unwrap_or(manifest);
-    if let Some(root) = folder.ancestors().skip(1).find(|above| above.join("Cargo.lock").exists()) {
-        command.env("CARGO_TARGET_DIR", root.join("target/guests/host"));
+fn clippy(command: &mut Command, root: &Path, manifest: &Path) {
+    if manifest != root.join("Cargo.toml") {
+        command.env("CARGO_TARGET_DIR", build::target(root).join("guests/host"));
     }
     command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--manifest-path"]).arg(manifest);
     command.args(["--", "--deny", "warnings"]);
