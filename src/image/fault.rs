@@ -280,7 +280,7 @@ mod tests {
         let bench = Bench::new(Arc::new(store.clone()), None);
         assert!(matches!(bench.put(1, None, &[1; 100]).await, Err(ImageError::Unsure { .. })));
         store.heal();
-        assert!(matches!(bench.put(1, None, &[1; 100]).await, Ok(super::super::Committed::Already(_))));
+        assert!(matches!(bench.put(1, None, &[1; 100]).await, Ok(Committed::Already(_))));
     }
 
     #[tokio::test]

@@ -11,12 +11,13 @@
 //! | `layout`, `record`, `sidecar` | the format on disk |
 //! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
-//! | `staged` | writing a new one, up to its commit |
+//! | `staged`, `commit` | writing a new one, and making it visible |
 //! | `stamp`, `prove` | whether a base is what was committed |
 //! | `collect`, `merge` | giving back the space of what was deleted or left |
 
 mod catalog;
 mod collect;
+mod commit;
 mod disk;
 mod layout;
 mod merge;
