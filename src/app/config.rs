@@ -105,10 +105,9 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
     }
 
     fn put_over(&mut self, overrides: &Overrides) {
@@ -195,7 +194,8 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let text = "[limits]\ndepth = 1\ntransfers = 0\n[plugins.writer]\ncomponent = \"image\"\nstores = [\"nowhere\"]";
+        let text =
+            "[limits]\ndepth = 1\ntransfers = 0\n[plugins.writer]\ncomponent = \"image\"\nstores = [\"nowhere\"]";
         let fault = parse(text).unwrap_err().to_string();
         for part in ["limits.depth", "limits.transfers", "[stores.nowhere]"] {
             assert!(fault.contains(part), "{part} is not in: {fault}");

@@ -224,10 +224,8 @@ fn tickets_open_only_what_they_are_for() {
 
 #[test]
 fn an_expired_ticket_starts_nothing() {
-    let gateway = Gateway::start_with(&Options {
-        extra: "[auth]\nticket_lifetime = \"1s\"\n".to_owned(),
-        ..Options::default()
-    });
+    let gateway =
+        Gateway::start_with(&Options { extra: "[auth]\nticket_lifetime = \"1s\"\n".to_owned(), ..Options::default() });
     let client = gateway.client();
     let answer = client.get("/server?volume=v&snapshot=b&size=10").expect(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
