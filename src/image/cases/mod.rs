@@ -28,7 +28,7 @@ macro_rules! run_cases {
             full_snapshots_of_all_sizes, a_chain_of_incrementals, a_volume_that_shrinks_and_grows, zeroes_over_data,
             deleting_any_of_a_chain, branches, one_writer_at_a_time, the_same_again, a_foreign_volume, a_missing_base,
             giving_up_leaves_nothing, readers_of_what_is_deleted, nothing_there, a_flipped_byte, files_restored,
-            files_removed, a_full_disk, a_cancelled_commit
+            files_removed, a_full_disk, a_merge_on_a_full_disk, a_cancelled_commit
         }
     };
 }
@@ -351,6 +351,28 @@ pub(in crate::image) async fn a_full_disk(bench: &Bench) {
     bench.check(0, &first).await;
     bench.put(1, Some((0, &first)), &second).await.unwrap();
     bench.check(1, &second).await;
+}
+
+pub(in crate::image) async fn a_merge_on_a_full_disk(bench: &Bench) {
+    let Some(vandal) = bench.vandal.as_ref() else { return };
+    let first = content(&mut Dice(16), 3 * MIB);
+    let mut second = first.clone();
+    scribble(&mut Dice(17), &mut second[4096..3 * MIB - 100_000]);
+    let third = changed(&mut Dice(18), &second, 2 * MIB + 9);
+    bench.put(0, None, &first).await.unwrap();
+    bench.put(1, Some((0, &first)), &second).await.unwrap();
+    bench.put(2, Some((1, &second)), &third).await.unwrap();
+    let is_full = vandal.fill(true);
+    bench.store.delete(&image(), &id(0)).await.unwrap();
+    assert_eq!(vandal.files(".hidden").len(), usize::from(is_full));
+    bench.check(1, &second).await;
+    bench.check(2, &third).await;
+    vandal.fill(false);
+    bench.put(3, Some((2, &third)), &first).await.unwrap();
+    assert_eq!(vandal.files(".hidden").len(), 0);
+    for (number, bytes) in [(1, &second), (2, &third), (3, &first)] {
+        bench.check(number, bytes).await;
+    }
 }
 
 pub(in crate::image) async fn a_cancelled_commit(bench: &Bench) {

@@ -1,7 +1,8 @@
 //! A snapshot on its way into the store.
 //!
-//! Data and sidecar grow in files that no record names, so nothing of them counts, whatever happens. Blocks are written many at a time, each on a blocking thread; a flush
-//! waits for all of them, also for those whose caller has been cancelled.
+//! Data and sidecar grow in files that no record names, so nothing of them counts, whatever happens. Blocks are
+//! written many at a time, each on a blocking thread; a flush waits for all of them, also for those whose caller has
+//! been cancelled.
 
 use std::collections::HashMap;
 use std::io;
@@ -68,9 +69,10 @@ impl FileStaged {
         let directory = shared.make_image(&request.image)?;
         let lock = directory.lock()?;
         let (catalog, records) = collect(&directory, &shared.readers)?;
+        // The lock on the image keeps the data as it is; others may read records while a base is proved.
+        drop(records);
         is_owned(&catalog, &request)?;
         let base = find_base(shared, &directory, &catalog, &request)?;
-        drop(records);
         if base.is_none() {
             // Whoever made the image's directory may have died before its name was durable.
             shared.sync_images()?;

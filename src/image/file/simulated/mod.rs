@@ -1,9 +1,9 @@
 //! A file system in memory whose power can be cut.
 //!
-//! It knows of every file and every directory what is durable, and which changes were made since. A cut keeps an arbitrary part
-//! of those: each write whole, torn at 512 bytes or not at all; each length or not; the names of a directory up to some moment or
-//! in any combination. Only a sync of just that file or directory makes a change safe. Renames are whole or not at all, as in a
-//! journal.
+//! It knows of every file and every directory what is durable, and which changes were made since. A cut keeps an
+//! arbitrary part of those: each write whole, torn at 512 bytes or not at all; each length or not; the names of a
+//! directory up to some moment or in any combination. Only a sync of just that file or directory makes a change safe.
+//! Renames are whole or not at all, as in a journal.
 
 mod nodes;
 
