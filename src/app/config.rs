@@ -13,7 +13,7 @@ use crate::id::{SiteName, StoreName};
 use crate::{admin, http, net, plugin, tls, transfer};
 
 /// The whole file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub gateway: Gateway,
@@ -72,21 +72,6 @@ pub enum ConfigError {
 impl Default for Gateway {
     fn default() -> Self {
         Self { site: SiteName::local(), data: default_data() }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gateway: Gateway::default(),
-            listen: net::Config::default(),
-            tls: tls::Config::default(),
-            auth: http::auth::Config::default(),
-            admin: admin::Config::default(),
-            limits: transfer::Config::default(),
-            stores: BTreeMap::new(),
-            plugins: plugin::Config::default(),
-        }
     }
 }
 
