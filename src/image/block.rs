@@ -74,6 +74,15 @@ impl Filled {
         }
     }
 
+    /// Brings the base's page above this block into memory, while the block is still at work beside others: the tree
+    /// asks for it when the block is done, one block after the other.
+    async fn warm_parent(&self) -> Result<Page, ImageError> {
+        if let Some(base) = &self.base {
+            base.page(2, self.block / FAN_OUT as u64).await?;
+        }
+        Ok(Page::default())
+    }
+
     /// The page of this block as the base has it.
     async fn base_page(&self) -> Result<Page, ImageError> {
         match &self.base {
@@ -101,7 +110,7 @@ pub(super) async fn seal(staged: Arc<dyn StagedImage>, mut filled: Filled) -> Re
     }
     filled.fill_from_base(leaves.without(filled.right)).await?;
     filled.cut(size);
-    let page = if leaves.is_full() { Page::default() } else { filled.base_page().await? };
+    let page = if leaves.is_full() { filled.warm_parent().await? } else { filled.base_page().await? };
     let (page, filled) = hash(page, leaves, filled).await?;
     if filled.touched.is_empty() {
         return Ok(page);

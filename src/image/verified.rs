@@ -2,9 +2,10 @@
 //!
 //! Stores hand out pages by their position, from layers of several ages: a page could be rotten, or be left from
 //! before the image shrank. So every page is checked against its parent, up to the root in the record, and a page
-//! whose parent says "zero" is zero whatever lies in the store. One page for each level is remembered: callers go
-//! through the image in ascending order, so nearly every check is answered from there.
+//! whose parent says "zero" is zero whatever lies in the store. A few pages of each level are remembered: callers go
+//! through the image in ascending order, several blocks at a time, so nearly every check is answered from there.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -17,13 +18,17 @@ use crate::content::{BLOCK_BYTES, FAN_OUT, GrainMap, HEIGHT, Hash, LEAF_BYTES, P
 #[derive(Debug)]
 pub struct Verified {
     image: Arc<dyn SnapshotImage>,
-    latest: Mutex<[Option<(u64, Page)>; HEIGHT as usize + 1]>,
+    /// By level, the pages that were proven last.
+    latest: Mutex<[VecDeque<(u64, Page)>; HEIGHT as usize + 1]>,
 }
+
+/// Pages remembered of each level: as many blocks as a transfer usually has at work. At most 90 KiB.
+const REMEMBERED: usize = 16;
 
 impl Verified {
     #[must_use]
     pub fn new(image: Arc<dyn SnapshotImage>) -> Self {
-        Self { image, latest: Mutex::new([None; HEIGHT as usize + 1]) }
+        Self { image, latest: Mutex::default() }
     }
 
     #[must_use]
@@ -57,13 +62,15 @@ impl Verified {
 
     fn remembered(&self, level: u8, index: u64) -> Option<Page> {
         let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.get(usize::from(level)).copied().flatten().filter(|(at, _)| *at == index).map(|(_, page)| page)
+        let pages = latest.get(usize::from(level))?;
+        pages.iter().find(|(at, _)| *at == index).map(|(_, page)| *page)
     }
 
     fn remember(&self, level: u8, index: u64, page: Page) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = latest.get_mut(usize::from(level)) {
-            *slot = Some((index, page));
+        if let Some(pages) = latest.get_mut(usize::from(level)) {
+            pages.truncate(REMEMBERED - 1);
+            pages.push_front((index, page));
         }
     }
 
