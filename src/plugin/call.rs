@@ -81,7 +81,7 @@ impl<W: World> Guest<W> {
 impl<W: World> Instance<W> {
     /// A further job on the same instance. After an error the instance is gone.
     pub(super) async fn resume<T: Send + 'static>(mut self, job: impl Job<W, T>) -> Result<(Self, T), PluginError> {
-        self.store.data_mut().ticks = 0;
+        self.store.data_mut().next_call();
         let (shared, watch) = (Arc::clone(&self.store.data().shared), Arc::clone(&self.store.data().watch));
         run(&shared, watch, async move {
             let answer = job(&mut self).await?;
