@@ -26,8 +26,8 @@ const MEMORIES: u32 = 4;
 const TABLE_ELEMENTS: usize = 20_000;
 /// Deep enough for interpreters in a guest, small against what a thread of the host has.
 const STACK: usize = 1 << 20;
-/// Priority below the data path, in the unit of `nice`.
-const NICENESS: i32 = 10;
+/// Priority below the data path, in the unit of `nice`; not far below, because each transfer waits for its plugins.
+const NICENESS: i32 = 5;
 
 /// An engine whose pool holds instances of up to `memory` bytes each.
 pub(super) fn engine(memory: usize) -> Result<Engine, wasmtime::Error> {

@@ -1,9 +1,10 @@
 //! How fast a guest may go on in one call.
 //!
 //! A guest is interrupted at every tick of the engine's clock and lets others run. What it has used of a core is
-//! counted, and when that is more than any honest call needs, it is made to sleep nine times as long as it runs: an
-//! endless loop costs its neighbours next to nothing until its deadline ends it. Counting ticks instead was refused:
-//! on a busy machine a guest of lower priority sees many ticks in which it did not run.
+//! counted, and when that is more than an honest call needs, it goes on in the slow lane: one guest at a time, after a
+//! sleep many times as long as it ran. So endless loops, however many, cost their neighbours next to nothing until
+//! their deadlines end them. Counting ticks instead was refused: on a busy machine a guest sees many ticks in which it
+//! did not run.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +15,21 @@ use wasmtime::UpdateDeadline;
 
 /// How often a running guest is interrupted.
 pub(super) const TICK: Duration = Duration::from_millis(10);
-/// Time on a core at full speed in one call.
-const FAST: Duration = Duration::from_millis(30);
-/// Sleep after that, in units of what was run: a tenth of one core is left.
-const SLEEPS: u32 = 9;
-/// Longest sleep; the deadline of a call is seconds away.
-const SLEEP_MAX: Duration = Duration::from_millis(200);
+/// Time on a core at full speed in one call: honest calls take microseconds.
+const FAST: Duration = Duration::from_millis(10);
+/// Further time at full speed for each MiB that a call is about: what the slowest languages need to look at it.
+const FAST_PER_MIB: Duration = Duration::from_millis(25);
+/// Sleep after that, in units of what was run: a twentieth of one core is left to all slow guests together.
+const SLEEPS: u32 = 19;
+
+/// The slow lane: whoever holds it sleeps before it goes on.
+static SLOW_LANE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The pace of one instance.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pace {
-    used: Duration,
+    /// Time on a core that is left at full speed.
+    fast: Duration,
     began: Arc<Began>,
 }
 
@@ -33,17 +38,22 @@ pub(super) struct Pace {
 struct Began(Mutex<Option<(ThreadId, Duration)>>);
 
 impl Pace {
-    /// A new call begins.
-    pub(super) fn reset(&mut self) {
-        self.used = Duration::ZERO;
-        self.began.set(None);
+    pub(super) fn new() -> Self {
+        Self { fast: FAST, began: Arc::default() }
+    }
+
+    /// A call about so many bytes begins, on this thread.
+    pub(super) fn start(&mut self, bytes: usize) {
+        let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+        self.fast = FAST + FAST_PER_MIB.saturating_mul(mebibytes);
+        self.began.now();
     }
 
     /// A tick has come while the guest ran: it yields, and perhaps sleeps.
     pub(super) fn tick(&mut self) -> UpdateDeadline {
         let slice = self.began.elapsed();
-        self.used += slice;
-        let pause = if self.used > FAST { (slice * SLEEPS).min(SLEEP_MAX) } else { Duration::ZERO };
+        let pause = if slice > self.fast { slice * SLEEPS } else { Duration::ZERO };
+        self.fast = self.fast.saturating_sub(slice);
         UpdateDeadline::YieldCustom(1, self.pause(pause))
     }
 
@@ -54,22 +64,24 @@ impl Pace {
             if pause.is_zero() {
                 tokio::task::yield_now().await;
             } else {
+                let _turn = SLOW_LANE.lock().await;
                 tokio::time::sleep(pause).await;
             }
-            began.set(thread_time().map(|time| (thread::current().id(), time)));
+            began.now();
         })
     }
 }
 
 impl Began {
-    fn set(&self, value: Option<(ThreadId, Duration)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    fn now(&self) {
+        let now = thread_time().map(|time| (thread::current().id(), time));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// Time on a core since the slice began; a tick where that cannot be told. The first slice of a call is free.
+    /// Time on a core since the slice began; a tick where that cannot be told: after the guest waited for the host it
+    /// may go on on another thread.
     fn elapsed(&self) -> Duration {
         match (*self.0.lock().unwrap_or_else(PoisonError::into_inner), thread_time()) {
-            (None, Some(_)) => Duration::ZERO,
             (Some((id, began)), Some(now)) if id == thread::current().id() => now.saturating_sub(began).min(2 * TICK),
             _ => TICK,
         }
@@ -101,16 +113,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_call_is_slowed_down_and_a_new_one_starts_fresh() {
-        let mut pace = Pace::default();
+    async fn a_long_call_is_slowed_down_and_a_short_one_is_not() {
+        let mut pace = Pace::new();
+        pace.start(0);
         let busy = Duration::from_millis(8);
-        for _ in 0..8 {
+        assert!(run(&mut pace, busy).await < busy);
+        for _ in 0..2 {
             run(&mut pace, busy).await;
         }
         assert!(run(&mut pace, busy).await >= SLEEPS * busy);
-        pace.reset();
-        run(&mut pace, Duration::ZERO).await;
-        assert!(pace.used.is_zero());
+        pace.start(0);
+        assert!(run(&mut pace, busy).await < busy);
+        pace.start(4 << 20);
+        for _ in 0..8 {
+            assert!(run(&mut pace, busy).await < busy);
+        }
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub(super) struct Opening {
 }
 
 impl State {
-    /// A further call begins.
-    pub(super) fn next_call(&mut self) {
-        self.pace.reset();
+    /// A call about so many bytes begins, on this thread.
+    pub(super) fn start(&mut self, bytes: usize) {
+        self.pace.start(bytes);
         self.storage_calls = 0;
     }
 
@@ -59,7 +59,7 @@ impl State {
             shared,
             watch,
             opening: None,
-            pace: Pace::default(),
+            pace: Pace::new(),
             storage_calls: 0,
             held: Arc::default(),
         };
