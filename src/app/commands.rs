@@ -14,12 +14,8 @@ pub async fn serve(arguments: Serve) -> ExitCode {
     if let Err(fault) = telemetry::start(None, "info") {
         return fail(&fault);
     }
-    let overrides = Overrides {
-        site: arguments.site,
-        data: arguments.data,
-        listen: arguments.listen,
-        admin: arguments.admin,
-    };
+    let overrides =
+        Overrides { site: arguments.site, data: arguments.data, listen: arguments.listen, admin: arguments.admin };
     let config = match Config::load(arguments.config.as_deref(), &overrides) {
         Ok(config) => config,
         Err(fault) => return fail(&fault),

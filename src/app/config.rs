@@ -13,7 +13,7 @@ use crate::id::{SiteName, StoreName};
 use crate::{admin, http, net, plugin, tls, transfer};
 
 /// The whole file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub gateway: Gateway,
@@ -75,21 +75,6 @@ impl Default for Gateway {
     }
 }
 
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            gateway: Gateway::default(),
-            listen: net::Config::default(),
-            tls: tls::Config::default(),
-            auth: http::auth::Config::default(),
-            admin: admin::Config::default(),
-            limits: transfer::Config::default(),
-            stores: BTreeMap::new(),
-            plugins: plugin::Config::default(),
-        }
-    }
-}
-
 impl Config {
     /// Reads `path`, or takes safe defaults without one: loopback only, everything else in the data directory.
     pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
@@ -105,10 +90,9 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
     }
 
     fn put_over(&mut self, overrides: &Overrides) {
@@ -195,7 +179,8 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let text = "[limits]\ndepth = 1\ntransfers = 0\n[plugins.writer]\ncomponent = \"image\"\nstores = [\"nowhere\"]";
+        let text =
+            "[limits]\ndepth = 1\ntransfers = 0\n[plugins.writer]\ncomponent = \"image\"\nstores = [\"nowhere\"]";
         let fault = parse(text).unwrap_err().to_string();
         for part in ["limits.depth", "limits.transfers", "[stores.nowhere]"] {
             assert!(fault.contains(part), "{part} is not in: {fault}");

@@ -1,8 +1,8 @@
 //! A decorator that makes any image store fail on demand.
 //!
-//! Errors of a storage come when nobody expects them, and never when a test needs one. Wrapped around a real store or the
-//! model, this gives each operation the chosen error or delay at its nth call, before or after the real work: an error after
-//! the work is the lost answer.
+//! Errors of a storage come when nobody expects them, and never when a test needs one. Wrapped around a real store or
+//! the model, this gives each operation the chosen error or delay at its nth call, before or after the real work: an
+//! error after the work is the lost answer.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -280,7 +280,7 @@ mod tests {
         let bench = Bench::new(Arc::new(store.clone()), None);
         assert!(matches!(bench.put(1, None, &[1; 100]).await, Err(ImageError::Unsure { .. })));
         store.heal();
-        assert!(matches!(bench.put(1, None, &[1; 100]).await, Ok(super::super::Committed::Already(_))));
+        assert!(matches!(bench.put(1, None, &[1; 100]).await, Ok(Committed::Already(_))));
     }
 
     #[tokio::test]

@@ -229,10 +229,8 @@ impl Ingest {
 }
 
 async fn ended(block: u64, task: JoinHandle<Result<Page, ImageError>>) -> Result<Page, ImageError> {
-    let crashed = |error| ImageError::Io {
-        action: format!("store block {block}"),
-        source: std::io::Error::other(error),
-    };
+    let crashed =
+        |error| ImageError::Io { action: format!("store block {block}"), source: std::io::Error::other(error) };
     task.await.map_err(crashed)?
 }
 

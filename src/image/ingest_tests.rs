@@ -22,7 +22,15 @@ struct Extent {
 }
 
 fn lengths() -> impl Strategy<Value = usize> {
-    prop_oneof![1..70_usize, 4000..4200_usize, Just(4096), Just(LEAF_BYTES), 1..3 * LEAF_BYTES, Just(BLOCK_BYTES), 1..2 * BLOCK_BYTES]
+    prop_oneof![
+        1..70_usize,
+        4000..4200_usize,
+        Just(4096),
+        Just(LEAF_BYTES),
+        1..3 * LEAF_BYTES,
+        Just(BLOCK_BYTES),
+        1..2 * BLOCK_BYTES
+    ]
 }
 
 fn extents() -> impl Strategy<Value = Vec<Extent>> {
@@ -52,7 +60,13 @@ fn root_of(bytes: &[u8]) -> Root {
     })
 }
 
-async fn ingest(store: &MemoryStore, number: usize, size: usize, extents: &[Extent], model: &mut Vec<u8>) -> SnapshotRecord {
+async fn ingest(
+    store: &MemoryStore,
+    number: usize,
+    size: usize,
+    extents: &[Extent],
+    model: &mut Vec<u8>,
+) -> SnapshotRecord {
     let name = |number: usize| format!("s{number}").parse::<SnapshotId>().unwrap();
     let request = StageRequest {
         transfer: format!("t{number}").parse().unwrap(),

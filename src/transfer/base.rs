@@ -20,7 +20,9 @@ pub(super) fn resolve<'c>(
         (None, None) => return Ok(None),
         (Some(base), _) => {
             let record = chain.find(base).ok_or_else(|| {
-                TransferError::BaseMissing(format!("the base snapshot {base} is not here; send a full one, or ask for a plan"))
+                TransferError::BaseMissing(format!(
+                    "the base snapshot {base} is not here; send a full one, or ask for a plan"
+                ))
             })?;
             check_name(record, from, upload.base.root)?;
             record
@@ -38,7 +40,9 @@ fn mismatch<T>(text: impl Into<String>) -> Result<T, TransferError> {
 
 /// Cinder's RBD driver names the snapshot `snapshot-<id>`; a sender may tell either.
 fn same_name(recorded: &str, told: &str) -> bool {
-    recorded == told || told.strip_prefix("snapshot-") == Some(recorded) || recorded.strip_prefix("snapshot-") == Some(told)
+    recorded == told
+        || told.strip_prefix("snapshot-") == Some(recorded)
+        || recorded.strip_prefix("snapshot-") == Some(told)
 }
 
 /// The name that the source has for a snapshot; the target's where the sender never told it.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{Context, SHA256, SHA512};
 
-use super::{Digest, TransferError, Trailers, Upload};
+use super::{Digest, Trailers, TransferError, Upload};
 
 /// Counts the body and hashes it where the sender gave something to compare with.
 pub(super) struct BodyCheck {

@@ -69,7 +69,8 @@ fn judge(plan: Plan, request: &PolicyRequest, chain: &Chain, policy: &str) -> Pl
         return if same_content(&request.wanted, there, request) {
             answer(Action::Present, None, format!("{} is here already with this content", there.snapshot))
         } else {
-            let text = format!("{} is here already with other content ({}); delete it first", there.snapshot, there.root);
+            let text =
+                format!("{} is here already with other content ({}); delete it first", there.snapshot, there.root);
             answer(Action::Refused, None, text)
         };
     }
@@ -79,7 +80,10 @@ fn judge(plan: Plan, request: &PolicyRequest, chain: &Chain, policy: &str) -> Pl
         Decision::Present => answer(
             Action::Full,
             None,
-            format!("the policy takes it for present ({}), but there is no snapshot {} here", plan.reason, request.snapshot),
+            format!(
+                "the policy takes it for present ({}), but there is no snapshot {} here",
+                plan.reason, request.snapshot
+            ),
         ),
         Decision::Incremental(base) => match usable_base(&base, request, chain) {
             Ok(base) => answer(Action::Incremental, Some(base), plan.reason),

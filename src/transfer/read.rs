@@ -31,11 +31,8 @@ impl Transfers {
 
     /// The snapshot as an rbd-diff stream, full or since `base`, which is a snapshot of the same volume.
     pub fn read_diff(&self, image: Arc<dyn SnapshotImage>, base: Option<Arc<dyn SnapshotImage>>) -> Stream {
-        let diff = Arc::new(Diff {
-            new: Verified::new(image),
-            old: base.map(Verified::new),
-            pool: self.read_pool.clone(),
-        });
+        let diff =
+            Arc::new(Diff { new: Verified::new(image), old: base.map(Verified::new), pool: self.read_pool.clone() });
         let header = stream::once(std::future::ready(diff.header()));
         let places = stream::try_unfold((Arc::clone(&diff), 0), next_place);
         let records = places

@@ -74,12 +74,7 @@ impl Transfers {
     }
 
     /// Opens the destination for a stream with this prelude.
-    async fn begin(
-        &self,
-        upload: &Upload,
-        prelude: &Prelude,
-        registered: &Registered,
-    ) -> Result<Sink, TransferError> {
+    async fn begin(&self, upload: &Upload, prelude: &Prelude, registered: &Registered) -> Result<Sink, TransferError> {
         let size = prelude.size.unwrap_or_default();
         if let Some(allowed) = upload.size.filter(|allowed| size > *allowed) {
             return Err(TransferError::Size { size, allowed });

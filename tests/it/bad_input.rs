@@ -122,17 +122,15 @@ fn a_base_must_be_there_and_be_the_same_content() {
     let stranger = Diff::new(Some("zzz"), Some("b"), size).write(0, b"x").end();
     let full = Diff::new(None, Some("b"), size).write(0, b"x").end();
     let other = format!("rsnap1:{}", "ab".repeat(32));
-    let cases: [(&[u8], Vec<(&'static str, &str)>, &str); 5] = [
-        (&stranger, vec![], "base-missing"),
-        (&body, vec![("rsnap-base", "nowhere")], "base-missing"),
-        (&body, vec![("rsnap-base", "a"), ("rsnap-base-root", &other)], "base-mismatch"),
-        (&stranger, vec![("rsnap-base", "a")], "base-mismatch"),
-        (&full, vec![("rsnap-base", "a"), ("rsnap-base-root", &scene.root)], "base-mismatch"),
-    ];
-    for (body, headers, problem) in cases {
-        assert_eq!(scene.put("b", body, &headers).expect(409).problem(), problem, "{headers:?}");
+    let refused = |body: &[u8], headers: &[(&'static str, &str)], problem: &str| {
+        assert_eq!(scene.put("b", body, headers).expect(409).problem(), problem, "{headers:?}");
         scene.check();
-    }
+    };
+    refused(&stranger, &[], "base-missing");
+    refused(&body, &[("rsnap-base", "nowhere")], "base-missing");
+    refused(&body, &[("rsnap-base", "a"), ("rsnap-base-root", &other)], "base-mismatch");
+    refused(&stranger, &[("rsnap-base", "a")], "base-mismatch");
+    refused(&full, &[("rsnap-base", "a"), ("rsnap-base-root", &scene.root)], "base-mismatch");
 }
 
 #[test]
@@ -224,10 +222,8 @@ fn tickets_open_only_what_they_are_for() {
 
 #[test]
 fn an_expired_ticket_starts_nothing() {
-    let gateway = Gateway::start_with(&Options {
-        extra: "[auth]\nticket_lifetime = \"1s\"\n".to_owned(),
-        ..Options::default()
-    });
+    let gateway =
+        Gateway::start_with(&Options { extra: "[auth]\nticket_lifetime = \"1s\"\n".to_owned(), ..Options::default() });
     let client = gateway.client();
     let answer = client.get("/server?volume=v&snapshot=b&size=10").expect(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));

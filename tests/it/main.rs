@@ -14,4 +14,6 @@ mod support;
 mod bad_input;
 mod cuts;
 mod layers;
+mod plugins;
+mod readme;
 mod round_trip;

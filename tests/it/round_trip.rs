@@ -74,7 +74,9 @@ fn images_grow_and_shrink_with_the_chain() {
         let mut old = number.checked_sub(1).map(|before| images[before].bytes.clone()).unwrap_or_default();
         old.resize(image.bytes.len(), 0);
         let body = Diff::between(base.as_deref(), &name, &old, &image.bytes);
-        client.put(&Upload { path: path("v", &name), content_type: Some(DIFF), body: &body, ..Upload::default() }).expect(201);
+        client
+            .put(&Upload { path: path("v", &name), content_type: Some(DIFF), body: &body, ..Upload::default() })
+            .expect(201);
         base = Some(name);
     }
     for (number, image) in images.iter().enumerate() {

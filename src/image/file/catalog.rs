@@ -1,8 +1,8 @@
 //! All records of one image, read together, and what follows from them.
 //!
 //! Nothing is cached between requests: another gateway, or an operator with `rm`, may have changed the directory, and
-//! a thousand small files are read in a few hundredths of a second. Which snapshots are whole is decided here alone, so that the
-//! chain, a read and a base cannot disagree.
+//! a thousand small files are read in a few hundredths of a second. Which snapshots are whole is decided here alone,
+//! so that the chain, a read and a base cannot disagree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -72,8 +72,8 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
             reap(directory, &catalog)?;
             return Ok((catalog, records));
         };
-        let merge = Merge::plan(directory, &catalog, child);
         drop(records);
+        let merge = Merge::plan(directory, &catalog, child);
         if let Err(error) = merge_one(directory, merge) {
             tracing::warn!(image = %directory.image, layer, %error, "keep a deleted layer");
         }

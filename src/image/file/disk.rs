@@ -2,8 +2,8 @@
 //!
 //! A store whose fsyncs are scattered over `std::fs` calls can only be tested by believing in it. Here every access
 //! goes through one small trait: [`super::os`] is the real one, and the tests have one that forgets, tears and
-//! reorders whatever was not synced. Each sync carries a [`SyncPoint`], its reason to be there; the tests take each one out in
-//! turn and expect damage. Blocking on purpose: the callers are on blocking threads.
+//! reorders whatever was not synced. Each sync carries a [`SyncPoint`], its reason to be there; the tests take each
+//! one out in turn and expect damage. Blocking on purpose: the callers are on blocking threads.
 
 use std::fmt::Debug;
 use std::io;

@@ -2,21 +2,23 @@
 //!
 //! A full snapshot is a raw image that any tool can read; an incremental is a sparse file with what changed, over the
 //! snapshot that it was sent as a change of. Beside each lies a sidecar with its part of the content tree, and one
-//! small record, whose creation is the commit. So an incremental costs its change, a snapshot is deleted without copying an image, and
-//! what a crash leaves is recognised because no record names it. One file in qcow2 style with internal snapshots was
-//! refused: its metadata changes in place, and a torn write there damages snapshots that were committed long ago.
+//! small record, whose creation is the commit. So an incremental costs its change, a snapshot is deleted without
+//! copying an image, and what a crash leaves is recognised because no record names it. One file in qcow2 style with
+//! internal snapshots was refused: its metadata changes in place, and a torn write there damages snapshots that were
+//! committed long ago.
 //!
 //! | file | subject |
 //! |---|---|
 //! | `layout`, `record`, `sidecar` | the format on disk |
 //! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
-//! | `staged` | writing a new one, up to its commit |
+//! | `staged`, `commit` | writing a new one, and making it visible |
 //! | `stamp`, `prove` | whether a base is what was committed |
 //! | `collect`, `merge` | giving back the space of what was deleted or left |
 
 mod catalog;
 mod collect;
+mod commit;
 mod disk;
 mod layout;
 mod merge;

@@ -1,9 +1,9 @@
 //! Cutting the power at any moment, and taking each sync out in turn.
 //!
-//! Random operations run on a simulated disk until its power is cut; then it keeps an arbitrary part of what was not synced.
-//! What was promised must be there, what was not promised must be whole or absent, and the store must work on. The same search, with
-//! one sync left out of the code, must find damage: so each sync is needed, and this test can fail. A failure names
-//! its seed; `run(seed, None)` replays it.
+//! Random operations run on a simulated disk until its power is cut; then it keeps an arbitrary part of what was not
+//! synced. What was promised must be there, what was not promised must be whole or absent, and the store must work
+//! on. The same search, with one sync left out of the code, must find damage: so each sync is needed, and this test
+//! can fail. A failure names its seed; `run(seed, None)` replays it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

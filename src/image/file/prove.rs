@@ -24,17 +24,21 @@ pub(super) fn is_untouched(directory: &ImageDirectory, stored: &Stored) -> Resul
     Ok(same(&stored.data, stored.data_stamp)? && same(&stored.tree, stored.tree_stamp)?)
 }
 
-/// Proves all layers of a base, oldest first, and gives it with the stamps of now. Wants the lock on the image and
-/// that on records.
+/// Proves all layers of a base, oldest first, and gives it with the stamps of now. Wants the lock on the image, and
+/// not that on records: reading a large layer again must not keep others from looking at the chain.
 pub(super) fn prove(mut overlay: Overlay, catalog: &Catalog) -> Result<Overlay, ImageError> {
     for (position, layer) in overlay.layers.clone().into_iter().enumerate().rev() {
         if is_untouched(&overlay.directory, &layer.stored)? {
             continue;
         }
-        tracing::warn!(image = %overlay.directory.image, layer = layer.stored.layer, "check touched data by its content");
+        let (image, name) = (&overlay.directory.image, &layer.stored.layer);
+        tracing::warn!(%image, layer = name, "check touched data by its content");
+        // Stamps from before the data is read: a write in between makes them old again.
+        let renewed = stamped(&overlay.directory, layer.stored.clone())?;
         let view = overlay.from(view_of(&overlay, catalog, position));
         verify(&view, &layer).map_err(|error| changed(&overlay, error))?;
-        overlay.renew(position, renew(&overlay.directory, catalog, &layer.stored)?);
+        renew(&overlay.directory, &renewed)?;
+        overlay.renew(position, renewed);
     }
     Ok(overlay)
 }
@@ -63,14 +67,14 @@ fn changed(overlay: &Overlay, error: ImageError) -> ImageError {
     }
 }
 
-/// Writes the stamps of now into the layer's record.
-fn renew(directory: &ImageDirectory, catalog: &Catalog, stored: &Stored) -> Result<Stored, ImageError> {
-    let renewed = stamped(directory, stored.clone())?;
-    let Some(entry) = catalog.layer(&stored.layer) else { return Ok(renewed) };
-    let temporary = directory.prepare(&entry.file, &renewed, SyncPoint::RenewedRecord)?;
+/// Puts the renewed record in the place of the old one.
+fn renew(directory: &ImageDirectory, renewed: &Stored) -> Result<(), ImageError> {
+    let _records = directory.lock_records()?;
+    let catalog = Catalog::load(directory)?;
+    let Some(entry) = catalog.layer(&renewed.layer) else { return Ok(()) };
+    let temporary = directory.prepare(&entry.file, renewed, SyncPoint::RenewedRecord)?;
     // Without a sync of the directory: if the new name is lost, the content is compared once more.
-    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))?;
-    Ok(renewed)
+    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))
 }
 
 /// The record with the stamps that its files have now.

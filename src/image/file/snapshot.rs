@@ -1,7 +1,8 @@
 //! A committed snapshot, open for reading.
 //!
-//! It keeps working while other snapshots of its image are deleted: where a merge has taken a file away, the layers are looked up
-//! again, and what it reads there is the same. A deleted snapshot keeps its data as long as this process reads it.
+//! It keeps working while other snapshots of its image are deleted: where a merge has taken a file away, the layers
+//! are looked up again, and what it reads there is the same. A deleted snapshot keeps its data as long as this
+//! process reads it.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
-//! A snapshot on its way into the store, up to its commit.
+//! A snapshot on its way into the store.
 //!
-//! Data and sidecar grow in files that no record names, so nothing of them counts, whatever happens. The commit is
-//! one rename that fails if the name is there. Blocks are written many at a time, each on a blocking thread; a flush
-//! waits for all of them, also for those whose caller has been cancelled.
+//! Data and sidecar grow in files that no record names, so nothing of them counts, whatever happens. Blocks are
+//! written many at a time, each on a blocking thread; a flush waits for all of them, also for those whose caller has
+//! been cancelled.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,21 +12,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::RwLock;
 
-use super::catalog::{Catalog, Entry};
+use super::catalog::Catalog;
 use super::collect::collect;
 use super::disk::{DiskFile, Lock, SyncPoint};
-use super::layout::{DELTA, ImageDirectory, RAW, TREE, record_file, stem};
+use super::layout::{DELTA, ImageDirectory, RAW, TREE, stem};
 use super::merge::zero_grains;
 use super::overlay::{Overlay, below};
-use super::prove::{is_untouched, prove, stamped};
-use super::record::Stored;
+use super::prove::prove;
 use super::sidecar::{Key, Leafed, SidecarWriter};
 use super::snapshot::FileSnapshot;
-use super::store::{Shared, milliseconds};
+use super::store::Shared;
 use super::{blocking, failed};
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
-use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage};
+use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageRequest, StagedImage};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -37,20 +36,20 @@ pub(super) struct FileStaged {
 
 /// Dropped when the last write has ended; clears what was not committed.
 #[derive(Debug)]
-struct Staging {
-    directory: ImageDirectory,
-    request: StageRequest,
-    base: Option<Overlay>,
-    data_name: String,
-    tree_name: String,
-    data: Arc<dyn DiskFile>,
-    tree: Arc<dyn DiskFile>,
+pub(super) struct Staging {
+    pub(super) directory: ImageDirectory,
+    pub(super) request: StageRequest,
+    pub(super) base: Option<Overlay>,
+    pub(super) data_name: String,
+    pub(super) tree_name: String,
+    pub(super) data: Arc<dyn DiskFile>,
+    pub(super) tree: Arc<dyn DiskFile>,
     /// Shared by the writes that run, held alone by the flush.
     writes: Arc<RwLock<()>>,
     /// Grains of the blocks whose page has not been put yet: as many as the transfer has blocks at work.
     pending: Mutex<HashMap<u64, GrainMap>>,
     sidecar: Arc<tokio::sync::Mutex<SidecarWriter>>,
-    stored: AtomicU64,
+    pub(super) stored: AtomicU64,
     /// A write failed: what is staged is not what was sent, even if that write's caller no longer listens.
     is_broken: AtomicBool,
     phase: Mutex<Phase>,
@@ -58,7 +57,7 @@ struct Staging {
 
 /// `Open` → `Flushed` → `Ended`, or straight to `Ended` by an abort.
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Open(Lock),
     Flushed(Lock),
     Ended,
@@ -70,9 +69,10 @@ impl FileStaged {
         let directory = shared.make_image(&request.image)?;
         let lock = directory.lock()?;
         let (catalog, records) = collect(&directory, &shared.readers)?;
+        // The lock on the image keeps the data as it is; others may read records while a base is proved.
+        drop(records);
         is_owned(&catalog, &request)?;
         let base = find_base(shared, &directory, &catalog, &request)?;
-        drop(records);
         if base.is_none() {
             // Whoever made the image's directory may have died before its name was durable.
             shared.sync_images()?;
@@ -94,7 +94,7 @@ impl FileStaged {
     }
 }
 
-fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError> {
+pub(super) fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError> {
     match catalog.owner() {
         Some(owner) if *owner != request.volume => {
             Err(ImageError::NotOwned { image: request.image.clone(), owner: owner.clone() })
@@ -165,7 +165,7 @@ impl Staging {
         }
     }
 
-    fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
+    pub(super) fn phase(&self) -> std::sync::MutexGuard<'_, Phase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,6 +218,8 @@ impl Staging {
             Phase::Open(_) if !self.is_broken.load(Ordering::Acquire) => {}
             _ => return Err(closed()),
         }
+        // After a sync has failed, the next one may succeed without the lost bytes: there is no second try.
+        self.is_broken.store(true, Ordering::Release);
         let data = || failed(format!("flush {}", self.data_name));
         let tree = || failed(format!("flush {}", self.tree_name));
         sidecar.finish(self.tree.as_ref()).map_err(tree())?;
@@ -226,131 +228,24 @@ impl Staging {
         self.data.sync(SyncPoint::Data).map_err(data())?;
         self.tree.sync(SyncPoint::Tree).map_err(tree())?;
         self.directory.sync_names(SyncPoint::StagedNames)?;
+        self.is_broken.store(false, Ordering::Release);
         if let Phase::Open(lock) = std::mem::replace(&mut *phase, Phase::Ended) {
             *phase = Phase::Flushed(lock);
         }
         Ok(Durable::new())
     }
 
-    fn commit(&self, sealed: &Sealed) -> Result<Committed, ImageError> {
-        let mut phase = self.phase();
-        let Phase::Flushed(lock) = &*phase else { return Err(closed()) };
-        let records = self.directory.lock_records()?;
-        self.check_fence(lock)?;
-        let catalog = Catalog::load(&self.directory)?;
-        is_owned(&catalog, &self.request)?;
-        if let Some(there) = self.existing(&catalog) {
-            return self.repeated(there, sealed);
-        }
-        self.check_base(&catalog)?;
-        let stored = self.record(&catalog, sealed)?;
-        let result = self.publish(&catalog, &stored);
-        if matches!(result, Ok(_) | Err(ImageError::Unsure { .. })) {
-            *phase = Phase::Ended;
-        }
-        drop(records);
-        result
-    }
-
-    /// A writer that was overtaken finds another lock or other files under its names.
-    fn check_fence(&self, lock: &Lock) -> Result<(), ImageError> {
-        let is_ours =
-            self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
-        if is_ours { Ok(()) } else { Err(ImageError::Fenced) }
-    }
-
-    fn files(&self) -> [(&str, &dyn DiskFile); 2] {
+    pub(super) fn files(&self) -> [(&str, &dyn DiskFile); 2] {
         [(&self.data_name, self.data.as_ref()), (&self.tree_name, self.tree.as_ref())]
     }
 
-    fn is_ours(&self, name: &str, file: &dyn DiskFile) -> bool {
+    pub(super) fn is_ours(&self, name: &str, file: &dyn DiskFile) -> bool {
         let named = self.directory.disk.stamp(&self.directory.file(name));
         matches!((named, file.stamp()), (Ok(named), Ok(held)) if named.inode == held.inode)
     }
 
-    /// The whole snapshot that has the id or the name already.
-    fn existing<'a>(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
-        let there = catalog.find(&self.request.snapshot).filter(|entry| catalog.is_whole(entry));
-        there.or_else(|| catalog.find_name(&self.request.name).filter(|entry| catalog.is_whole(entry)))
-    }
-
-    fn repeated(&self, there: &Entry, sealed: &Sealed) -> Result<Committed, ImageError> {
-        let record = &there.stored.record;
-        if record.root != sealed.root || record.snapshot != self.request.snapshot {
-            return Err(ImageError::Exists { snapshot: record.snapshot.clone(), root: record.root });
-        }
-        // Whoever committed it may have died before its name was durable.
-        self.directory.sync_names(SyncPoint::RecordName)?;
-        Ok(Committed::Already(record.clone()))
-    }
-
-    /// Every layer below must be there and have the stamps that the proof at the start saw.
-    fn check_base(&self, catalog: &Catalog) -> Result<(), ImageError> {
-        let Some(base) = &self.base else { return Ok(()) };
-        for layer in &base.layers {
-            let same = catalog.layer(&layer.stored.layer).is_some_and(|entry| entry.stored == layer.stored);
-            if !same || !is_untouched(&self.directory, &layer.stored)? {
-                return Err(ImageError::BaseChanged {
-                    image: self.request.image.clone(),
-                    base: layer.stored.record.snapshot.clone(),
-                    detail: "it was written to during the transfer; repeat the request".to_owned(),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&self, catalog: &Catalog, sealed: &Sealed) -> Result<Stored, ImageError> {
-        let request = &self.request;
-        let below = self.base.as_ref().and_then(Overlay::top);
-        let record = SnapshotRecord {
-            volume: request.volume.clone(),
-            snapshot: request.snapshot.clone(),
-            name: request.name.clone(),
-            size: request.size,
-            root: sealed.root,
-            identity: sealed.identity.clone(),
-            base: request.base.clone(),
-            created_ms: milliseconds(sealed.created),
-            stored: self.stored.load(Ordering::Relaxed),
-        };
-        let stored = Stored {
-            record,
-            layer: String::new(),
-            parent: below.map(|below| below.layer.clone()),
-            data: self.data_name.clone(),
-            tree: self.tree_name.clone(),
-            limit: below.map_or(0, |below| below.record.size.min(request.size)),
-            sequence: catalog.next_sequence(),
-            data_stamp: super::stamp::Stamp::default(),
-            tree_stamp: super::stamp::Stamp::default(),
-        };
-        let stored = stamped(&self.directory, stored)?;
-        // A later snapshot may get the same files' names; with the time of its data it cannot be taken for this one.
-        let layer = format!("{}.{:x}", stem(&request.name, &request.transfer), stored.data_stamp.changed);
-        Ok(Stored { layer, ..stored })
-    }
-
-    /// The commit point: the record gets its name.
-    fn publish(&self, catalog: &Catalog, stored: &Stored) -> Result<Committed, ImageError> {
-        let name = record_file(&self.request.name);
-        let temporary = self.directory.prepare(&name, stored, SyncPoint::Record)?;
-        let target = self.directory.file(&name);
-        let committed = if catalog.files.contains(&name) {
-            // What is there cannot be read, or has lost its data: a new snapshot may take its place.
-            self.directory.disk.rename(&temporary, &target)
-        } else {
-            self.directory.disk.publish(&temporary, &target)
-        };
-        committed.map_err(failed(format!("create {name}")))?;
-        match self.directory.sync_names(SyncPoint::RecordName) {
-            Ok(()) => Ok(Committed::New(stored.record.clone())),
-            Err(error) => Err(ImageError::Unsure { detail: error.to_string() }),
-        }
-    }
-
     /// Gives the image back, and removes what was staged unless a record may name it.
-    fn end(&self) {
+    fn end(&self, stays_open: bool) {
         let mut phase = self.phase();
         if matches!(*phase, Phase::Ended) {
             return;
@@ -360,19 +255,26 @@ impl Staging {
                 tracing::warn!(image = %self.request.image, name, %error, "leave a file to the next transfer");
             }
         }
-        // Frees the space now: writes that still run keep the files open.
-        self.data.set_length(0).ok();
+        // Where the file stays open, its space is wanted now; else the close gives it back.
+        if stays_open {
+            self.data.set_length(0).ok();
+        }
         *phase = Phase::Ended;
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        self.end();
+        self.end(false);
+        // The last one to close a large file waits until its space is free: not on the runtime's own threads.
+        let data = Arc::clone(&self.data);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(data));
+        }
     }
 }
 
-fn closed() -> ImageError {
+pub(super) fn closed() -> ImageError {
     failed("write to a snapshot that was flushed, given up, or failed before")(io::ErrorKind::InvalidInput.into())
 }
 
@@ -438,7 +340,7 @@ impl StagedImage for FileStaged {
     async fn abort(&self) {
         let staging = Arc::clone(&self.staging);
         let ended = blocking(move || {
-            staging.end();
+            staging.end(true);
             Ok(())
         });
         if let Err(error) = ended.await {

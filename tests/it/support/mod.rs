@@ -5,5 +5,5 @@ mod gateway;
 mod image;
 
 pub use client::{Answer, Client, Upload};
-pub use gateway::{Gateway, Options, components};
+pub use gateway::{Gateway, Options};
 pub use image::{Diff, Image, next};

@@ -1,9 +1,11 @@
 //! A file system in memory whose power can be cut.
 //!
-//! It knows of every file and every directory what is durable, and which changes were made since. A cut keeps an arbitrary part
-//! of those: each write whole, torn at 512 bytes or not at all; each length or not; the names of a directory up to some moment or
-//! in any combination. Only a sync of just that file or directory makes a change safe. Renames are whole or not at all, as in a
-//! journal.
+//! It knows of every file and every directory what is durable, and which changes were made since. A cut keeps an
+//! arbitrary part of those: each write whole, torn at 512 bytes or not at all; each length or not; the names of a
+//! directory up to some moment or in any combination. Only a sync of just that file or directory makes a change safe.
+//! Renames are whole or not at all, as in a journal.
+
+mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,199 +13,15 @@ use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::disk::{Disk, DiskFile, HeldLock, Lock, LockMode, SyncPoint};
-use super::stamp::Stamp;
+use crate::image::file::disk::{Disk, DiskFile, HeldLock, Lock, LockMode, SyncPoint};
+use crate::image::file::stamp::Stamp;
 
-const PAGE: u64 = 4096;
-const SECTOR: usize = 512;
-
-/// Random numbers that a seed decides (SplitMix64).
-#[derive(Debug, Clone)]
-pub(in crate::image) struct Dice(pub u64);
-
-impl Dice {
-    pub(in crate::image) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number in `0..end`.
-    pub(in crate::image) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    pub(in crate::image) fn chance(&mut self, of: u64) -> bool {
-        self.below(of) == 0
-    }
-}
-
-/// Bytes with holes.
-#[derive(Debug, Clone, Default)]
-struct Sparse {
-    length: u64,
-    pages: BTreeMap<u64, Vec<u8>>,
-}
-
-impl Sparse {
-    fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
-        let count = usize::try_from(self.length.saturating_sub(offset)).unwrap().min(buffer.len());
-        let mut done = 0;
-        while done < count {
-            let at = offset + done as u64;
-            let inside = (at % PAGE) as usize;
-            let end = count.min(done + PAGE as usize - inside);
-            match self.pages.get(&(at / PAGE)) {
-                Some(page) => buffer[done..end].copy_from_slice(&page[inside..inside + end - done]),
-                None => buffer[done..end].fill(0),
-            }
-            done = end;
-        }
-        count
-    }
-
-    fn write(&mut self, bytes: &[u8], offset: u64) {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = offset + done as u64;
-            let inside = (at % PAGE) as usize;
-            let count = (PAGE as usize - inside).min(bytes.len() - done);
-            let page = self.pages.entry(at / PAGE).or_insert_with(|| vec![0; PAGE as usize]);
-            page[inside..inside + count].copy_from_slice(&bytes[done..done + count]);
-            done += count;
-        }
-        self.length = self.length.max(offset + bytes.len() as u64);
-    }
-
-    fn set_length(&mut self, length: u64) {
-        self.pages.retain(|page, _| page * PAGE < length);
-        if let Some(last) = self.pages.get_mut(&(length / PAGE)) {
-            last[(length % PAGE) as usize..].fill(0);
-        }
-        self.length = length;
-    }
-
-    fn clear(&mut self, offset: u64, length: u64) {
-        let end = (offset + length).min(self.length);
-        for page in self.pages.range(offset / PAGE..end.div_ceil(PAGE)).map(|(page, _)| *page).collect::<Vec<_>>() {
-            let from = offset.max(page * PAGE) - page * PAGE;
-            let to = end.min((page + 1) * PAGE) - page * PAGE;
-            self.pages.get_mut(&page).unwrap()[from as usize..to as usize].fill(0);
-        }
-    }
-
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Write { offset, bytes } => self.write(bytes, *offset),
-            Change::Clear { offset, length } => self.clear(*offset, *length),
-            Change::Length(length) => self.set_length(*length),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
-    Clear { offset: u64, length: u64 },
-    Length(u64),
-}
-
-#[derive(Debug, Default)]
-struct FileNode {
-    current: Sparse,
-    durable: Sparse,
-    unsynced: Vec<Change>,
-    changed: i64,
-    durable_changed: i64,
-}
-
-impl FileNode {
-    fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
-            self.durable.apply(&change);
-        }
-        self.durable_changed = self.changed;
-    }
-
-    fn crash(&mut self, dice: &mut Dice) {
-        if self.unsynced.is_empty() {
-            return;
-        }
-        let mode = dice.below(4);
-        for change in std::mem::take(&mut self.unsynced) {
-            match (mode, change) {
-                (0, _) => {}
-                (1, change) => self.durable.apply(&change),
-                (_, Change::Write { offset, bytes }) => self.tear(offset, &bytes, dice),
-                (_, change) if dice.chance(2) => self.durable.apply(&change),
-                _ => {}
-            }
-        }
-        if dice.chance(2) {
-            self.durable_changed = self.changed;
-        }
-        self.changed = self.durable_changed;
-        self.current = self.durable.clone();
-    }
-
-    /// Keeps all, nothing, or some sectors of one write.
-    fn tear(&mut self, offset: u64, bytes: &[u8], dice: &mut Dice) {
-        let fate = dice.below(3);
-        for (sector, piece) in bytes.chunks(SECTOR).enumerate() {
-            if fate == 0 || fate == 1 && dice.chance(2) {
-                self.durable.write(piece, offset + (sector * SECTOR) as u64);
-            }
-        }
-    }
-}
-
-/// Names that are set or removed together.
-type NameChange = Vec<(String, Option<u64>)>;
-
-#[derive(Debug, Default)]
-struct DirectoryNode {
-    current: BTreeMap<String, u64>,
-    durable: BTreeMap<String, u64>,
-    unsynced: Vec<NameChange>,
-}
-
-fn set_names(names: &mut BTreeMap<String, u64>, change: &NameChange) {
-    for (name, inode) in change {
-        match inode {
-            Some(inode) => names.insert(name.clone(), *inode),
-            None => names.remove(name),
-        };
-    }
-}
-
-impl DirectoryNode {
-    fn change(&mut self, change: NameChange) {
-        set_names(&mut self.current, &change);
-        self.unsynced.push(change);
-    }
-
-    fn sync(&mut self) {
-        self.durable = self.current.clone();
-        self.unsynced.clear();
-    }
-
-    fn crash(&mut self, dice: &mut Dice) {
-        let in_order = dice.chance(3);
-        let kept = dice.below(self.unsynced.len() as u64 + 1);
-        for (position, change) in (0..).zip(std::mem::take(&mut self.unsynced)) {
-            if if in_order { position < kept } else { dice.chance(2) } {
-                set_names(&mut self.durable, &change);
-            }
-        }
-        self.current = self.durable.clone();
-    }
-}
+pub(in crate::image) use self::nodes::Dice;
+use self::nodes::{Change, DirectoryNode, FileNode, PAGE};
 
 /// Cuts the power some steps after a sync was asked for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Trap {
+pub(in crate::image::file) struct Trap {
     pub point: SyncPoint,
     /// How many times the sync passes before that.
     pub passes: u64,
@@ -223,6 +41,7 @@ struct World {
     is_off: bool,
     without: Option<SyncPoint>,
     trap: Option<Trap>,
+    fault: Option<SyncPoint>,
     seen: BTreeSet<SyncPoint>,
     room: Option<u64>,
 }
@@ -284,6 +103,9 @@ impl World {
     fn is_synced(&mut self, point: SyncPoint) -> io::Result<bool> {
         self.step()?;
         self.seen.insert(point);
+        if self.fault.take_if(|fault| *fault == point).is_some() {
+            return Err(io::Error::other("the medium is worn out"));
+        }
         if let Some(trap) = self.trap.as_mut().filter(|trap| trap.point == point) {
             match trap.passes.checked_sub(1) {
                 Some(left) => trap.passes = left,
@@ -296,14 +118,14 @@ impl World {
 
 /// See the module's text. Clones are the same disk.
 #[derive(Debug, Clone)]
-pub(super) struct Simulated(Arc<Mutex<World>>);
+pub(in crate::image::file) struct Simulated(Arc<Mutex<World>>);
 
 fn split(path: &Path) -> (&Path, String) {
     (path.parent().unwrap(), path.file_name().unwrap().to_str().unwrap().to_owned())
 }
 
 impl Simulated {
-    pub(super) fn new() -> Self {
+    pub(in crate::image::file) fn new() -> Self {
         let mut world = World::default();
         world.directories.insert(0, DirectoryNode::default());
         Self(Arc::new(Mutex::new(world)))
@@ -314,36 +136,41 @@ impl Simulated {
     }
 
     /// Leaves one sync out, from now on.
-    pub(super) fn leave_out(&self, point: Option<SyncPoint>) {
+    pub(in crate::image::file) fn leave_out(&self, point: Option<SyncPoint>) {
         self.world().without = point;
     }
 
     /// Cuts the power at the `steps`th change from now; `None`: not any more.
-    pub(super) fn cut_after(&self, steps: Option<u64>) {
+    pub(in crate::image::file) fn cut_after(&self, steps: Option<u64>) {
         let mut world = self.world();
         world.cut_at = steps.map(|steps| world.steps + steps);
     }
 
-    pub(super) fn set_trap(&self, trap: Option<Trap>) {
+    pub(in crate::image::file) fn set_trap(&self, trap: Option<Trap>) {
         self.world().trap = trap;
     }
 
-    pub(super) fn is_off(&self) -> bool {
+    /// Lets the next sync of this kind fail.
+    pub(in crate::image::file) fn fail_once(&self, point: SyncPoint) {
+        self.world().fault = Some(point);
+    }
+
+    pub(in crate::image::file) fn is_off(&self) -> bool {
         self.world().is_off
     }
 
     /// Which syncs were asked for so far.
-    pub(super) fn seen(&self) -> BTreeSet<SyncPoint> {
+    pub(in crate::image::file) fn seen(&self) -> BTreeSet<SyncPoint> {
         self.world().seen.clone()
     }
 
     /// Lets at most this many bytes be stored.
-    pub(super) fn limit(&self, room: Option<u64>) {
+    pub(in crate::image::file) fn limit(&self, room: Option<u64>) {
         self.world().room = room;
     }
 
     /// Bytes stored in files that have a name.
-    pub(super) fn used(&self) -> u64 {
+    pub(in crate::image::file) fn used(&self) -> u64 {
         let world = self.world();
         let named: BTreeSet<u64> =
             world.directories.values().flat_map(|names| names.current.values().copied()).collect();
@@ -352,7 +179,7 @@ impl Simulated {
     }
 
     /// The power goes and comes back.
-    pub(super) fn crash(&self, dice: &mut Dice) {
+    pub(in crate::image::file) fn crash(&self, dice: &mut Dice) {
         let mut world = self.world();
         let world = &mut *world;
         world.files.values_mut().for_each(|file| file.crash(dice));
@@ -376,7 +203,7 @@ impl Simulated {
     }
 
     /// Someone copies the file away and back: same bytes, other times.
-    pub(super) fn restore(&self, path: &Path) {
+    pub(in crate::image::file) fn restore(&self, path: &Path) {
         let mut world = self.world();
         world.clock += 1;
         let (inode, clock) = (world.walk(path).unwrap(), world.clock);
@@ -386,7 +213,7 @@ impl Simulated {
     }
 
     /// Someone writes behind our back.
-    pub(super) fn flip(&self, path: &Path, offset: u64) {
+    pub(in crate::image::file) fn flip(&self, path: &Path, offset: u64) {
         self.restore(path);
         let mut world = self.world();
         let inode = world.walk(path).unwrap();
