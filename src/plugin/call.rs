@@ -72,6 +72,7 @@ impl<W: World> Guest<W> {
         mut store: Store<State>,
         permit: OwnedSemaphorePermit,
     ) -> wasmtime::Result<Instance<W>> {
+        store.data_mut().start(0);
         let world = W::instantiate(pre, &mut store).await?;
         world.configure(&mut store).await?.map_err(|text| Rejected(clean(&text)))?;
         Ok(Instance { store, world, _permit: permit })
@@ -79,11 +80,15 @@ impl<W: World> Guest<W> {
 }
 
 impl<W: World> Instance<W> {
-    /// A further job on the same instance. After an error the instance is gone.
-    pub(super) async fn resume<T: Send + 'static>(mut self, job: impl Job<W, T>) -> Result<(Self, T), PluginError> {
-        self.store.data_mut().ticks = 0;
+    /// A further job on the same instance, about so many bytes. After an error the instance is gone.
+    pub(super) async fn resume<T: Send + 'static>(
+        mut self,
+        bytes: usize,
+        job: impl Job<W, T>,
+    ) -> Result<(Self, T), PluginError> {
         let (shared, watch) = (Arc::clone(&self.store.data().shared), Arc::clone(&self.store.data().watch));
         run(&shared, watch, async move {
+            self.store.data_mut().start(bytes);
             let answer = job(&mut self).await?;
             Ok((self, answer))
         })

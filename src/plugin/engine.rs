@@ -1,10 +1,8 @@
 //! The runtime that all guests share, and the threads that they run on.
 //!
-//! A guest is given time by a clock: every tick it must yield, and one that goes on for longer than a
-//! few ticks is put to sleep most of the time, so that an endless loop costs its neighbours next to nothing until its
-//! deadline ends it. Guests run on threads of their own with a lower priority, because on the threads of the data path
-//! each tick of a guest would be a pause of a transfer. Counting instructions (fuel) instead was refused: it slows
-//! all code to stop some.
+//! A clock interrupts running guests (what then happens is in [`super::pace`]). Guests run on threads of their own with
+//! a lower priority, because on the threads of the data path each tick of a guest would be a pause of a transfer.
+//! Counting instructions (fuel) instead of time was refused: it slows all code to stop some.
 
 use std::sync::Arc;
 use std::thread;
@@ -13,16 +11,10 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
-use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig, UpdateDeadline};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::state::State;
+use super::pace::TICK;
 
-/// How often a running guest is interrupted.
-const TICK: Duration = Duration::from_millis(10);
-/// Ticks of one call at full speed.
-const FAST_TICKS: u32 = 3;
-/// Sleep after each later tick: about a tenth of one core is left to the guest.
-const SLEEP: Duration = Duration::from_millis(90);
 /// Instances at once, over all plugins.
 const INSTANCES: u32 = 128;
 /// Core instances in one component: components made from Python have 38.
@@ -34,8 +26,8 @@ const MEMORIES: u32 = 4;
 const TABLE_ELEMENTS: usize = 20_000;
 /// Deep enough for interpreters in a guest, small against what a thread of the host has.
 const STACK: usize = 1 << 20;
-/// Priority below the data path, in the unit of `nice`.
-const NICENESS: i32 = 10;
+/// Priority below the data path, in the unit of `nice`; not far below, because each transfer waits for its plugins.
+const NICENESS: i32 = 5;
 
 /// An engine whose pool holds instances of up to `memory` bytes each.
 pub(super) fn engine(memory: usize) -> Result<Engine, wasmtime::Error> {
@@ -56,16 +48,6 @@ fn pool(memory: usize) -> PoolingAllocationConfig {
     pool.max_memories_per_module(MEMORIES).max_tables_per_module(TABLES);
     pool.total_tables(INSTANCES * TABLES).max_tables_per_component(TABLES).table_elements(TABLE_ELEMENTS);
     pool
-}
-
-/// What happens to a guest at each tick: it yields, and from the fourth on sleeps.
-pub(super) fn at_tick(state: &mut State) -> UpdateDeadline {
-    state.ticks = state.ticks.saturating_add(1);
-    if state.ticks <= FAST_TICKS {
-        UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
-    } else {
-        UpdateDeadline::YieldCustom(1, Box::pin(tokio::time::sleep(SLEEP)))
-    }
 }
 
 /// The threads of the guests, and the number of instances that may be alive.

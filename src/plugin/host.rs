@@ -6,6 +6,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use wasmtime::component::Resource;
 
 use super::bindings::writer::rsnap::plugin::{chunks, clock, image_store, log, settings, types};
@@ -14,6 +15,9 @@ use super::state::{Chunk, OpenImage, Opening, State};
 use super::text::clean;
 use crate::id::{ImageName, SnapshotName, StoreName};
 use crate::image::{ImageError, Ingest, StageRequest};
+
+/// Calls to the storage in one call of the guest: ten times what the pieces of one call need.
+const STORAGE_CALLS: u32 = 1000;
 
 /// The guest broke the contract; the text says how and is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -146,8 +150,15 @@ impl State {
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
+        self.storage_calls += 1;
+        if self.storage_calls > STORAGE_CALLS {
+            return breach(format!("it called the storage more than {STORAGE_CALLS} times in one call"));
+        }
         let _in_host = self.watch.enter_host();
-        Ok(self.watch.cleanup.spawn_on(work, &self.shared.host).await?)
+        let (send, receive) = oneshot::channel();
+        // What nobody waits for any more is dropped inside of the task, so that who waits for the task waits for that.
+        self.watch.cleanup.spawn_on(async move { drop(send.send(work.await)) }, &self.shared.host);
+        Ok(receive.await?)
     }
 
     fn storage_failed(&self, error: ImageError) -> types::Error {

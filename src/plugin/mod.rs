@@ -17,6 +17,7 @@ mod host;
 mod kind;
 mod limits;
 mod load;
+mod pace;
 mod policy;
 mod resolver;
 mod shared;

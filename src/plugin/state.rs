@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 
-use super::engine::at_tick;
 use super::limits::Limits;
+use super::pace::Pace;
 use super::shared::Shared;
 use super::watch::Watch;
 use super::{Location, TransferDescription};
@@ -28,8 +28,9 @@ pub(in crate::plugin) struct State {
     pub(super) watch: Arc<Watch>,
     /// The transfer whose image may be opened now.
     pub(super) opening: Option<Opening>,
-    /// Ticks of the running call.
-    pub(super) ticks: u32,
+    pub(super) pace: Pace,
+    /// Calls to the storage that the running call has made.
+    pub(super) storage_calls: u32,
     /// Bytes of chunks that the guest holds.
     pub(super) held: Arc<AtomicUsize>,
 }
@@ -41,18 +42,33 @@ pub(super) struct Opening {
 }
 
 impl State {
+    /// A call about so many bytes begins, on this thread.
+    pub(super) fn start(&mut self, bytes: usize) {
+        self.pace.start(bytes);
+        self.storage_calls = 0;
+    }
+
     /// A store for one instance, with all limits set.
     pub(super) fn store(engine: &Engine, shared: Arc<Shared>, watch: Arc<Watch>) -> Store<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
         let limits = Limits::new(shared.memory, Arc::clone(&watch));
-        let state = Self { table, limits, shared, watch, opening: None, ticks: 0, held: Arc::default() };
+        let state = Self {
+            table,
+            limits,
+            shared,
+            watch,
+            opening: None,
+            pace: Pace::new(),
+            storage_calls: 0,
+            held: Arc::default(),
+        };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(HANDED_OVER);
         store.set_max_component_handles(HANDLES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| Ok(at_tick(context.data_mut())));
+        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().pace.tick()));
         store
     }
 }

@@ -152,7 +152,7 @@ impl ChunkWriter for ComponentChunks {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Ingest, PluginError> {
-        self.call(|instance| Box::pin(finish(instance))).await
+        self.call(0, |instance| Box::pin(finish(instance))).await
     }
 }
 
@@ -162,18 +162,19 @@ impl ComponentChunks {
     }
 
     async fn deliver(&mut self, batch: Batch) -> Result<(), PluginError> {
-        self.call(|instance| Box::pin(write(instance, batch.pieces))).await
+        self.call(batch.bytes, |instance| Box::pin(write(instance, batch.pieces))).await
     }
 
     /// Calls the guest; the instance is kept only when it answered well.
     async fn call<T: Send + 'static>(
         &mut self,
+        bytes: usize,
         job: impl super::call::Job<BackendWriter, Answer<T>>,
     ) -> Result<T, PluginError> {
         let shared = &self.shared;
         let instance = self.instance.take().ok_or_else(|| shared.failed("it failed before in this transfer"))?;
         let called = async {
-            match instance.resume(job).await? {
+            match instance.resume(bytes, job).await? {
                 (instance, Ok(answer)) => Ok((instance, answer)),
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }

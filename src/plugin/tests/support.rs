@@ -49,7 +49,7 @@ pub(super) fn config(component: &str, settings: &str) -> PluginConfig {
     let mut config = PluginConfig::new(component);
     config.settings = toml::from_str(settings).unwrap();
     config.memory = Bytes::mib(16);
-    config.call_timeout = Seconds(std::time::Duration::from_millis(500));
+    config.call_timeout = Seconds(std::time::Duration::from_millis(1000));
     config
 }
 

@@ -20,7 +20,7 @@ async fn assert_next_is_served(writer: &dyn Writer, after: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn harm_in_begin_fails_one_transfer() {
     let expected = [
-        ("loop", "it ran longer than its limit of 500ms"),
+        ("loop", "it ran longer than its limit of 1s"),
         ("trap", "it gave up (a panic, or `unreachable`)"),
         ("trap with image", "it gave up (a panic, or `unreachable`)"),
         (
@@ -78,8 +78,9 @@ async fn begin(writer: &dyn Writer) -> Box<dyn ChunkWriter> {
 #[tokio::test(flavor = "multi_thread")]
 async fn harm_in_write_fails_one_transfer() {
     let expected = [
-        ("loop in write", "it ran longer than its limit of 500ms"),
+        ("loop in write", "it ran longer than its limit of 1s"),
         ("trap in write", "it gave up (a panic, or `unreachable`)"),
+        ("storage calls", "it called the storage more than 1000 times in one call"),
         ("open late", "it opened an image a second time, or outside of begin"),
     ];
     for (harm, words) in expected {

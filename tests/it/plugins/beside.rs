@@ -69,7 +69,10 @@ fn hostile_guests_cost_a_transfer_nothing() {
             break;
         }
     }
+    let pairs = tame.len();
     let (tame, hostile) = (median(&mut tame), median(&mut hostile));
-    println!("a transfer takes {tame:?} beside a well-behaved guest and {hostile:?} beside hostile ones");
+    println!(
+        "{pairs} pairs: a transfer takes {tame:?} beside a well-behaved guest and {hostile:?} beside hostile ones"
+    );
     assert!(hostile <= tame.mul_f64(1.1), "{hostile:?} beside hostile guests, {tame:?} beside a well-behaved one");
 }
