@@ -177,8 +177,12 @@ impl Ingest {
 
     async fn collect_one(&mut self) -> Result<(), ImageError> {
         let Some((block, task)) = self.at_work.pop_front() else { return Ok(()) };
-        match ended(block, task).await {
+        let kept = match ended(block, task).await {
             Ok(page) => self.tree.push(block, page, pages_of(&self.base), self.staged.as_ref()).await,
+            Err(fault) => Err(fault),
+        };
+        match kept {
+            Ok(()) => Ok(()),
             Err(fault) => Err(self.cause_of(fault).await),
         }
     }

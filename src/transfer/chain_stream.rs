@@ -27,9 +27,8 @@ impl Transfers {
                         leave it out, or send the snapshots as single diffs";
             return Err(TransferError::Request(text.to_owned()));
         }
-        let limits = Limits { diffs: snapshots.len() as u64 + 1, ..Limits::default() };
         let mut chain = Chained { transfers: self, upload, snapshots, committed: Vec::new(), current: None };
-        let result = chain.run(Decoder::new(limits), body).await;
+        let result = chain.run(Decoder::new(Limits::default()), body).await;
         if let (Err(fault), Some(mut current)) = (&result, chain.current.take()) {
             current.fail(fault).await;
         }
