@@ -17,3 +17,4 @@ mod layers;
 mod plugins;
 mod readme;
 mod round_trip;
+mod stops;

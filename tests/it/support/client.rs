@@ -151,6 +151,13 @@ impl Client {
         read_answer(stream).map_err(|error| io::Error::other(format!("{error}; sending ended with {sent:?}")))
     }
 
+    /// Sends the head; the body comes piece by piece.
+    pub fn begin_put(&self, upload: &Upload<'_>) -> Pending {
+        let mut stream = self.connect().unwrap();
+        stream.write_all(self.put_head(upload).as_bytes()).unwrap();
+        Pending(stream)
+    }
+
     /// Sends the head and the first `bytes` of the body, then cuts the connection without a word.
     pub fn put_and_cut(&self, upload: &Upload<'_>, bytes: usize) {
         let Ok(mut stream) = self.connect() else { return };
@@ -184,6 +191,20 @@ impl Client {
 
     pub fn chain(&self, volume: &str) -> serde_json::Value {
         self.get(&format!("/v1/volumes/{volume}/snapshots")).expect(200).json()
+    }
+}
+
+/// A PUT whose body is on its way.
+pub struct Pending(Stream);
+
+impl Pending {
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)?;
+        self.0.flush()
+    }
+
+    pub fn answer(self) -> io::Result<Answer> {
+        read_answer(self.0)
     }
 }
 

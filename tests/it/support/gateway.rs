@@ -14,6 +14,8 @@ use super::Client;
 pub struct Options {
     /// TOML appended to the configuration.
     pub extra: String,
+    /// Keys added to `[listen]`.
+    pub listen: String,
     /// `[plugins.policy]` component; default `nearest-base`.
     pub policy: Option<String>,
     /// `[plugins.writer]` table body; default the `image` component on the file store.
@@ -63,9 +65,8 @@ impl Gateway {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; gives the exit status when the process has ended.
-    pub fn terminate(&mut self) -> std::process::ExitStatus {
-        self.signal("TERM");
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
         self.child.wait().unwrap()
     }
 
@@ -206,12 +207,13 @@ fn spawn(data: &Path) -> Child {
 
 fn text(options: &Options, data: &Path, address: SocketAddr, admin: SocketAddr) -> String {
     let data = data.display();
+    let listen = &options.listen;
     let policy = options.policy.as_deref().unwrap_or("nearest-base");
     let writer = options.writer.as_deref().unwrap_or("component = \"image\"\nstores = [\"main\"]");
     let store = options.store.clone().unwrap_or_else(|| format!("kind = \"file\"\npath = \"{data}/store\""));
     format!(
         "[gateway]\nsite = \"dc2\"\ndata = \"{data}\"\n\
-         [listen]\naddress = \"{address}\"\nadvertise = \"{address}\"\n\
+         [listen]\naddress = \"{address}\"\nadvertise = \"{address}\"\n{listen}\
          [admin]\naddress = \"{admin}\"\n\
          [stores.main]\n{store}\n\
          [plugins.writer]\n{writer}\n\
