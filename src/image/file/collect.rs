@@ -65,7 +65,7 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
         if !catalog.unreadable.is_empty() {
             return Ok((catalog, records));
         }
-        if drop_dead(directory, &catalog)? {
+        if drop_dead(directory, &catalog, readers)? {
             continue;
         }
         let Some((layer, child)) = next_merge(directory, &catalog, readers, &refused) else {
@@ -83,8 +83,11 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
 }
 
 /// Removes one record that is of no use: without data, or hidden and needed by nobody.
-fn drop_dead(directory: &ImageDirectory, catalog: &Catalog) -> Result<bool, ImageError> {
-    let unneeded = |entry: &Entry| !entry.visible && catalog.children(&entry.stored.layer).next().is_none();
+fn drop_dead(directory: &ImageDirectory, catalog: &Catalog, readers: &Readers) -> Result<bool, ImageError> {
+    let unneeded = |entry: &Entry| {
+        let is_read = || readers.are_reading(&directory.image, &entry.stored.record.snapshot);
+        !entry.visible && catalog.children(&entry.stored.layer).next().is_none() && !is_read()
+    };
     let Some(dead) = catalog.entries().find(|entry| !catalog.has_files(entry) || unneeded(entry)) else {
         return Ok(false);
     };
