@@ -72,8 +72,9 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
             reap(directory, &catalog)?;
             return Ok((catalog, records));
         };
-        let merge = Merge::plan(directory, &catalog, child);
+        // A plan may have to read a layer again, and nothing but a merge takes away what it looks at.
         drop(records);
+        let merge = Merge::plan(directory, &catalog, child);
         if let Err(error) = merge_one(directory, merge) {
             tracing::warn!(image = %directory.image, layer, %error, "keep a deleted layer");
         }

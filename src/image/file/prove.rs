@@ -24,17 +24,20 @@ pub(super) fn is_untouched(directory: &ImageDirectory, stored: &Stored) -> Resul
     Ok(same(&stored.data, stored.data_stamp)? && same(&stored.tree, stored.tree_stamp)?)
 }
 
-/// Proves all layers of a base, oldest first, and gives it with the stamps of now. Wants the lock on the image and
-/// that on records.
+/// Proves all layers of a base, oldest first, and gives it with the stamps that were proven. Wants the lock on the image,
+/// and not that on records: reading a layer again can take hours, and whoever asks for the chain would wait as long.
 pub(super) fn prove(mut overlay: Overlay, catalog: &Catalog) -> Result<Overlay, ImageError> {
     for (position, layer) in overlay.layers.clone().into_iter().enumerate().rev() {
         if is_untouched(&overlay.directory, &layer.stored)? {
             continue;
         }
         tracing::warn!(image = %overlay.directory.image, layer = layer.stored.layer, "check touched data by its content");
+        // Before the content is read: what is written meanwhile then has another stamp than the one that is recorded.
+        let renewed = stamped(&overlay.directory, layer.stored.clone())?;
         let view = overlay.from(view_of(&overlay, catalog, position));
         verify(&view, &layer).map_err(|error| changed(&overlay, error))?;
-        overlay.renew(position, renew(&overlay.directory, catalog, &layer.stored)?);
+        renew(&overlay.directory, &layer.stored, &renewed)?;
+        overlay.renew(position, renewed);
     }
     Ok(overlay)
 }
@@ -63,14 +66,14 @@ fn changed(overlay: &Overlay, error: ImageError) -> ImageError {
     }
 }
 
-/// Writes the stamps of now into the layer's record.
-fn renew(directory: &ImageDirectory, catalog: &Catalog, stored: &Stored) -> Result<Stored, ImageError> {
-    let renewed = stamped(directory, stored.clone())?;
-    let Some(entry) = catalog.layer(&stored.layer) else { return Ok(renewed) };
-    let temporary = directory.prepare(&entry.file, &renewed, SyncPoint::RenewedRecord)?;
+/// Puts `renewed` in the place of the layer's record, wherever a delete may have moved it meanwhile.
+fn renew(directory: &ImageDirectory, stored: &Stored, renewed: &Stored) -> Result<(), ImageError> {
+    let _records = directory.lock_records()?;
+    let catalog = Catalog::load(directory)?;
+    let Some(entry) = catalog.layer(&stored.layer).filter(|entry| entry.stored == *stored) else { return Ok(()) };
+    let temporary = directory.prepare(&entry.file, renewed, SyncPoint::RenewedRecord)?;
     // Without a sync of the directory: if the new name is lost, the content is compared once more.
-    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))?;
-    Ok(renewed)
+    directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))
 }
 
 /// The record with the stamps that its files have now.
