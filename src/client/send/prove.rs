@@ -9,8 +9,8 @@ use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage};
 use crate::content::{BLOCK_BYTES, Root};
 
 /// Reads all of `image`; `name` is what the progress calls it.
-pub(super) async fn prove<B: Blocks + 'static>(
-    image: B,
+pub(super) async fn prove(
+    image: Box<dyn Blocks>,
     name: &str,
     reporter: &dyn Reporter,
 ) -> Result<Root, ClientError> {
@@ -20,7 +20,7 @@ pub(super) async fn prove<B: Blocks + 'static>(
     telling(reporter, Stage::Proving, name, size, &meter, work).await?
 }
 
-fn root_of(mut image: impl Blocks, meter: &Meter) -> Result<Root, ClientError> {
+fn root_of(mut image: Box<dyn Blocks>, meter: &Meter) -> Result<Root, ClientError> {
     let mut root = RootMeter::new(image.size());
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut block = 0;
