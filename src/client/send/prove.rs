@@ -9,11 +9,7 @@ use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage};
 use crate::content::{BLOCK_BYTES, Root};
 
 /// Reads all of `image`; `name` is what the progress calls it.
-pub(super) async fn prove(
-    image: Box<dyn Blocks>,
-    name: &str,
-    reporter: &dyn Reporter,
-) -> Result<Root, ClientError> {
+pub(super) async fn prove(image: Box<dyn Blocks>, name: &str, reporter: &dyn Reporter) -> Result<Root, ClientError> {
     let meter = Arc::new(Meter::default());
     let (size, counted) = (image.size(), Arc::clone(&meter));
     let work = on_thread("base", move || root_of(image, &counted));
