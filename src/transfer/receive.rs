@@ -33,7 +33,9 @@ impl Transfers {
         refuse_deleted(store.as_ref(), &image, upload).await?;
         let chain = store.chain(&image).await?;
         if let (Some(there), Some(root)) = (chain.find(&upload.snapshot), upload.root) {
-            return already(there, root).map(Some);
+            let committed = already(there, root)?;
+            store.confirm(&image).await?;
+            return Ok(Some(committed));
         }
         if upload.base.snapshot.is_some() && upload.format == Format::Raw {
             let text = "a raw image is a full snapshot: send the change as application/vnd.ceph.rbd-diff, or leave out Rsnap-Base";
