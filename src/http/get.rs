@@ -27,7 +27,7 @@ use super::{Gateway, answers};
 use crate::api;
 use crate::id::SnapshotId;
 use crate::image::{SnapshotImage, SnapshotRecord};
-use crate::transfer::{Stream, TransferError};
+use crate::transfer::{ReadPermit, Stream, TransferError};
 
 /// How the snapshot is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -82,6 +82,7 @@ pub(super) async fn get(
     let query: GetQuery = names::query(&uri)?;
     let layout = layout(query.format.as_deref(), &headers)?;
     let base = base(layout, query.base.as_deref())?;
+    let permit = gateway.transfers.admit_read()?;
     let image = gateway.transfers.open(&target.volume, &target.snapshot).await?;
     let base = match base {
         Some(base) => Some(gateway.transfers.open(&target.volume, &base).await?),
@@ -89,8 +90,8 @@ pub(super) async fn get(
     };
     let only_head = method == Method::HEAD;
     match layout {
-        Layout::Raw => raw(&gateway, image, &headers, only_head).await,
-        Layout::Diff => Ok(diff(&gateway, image, base, only_head)),
+        Layout::Raw => raw(&gateway, permit, image, &headers, only_head).await,
+        Layout::Diff => Ok(diff(&gateway, permit, image, base, only_head)),
     }
 }
 
@@ -121,6 +122,7 @@ fn base(layout: Layout, base: Option<&str>) -> Result<Option<SnapshotId>, Proble
 
 async fn raw(
     gateway: &Gateway,
+    permit: ReadPermit,
     image: Arc<dyn SnapshotImage>,
     headers: &HeaderMap,
     only_head: bool,
@@ -128,7 +130,7 @@ async fn raw(
     let record = image.record().clone();
     let selection = select(headers, record.size, &answers::etag(&record.root))?;
     let body = match wanted(&selection, record.size).filter(|_| !only_head) {
-        Some(range) => body(gateway, begun(gateway.transfers.read_raw(image, range)).await?),
+        Some(range) => body(gateway, begun(gateway.transfers.read_raw(permit, image, range)).await?),
         None => Body::empty(),
     };
     Ok(raw_response(&record, selection, body))
@@ -176,6 +178,7 @@ fn raw_response(record: &SnapshotRecord, selection: Selection, body: Body) -> Re
 /// The content root is that of the snapshot; the entity tag would be that of the diff, which has none.
 fn diff(
     gateway: &Gateway,
+    permit: ReadPermit,
     image: Arc<dyn SnapshotImage>,
     base: Option<Arc<dyn SnapshotImage>>,
     only_head: bool,
@@ -183,7 +186,7 @@ fn diff(
     let [_, root] = answers::identity(&image.record().root);
     let described =
         [(CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)), (VARY, HeaderValue::from_static("accept"))];
-    let body = if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_diff(image, base)) };
+    let body = if only_head { Body::empty() } else { body(gateway, gateway.transfers.read_diff(permit, image, base)) };
     (described, [root], body).into_response()
 }
 

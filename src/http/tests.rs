@@ -70,6 +70,7 @@ fn transfers() -> Arc<Transfers> {
 }
 
 struct Fixture {
+    transfers: Arc<Transfers>,
     router: TowerToHyperService<Router>,
     drain: Drain,
     metrics: Arc<Metrics>,
@@ -84,9 +85,9 @@ impl Fixture {
         let snapshots = vec!["s1".parse().unwrap()];
         let wanted = auth::Wanted { project: None, volume: "v1".parse().unwrap(), snapshots, size: 4096 };
         let (ticket, _) = authority.mint(wanted, std::time::SystemTime::now()).unwrap();
-        let (drain, metrics) = (Drain::new(), Arc::new(Metrics::new()));
+        let (drain, metrics, transfers) = (Drain::new(), Arc::new(Metrics::new()), transfers());
         let gateway = Gateway {
-            transfers: transfers(),
+            transfers: Arc::clone(&transfers),
             authority,
             audit: Audit::open(&data.path().join("audit.log")).unwrap(),
             drain: drain.clone(),
@@ -96,7 +97,7 @@ impl Fixture {
             tls_sha256: "00".repeat(32),
             idle_timeout: Duration::from_secs(60),
         };
-        Self { router: TowerToHyperService::new(router(gateway)), drain, metrics, ticket, data }
+        Self { transfers, router: TowerToHyperService::new(router(gateway)), drain, metrics, ticket, data }
     }
 
     /// Status, kind of the problem, and whether the body was touched.
@@ -164,6 +165,15 @@ async fn a_stopping_gateway_takes_nothing_new() {
     let fixture = Fixture::new();
     fixture.drain.run(Duration::ZERO, Duration::ZERO).await;
     fixture.refused(Method::PUT, SNAPSHOT, &fixture.ticket, &[], Kind::Stopping).await;
+}
+
+#[tokio::test]
+async fn as_many_snapshots_are_read_as_the_buffers_are_for() {
+    let fixture = Fixture::new();
+    let mut permits: Vec<_> = (0..Config::default().reads).map(|_| fixture.transfers.admit_read().unwrap()).collect();
+    fixture.refused(Method::GET, SNAPSHOT, OPERATOR, &[], Kind::Saturated).await;
+    permits.pop();
+    fixture.refused(Method::GET, SNAPSHOT, OPERATOR, &[], Kind::PluginUnavailable).await;
 }
 
 #[tokio::test]

@@ -47,7 +47,8 @@ impl Filled {
     async fn touch(&mut self, start: usize, end: usize) -> Result<(), ImageError> {
         let touched = GrainMap::touched(start, end);
         let partly = touched.without(GrainMap::inside(start, end)).without(self.right);
-        self.fill_from_base(partly).await?;
+        // The base is read by whole leaves, so the others of this one are taken now and not once more at the end.
+        self.fill_from_base(partly.whole_leaves().without(self.right)).await?;
         self.touched = self.touched.union(touched);
         self.right = self.right.union(touched);
         Ok(())

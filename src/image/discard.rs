@@ -41,6 +41,10 @@ impl ImageStore for DiscardStore {
         Ok(Chain { snapshots: self.with(image, |records| records.clone()), damaged: Vec::new() })
     }
 
+    async fn confirm(&self, _image: &ImageName) -> Result<(), ImageError> {
+        Ok(())
+    }
+
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
         match &request.base {
             Some(base) => Err(ImageError::BaseMissing { image: request.image.clone(), base: base.clone() }),

@@ -22,6 +22,7 @@ use crate::id::{ImageName, SnapshotId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     Chain,
+    Confirm,
     Stage,
     Open,
     Delete,
@@ -150,6 +151,10 @@ impl FaultStore {
 impl ImageStore for FaultStore {
     async fn chain(&self, image: &ImageName) -> Result<Chain, ImageError> {
         self.plan.around(Operation::Chain, self.store.chain(image)).await
+    }
+
+    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
+        self.plan.around(Operation::Confirm, self.store.confirm(image)).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {

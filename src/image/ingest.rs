@@ -198,16 +198,27 @@ impl Ingest {
         cause
     }
 
-    /// Waits for all that was written, closes the tree and flushes.
+    /// Waits for all that was written, closes the tree and flushes. After an error everything staged is freed: whoever
+    /// hears of it and tries again must not find the image taken by blocks that are still being written.
     pub async fn finish(mut self) -> Result<Ingested, ImageError> {
+        match self.settle().await {
+            Ok((root, durable)) => Ok(Ingested { staged: self.staged, durable, root }),
+            Err(fault) => {
+                self.abort().await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(Root, Durable), ImageError> {
         self.close_at_shrunk_end().await?;
         self.close_current().await?;
         while !self.at_work.is_empty() {
             self.collect_one().await?;
         }
-        let root = self.tree.finish(pages_of(&self.base), self.staged.as_ref()).await?;
-        let durable = self.staged.flush().await?;
-        Ok(Ingested { staged: self.staged, durable, root })
+        let tree = std::mem::replace(&mut self.tree, TreeBuilder::new(self.staged.size()));
+        let root = tree.finish(pages_of(&self.base), self.staged.as_ref()).await?;
+        Ok((root, self.staged.flush().await?))
     }
 
     /// Where the image is smaller than its base, the block of the new end is rehashed even if no extent touched it.

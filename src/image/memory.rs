@@ -88,6 +88,10 @@ impl ImageStore for MemoryStore {
         Ok(Chain { snapshots: snapshots.iter().map(|there| there.record.clone()).collect(), damaged: Vec::new() })
     }
 
+    async fn confirm(&self, _image: &ImageName) -> Result<(), ImageError> {
+        Ok(())
+    }
+
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
         let mut images = self.images();
         let image = images.entry(request.image.clone()).or_default();

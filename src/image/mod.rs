@@ -139,6 +139,10 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// The committed snapshots of an image; empty for an image that is not there.
     async fn chain(&self, image: &ImageName) -> Result<Chain, ImageError>;
 
+    /// Makes durable what [`ImageStore::chain`] shows: whoever committed it may have died between the commit and its
+    /// flush. Wanted before a snapshot that was found there is answered as a success.
+    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError>;
+
     /// Opens an image for one new snapshot. Fails with [`ImageError::Busy`] while another transfer has it open, and
     /// with [`ImageError::BaseMissing`] or [`ImageError::BaseChanged`] unless the base is there and provably as it
     /// was committed. Clears what a dead predecessor left.

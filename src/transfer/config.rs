@@ -15,7 +15,7 @@ pub struct Config {
     pub depth: usize,
     /// Transfers that run at once; more are asked to come again.
     pub transfers: usize,
-    /// Snapshots that are read at once.
+    /// Snapshots that are read at once; more are asked to come again.
     pub reads: usize,
 }
 

@@ -47,6 +47,9 @@ pub enum TransferError {
     /// No room now: as many transfers run as the memory allows.
     #[error("{running} transfers run, which is as many as the configuration allows")]
     Saturated { running: usize },
+    /// As [`TransferError::Saturated`], for reading.
+    #[error("{reads} snapshots are being read, which is as many as the configuration allows")]
+    TooManyReads { reads: usize },
     /// The gateway is stopping.
     #[error("this gateway is stopping")]
     Stopping,

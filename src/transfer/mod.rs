@@ -19,6 +19,7 @@ mod state;
 
 pub use config::Config;
 pub use error::TransferError;
+pub use read::ReadPermit;
 pub use state::{IllegalStep, State};
 
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use self::registry::Registry;
 use crate::buffer::BufferPool;
@@ -146,6 +148,8 @@ pub struct Transfers {
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
     read_pool: BufferPool,
+    reads: Arc<Semaphore>,
+    reads_allowed: usize,
 }
 
 impl std::fmt::Debug for Transfers {
@@ -164,6 +168,8 @@ impl Transfers {
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
             read_pool: BufferPool::new(config.read_buffers()),
+            reads: Arc::new(Semaphore::new(config.reads)),
+            reads_allowed: config.reads,
         }
     }
 

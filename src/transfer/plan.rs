@@ -18,10 +18,15 @@ impl Transfers {
         snapshot: &SnapshotId,
         request: &PlanRequest,
     ) -> Result<PlanAnswer, TransferError> {
-        let chain = self.chain(volume).await?;
+        let (store, image) = self.locate(volume).await?;
+        let chain = store.chain(&image).await?;
         let request = policy_request(volume, snapshot, request, &chain)?;
         let plan = self.policy.decide(&request).await?;
         let answer = judge(plan, &request, &chain, self.policy.name());
+        if answer.action == Action::Present {
+            // To its sender this is the success that he may not have heard.
+            store.confirm(&image).await?;
+        }
         tracing::info!(%volume, %snapshot, action = ?answer.action, reason = answer.reason, "plan");
         Ok(answer)
     }

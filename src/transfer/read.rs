@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use rsnap_wire::rbd_diff as encoder;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::config::READ_DEPTH;
 use super::{Stream, TransferError, Transfers};
@@ -19,20 +20,46 @@ use crate::image::{ImageError, SnapshotImage, Verified};
 const BLOCK: u64 = BLOCK_BYTES as u64;
 static ZEROES: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
+/// The permission to read one snapshot. Without a bound on them, readers hold the buffers that each other waits for:
+/// blocks leave in order, so one that is read out of order keeps its buffer until those before have got theirs.
+#[derive(Debug)]
+pub struct ReadPermit {
+    _place: OwnedSemaphorePermit,
+}
+
 impl Transfers {
+    /// Counts a read. To be asked before the snapshot is opened: an open one costs memory, too.
+    pub fn admit_read(&self) -> Result<ReadPermit, TransferError> {
+        let place = Arc::clone(&self.reads).try_acquire_owned();
+        let place = place.map_err(|_| TransferError::TooManyReads { reads: self.reads_allowed })?;
+        Ok(ReadPermit { _place: place })
+    }
+
     /// The bytes `range` of the raw image; `range` lies inside it.
-    pub fn read_raw(&self, image: Arc<dyn SnapshotImage>, range: Range<u64>) -> Stream {
+    pub fn read_raw(&self, permit: ReadPermit, image: Arc<dyn SnapshotImage>, range: Range<u64>) -> Stream {
         let verified = Arc::new(Verified::new(image));
         let pool = self.read_pool.clone();
         let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
-        let read = move |block| raw_block(Arc::clone(&verified), pool.clone(), block, range.clone());
+        let read = move |block| {
+            let _held = &permit;
+            raw_block(Arc::clone(&verified), pool.clone(), block, range.clone())
+        };
         stream::iter(blocks).map(read).buffered(READ_DEPTH).boxed()
     }
 
     /// The snapshot as an rbd-diff stream, full or since `base`, which is a snapshot of the same volume.
-    pub fn read_diff(&self, image: Arc<dyn SnapshotImage>, base: Option<Arc<dyn SnapshotImage>>) -> Stream {
-        let diff =
-            Arc::new(Diff { new: Verified::new(image), old: base.map(Verified::new), pool: self.read_pool.clone() });
+    pub fn read_diff(
+        &self,
+        permit: ReadPermit,
+        image: Arc<dyn SnapshotImage>,
+        base: Option<Arc<dyn SnapshotImage>>,
+    ) -> Stream {
+        let diff = Arc::new(Diff {
+            new: Verified::new(image),
+            old: base.map(Verified::new),
+            pool: self.read_pool.clone(),
+            _permit: permit,
+        });
         let header = stream::once(std::future::ready(diff.header()));
         let places = stream::try_unfold((Arc::clone(&diff), 0), next_place);
         let records = places
@@ -71,6 +98,7 @@ struct Diff {
     new: Verified,
     old: Option<Verified>,
     pool: BufferPool,
+    _permit: ReadPermit,
 }
 
 impl Diff {

@@ -1,5 +1,6 @@
 //! Receiving one snapshot: stage → flush → verify → commit, and nothing visible before.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -11,7 +12,8 @@ use super::sink::Sink;
 use super::state::State;
 use super::{Body, BodyError, Format, TransferError, Transfers, Upload, base};
 use crate::content::Root;
-use crate::image::{Committed, Identity, Sealed, SnapshotRecord};
+use crate::id::ImageName;
+use crate::image::{Committed, Identity, ImageStore, Ingested, Sealed, SnapshotRecord};
 use crate::metrics::Outcome;
 use crate::plugin::{Decision, PolicyRequest, SourceSnapshot, TransferDescription};
 
@@ -27,10 +29,13 @@ impl Transfers {
     /// Checks everything that can be refused before the body is read. Gives `Some` when the snapshot is there already
     /// with the content that the sender announced, so that the body need not be sent.
     pub async fn admit(&self, upload: &Upload) -> Result<Option<Committed>, TransferError> {
-        self.refuse_deleted(upload).await?;
-        let chain = self.chain(&upload.volume).await?;
+        let (store, image) = self.locate(&upload.volume).await?;
+        refuse_deleted(store.as_ref(), &image, upload).await?;
+        let chain = store.chain(&image).await?;
         if let (Some(there), Some(root)) = (chain.find(&upload.snapshot), upload.root) {
-            return already(there, root).map(Some);
+            let committed = already(there, root)?;
+            store.confirm(&image).await?;
+            return Ok(Some(committed));
         }
         if upload.base.snapshot.is_some() && upload.format == Format::Raw {
             let text = "a raw image is a full snapshot: send the change as application/vnd.ceph.rbd-diff, or leave out Rsnap-Base";
@@ -47,14 +52,6 @@ impl Transfers {
         Ok(None)
     }
 
-    async fn refuse_deleted(&self, upload: &Upload) -> Result<(), TransferError> {
-        let (store, image) = self.locate(&upload.volume).await?;
-        match store.deleted(&image, &upload.snapshot).await? {
-            Some(deleted) if deleted >= upload.issued => Err(TransferError::Deleted(upload.snapshot.clone())),
-            _ => Ok(()),
-        }
-    }
-
     /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
     pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
         let mut reception = self.start(upload).await?;
@@ -67,10 +64,12 @@ impl Transfers {
 
     /// Counts the transfer and lets it receive.
     pub(super) async fn start(&self, upload: Upload) -> Result<Reception<'_>, TransferError> {
-        self.refuse_deleted(&upload).await?;
+        let (store, image) = self.locate(&upload.volume).await?;
+        refuse_deleted(store.as_ref(), &image, &upload).await?;
         let registered = self.registry.enter(&upload)?;
         registered.advance(State::Receiving)?;
-        Ok(Reception { transfers: self, upload, registered, prelude: Prelude::default(), sink: None })
+        let store = Arc::clone(store);
+        Ok(Reception { transfers: self, store, image, upload, registered, prelude: Prelude::default(), sink: None })
     }
 
     /// Opens the destination for a stream with this prelude.
@@ -130,6 +129,14 @@ impl Transfers {
     }
 }
 
+/// A permission cannot make again what was deleted since it was issued.
+async fn refuse_deleted(store: &dyn ImageStore, image: &ImageName, upload: &Upload) -> Result<(), TransferError> {
+    match store.deleted(image, &upload.snapshot).await? {
+        Some(deleted) if deleted >= upload.issued => Err(TransferError::Deleted(upload.snapshot.clone())),
+        _ => Ok(()),
+    }
+}
+
 fn already(there: &SnapshotRecord, root: Root) -> Result<Committed, TransferError> {
     if there.root == root {
         return Ok(Committed::Already(there.clone()));
@@ -151,6 +158,8 @@ fn raw_size(upload: &Upload) -> Result<u64, TransferError> {
 /// One transfer while it is received.
 pub(super) struct Reception<'a> {
     transfers: &'a Transfers,
+    store: Arc<dyn ImageStore>,
+    image: ImageName,
     upload: Upload,
     registered: Registered,
     prelude: Prelude,
@@ -227,22 +236,37 @@ impl Reception<'_> {
         let sink = self.sink.take().ok_or(BodyError::Cut("the stream has no end marker".to_owned()))?;
         let ingested = sink.finish().await?;
 
-        self.registered.advance(State::Verifying)?;
-        if let Err(fault) = check().and_then(|()| check_root(expected, ingested.root)) {
-            ingested.staged.abort().await;
-            return Err(fault);
+        let staged = Arc::clone(&ingested.staged);
+        let committed = self.verify_and_commit(ingested, expected, check).await;
+        if committed.is_err() {
+            // Without effect where the commit may have happened.
+            staged.abort().await;
         }
-
-        self.registered.advance(State::Committing)?;
-        let sealed = Sealed { root: ingested.root, identity: self.identity(), created: SystemTime::now() };
-        // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
-        let committed = ingested.staged.commit(ingested.durable, sealed).await?;
+        let committed = committed?;
         self.registered.advance(State::Committed)?;
         self.registered.ended(match committed {
             Committed::New(_) => Outcome::Committed,
             Committed::Already(_) => Outcome::Present,
         });
         Ok(committed)
+    }
+
+    async fn verify_and_commit(
+        &mut self,
+        ingested: Ingested,
+        expected: &[Option<Root>],
+        check: impl FnOnce() -> Result<(), TransferError>,
+    ) -> Result<Committed, TransferError> {
+        self.registered.advance(State::Verifying)?;
+        check()?;
+        check_root(expected, ingested.root)?;
+        // Once more: it may have been committed by another request and deleted while this one was on its way.
+        refuse_deleted(self.store.as_ref(), &self.image, &self.upload).await?;
+
+        self.registered.advance(State::Committing)?;
+        let sealed = Sealed { root: ingested.root, identity: self.identity(), created: SystemTime::now() };
+        // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
+        Ok(ingested.staged.commit(ingested.durable, sealed).await?)
     }
 
     fn identity(&self) -> Identity {

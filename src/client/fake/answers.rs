@@ -64,7 +64,10 @@ pub(super) async fn plan(state: &Mutex<State>, request: Request<Incoming>) -> An
     let asked: api::PlanRequest = serde_json::from_slice(&body).unwrap();
     state.plans.push(asked.clone());
     if state.store.0.contains_key(&snapshot) {
-        return json(200, &super::plan(Action::Present, None));
+        let held = state.store.answer(&snapshot).root;
+        let wanted = asked.chain.last().and_then(|wanted| wanted.root.as_ref());
+        let same = wanted.is_none_or(|wanted| *wanted == held);
+        return json(200, &super::plan(if same { Action::Present } else { Action::Refused }, None));
     }
     let roots: Vec<_> = asked.chain.iter().filter_map(|known| known.root.clone()).collect();
     let base = state.store.0.keys().map(|id| state.store.answer(id)).find(|held| roots.contains(&held.root));

@@ -34,6 +34,8 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn has_root(&self, choice: &Choice) -> bool;
     /// What must be known before the first plan: proves the bases.
     async fn prepare(&mut self, reporter: &dyn Reporter) -> Result<(), ClientError>;
+    /// The content root, where it can be known without sending; a source that can be read only once is spent by it.
+    async fn root(&mut self, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError>;
     /// The source's earlier snapshots, oldest first.
     fn bases(&self) -> Vec<SourceSnapshot>;
     /// What to do for a plan that asks for a full or an incremental stream.

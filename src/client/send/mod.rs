@@ -130,6 +130,7 @@ impl Run<'_> {
         let ticketed = self.ticket().await?;
         let choice = if self.job.material.is_planned() {
             let plan = self.plan(&ticketed).await?;
+            let plan = self.proven(&ticketed, plan).await?;
             self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: plan.clone() });
             match plan.action {
                 Action::Present => return Ok(self.present(plan)),
@@ -140,6 +141,16 @@ impl Run<'_> {
             Choice::Full
         };
         self.transmit(&ticketed, choice).await
+    }
+
+    /// A plan that was asked for without our content root compares names, which may be the same where the contents
+    /// are not: before the snapshot counts as being there, the gateway is asked again with the root.
+    async fn proven(&mut self, ticketed: &Ticketed, plan: PlanAnswer) -> Result<PlanAnswer, ClientError> {
+        if plan.action != Action::Present || self.root.is_some() {
+            return Ok(plan);
+        }
+        self.root = self.job.material.root(self.reporter).await?;
+        if self.root.is_some() { self.plan(ticketed).await } else { Ok(plan) }
     }
 
     fn present(&self, plan: PlanAnswer) -> Outcome {

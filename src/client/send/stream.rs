@@ -90,6 +90,11 @@ impl Material for PassThrough {
         Ok(())
     }
 
+    /// A stream carries the snapshot's name, and a change has no root of its own.
+    async fn root(&mut self, _reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
+        Ok(None)
+    }
+
     fn bases(&self) -> Vec<SourceSnapshot> {
         let root = self.base.root.map(|root| root.to_string());
         self.from.iter().map(|id| SourceSnapshot { id: id.clone(), size: self.size, root: root.clone() }).collect()

@@ -182,6 +182,18 @@ async fn what_is_there_already_is_not_sent() {
 }
 
 #[tokio::test]
+async fn other_content_of_the_same_name_is_not_taken_for_present() {
+    let fake = Fake::start().await;
+    fake.state.lock().unwrap().store.0.insert("s1".into(), vec![1]);
+    let source = kept(&[2]);
+    for material in [file(&source, vec![]), Image::pipe(pipe(&[2]), 1, "-", vec![])] {
+        let error = send(&mut job(fake.gateway(), "s1", material), &Log::default()).await.unwrap_err();
+        assert!(matches!(error, ClientError::Plan(_)), "{error}");
+    }
+    assert_eq!(fake.requests("PUT"), 0);
+}
+
+#[tokio::test]
 async fn a_refusing_plan_is_final() {
     let fake = Fake::start().await;
     fake.state.lock().unwrap().action = Some(Action::Refused);

@@ -27,8 +27,8 @@ macro_rules! run_cases {
             $bench;
             full_snapshots_of_all_sizes, a_chain_of_incrementals, a_volume_that_shrinks_and_grows, zeroes_over_data,
             deleting_any_of_a_chain, branches, one_writer_at_a_time, the_same_again, a_foreign_volume, a_missing_base,
-            giving_up_leaves_nothing, readers_of_what_is_deleted, nothing_there, a_flipped_byte, files_restored,
-            files_removed, a_full_disk, a_merge_on_a_full_disk, a_cancelled_commit
+            giving_up_leaves_nothing, readers_of_what_is_deleted, a_reader_of_the_newest, nothing_there, a_flipped_byte,
+            files_restored, files_removed, a_full_disk, a_merge_on_a_full_disk, a_cancelled_commit
         }
     };
 }
@@ -265,6 +265,21 @@ pub(in crate::image) async fn readers_of_what_is_deleted(bench: &Bench) {
     bench.check(4, &next).await;
     if let Some(vandal) = &bench.vandal {
         assert_eq!(vandal.files(".hidden"), Vec::<String>::new());
+    }
+}
+
+/// A reader who has not read anything yet, of a snapshot that no other one needs.
+pub(in crate::image) async fn a_reader_of_the_newest(bench: &Bench) {
+    let mut dice = Dice(12);
+    let all = make_chain(bench, &mut dice, 2, MIB + 1).await;
+    let newest = bench.store.open(&image(), &id(1)).await.unwrap();
+    bench.store.delete(&image(), &id(1)).await.unwrap();
+    bench.store.delete(&image(), &id(0)).await.unwrap();
+    bench.compare_open(&newest, &all[1]).await.unwrap();
+    drop(newest);
+    bench.put(2, None, &all[0]).await.unwrap();
+    if let Some(vandal) = &bench.vandal {
+        assert_eq!((vandal.files(".hidden").len(), vandal.files(".tree").len()), (0, 1));
     }
 }
 

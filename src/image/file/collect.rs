@@ -65,13 +65,14 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
         if !catalog.unreadable.is_empty() {
             return Ok((catalog, records));
         }
-        if drop_dead(directory, &catalog)? {
+        if drop_dead(directory, &catalog, readers)? {
             continue;
         }
         let Some((layer, child)) = next_merge(directory, &catalog, readers, &refused) else {
             reap(directory, &catalog)?;
             return Ok((catalog, records));
         };
+        // A plan may have to read a layer again, and nothing but a merge takes away what it looks at.
         drop(records);
         let merge = Merge::plan(directory, &catalog, child);
         if let Err(error) = merge_one(directory, merge) {
@@ -83,8 +84,11 @@ pub(super) fn collect(directory: &ImageDirectory, readers: &Readers) -> Result<(
 }
 
 /// Removes one record that is of no use: without data, or hidden and needed by nobody.
-fn drop_dead(directory: &ImageDirectory, catalog: &Catalog) -> Result<bool, ImageError> {
-    let unneeded = |entry: &Entry| !entry.visible && catalog.children(&entry.stored.layer).next().is_none();
+fn drop_dead(directory: &ImageDirectory, catalog: &Catalog, readers: &Readers) -> Result<bool, ImageError> {
+    let unneeded = |entry: &Entry| {
+        let is_read = || readers.are_reading(&directory.image, &entry.stored.record.snapshot);
+        !entry.visible && catalog.children(&entry.stored.layer).next().is_none() && !is_read()
+    };
     let Some(dead) = catalog.entries().find(|entry| !catalog.has_files(entry) || unneeded(entry)) else {
         return Ok(false);
     };

@@ -86,6 +86,11 @@ impl ImageStore for FileStore {
         self.with(move |shared| shared.chain(&image)).await
     }
 
+    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
+        let image = image.clone();
+        self.with(move |shared| shared.confirm(&image)).await
+    }
+
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
         let staged = self.with(move |shared| staged::FileStaged::open(shared, request)).await?;
         Ok(Arc::new(staged))

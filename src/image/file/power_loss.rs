@@ -279,6 +279,22 @@ async fn without_any_one_sync_there_is_damage() {
     }
 }
 
+/// A gateway died between the name of its record and the sync of it; another one finds the snapshot and answers for it.
+#[tokio::test]
+async fn what_is_confirmed_survives_a_power_cut() {
+    for seed in 0..40 {
+        let mut trial = Trial::new(seed);
+        let (_, bench) = trial.open().unwrap();
+        trial.disk.leave_out(Some(SyncPoint::RecordName));
+        bench.put(1, None, &[1; 5000]).await.unwrap();
+        trial.disk.leave_out(None);
+        bench.store.confirm(&image()).await.unwrap();
+        trial.disk.crash(&mut trial.dice);
+        let (_, bench) = trial.open().unwrap();
+        bench.check(1, &[1; 5000]).await;
+    }
+}
+
 #[test]
 fn the_root_is_where_the_disk_starts() {
     assert_eq!(root().parent(), Some(Path::new("/")));

@@ -31,13 +31,12 @@ pub(super) fn prove(mut overlay: Overlay, catalog: &Catalog) -> Result<Overlay, 
         if is_untouched(&overlay.directory, &layer.stored)? {
             continue;
         }
-        let (image, name) = (&overlay.directory.image, &layer.stored.layer);
-        tracing::warn!(%image, layer = name, "check touched data by its content");
-        // Stamps from before the data is read: a write in between makes them old again.
+        tracing::warn!(image = %overlay.directory.image, layer = layer.stored.layer, "check touched data by its content");
+        // Before the content is read: what is written meanwhile then has another stamp than the one that is recorded.
         let renewed = stamped(&overlay.directory, layer.stored.clone())?;
         let view = overlay.from(view_of(&overlay, catalog, position));
         verify(&view, &layer).map_err(|error| changed(&overlay, error))?;
-        renew(&overlay.directory, &renewed)?;
+        renew(&overlay.directory, &layer.stored, &renewed)?;
         overlay.renew(position, renewed);
     }
     Ok(overlay)
@@ -67,11 +66,11 @@ fn changed(overlay: &Overlay, error: ImageError) -> ImageError {
     }
 }
 
-/// Puts the renewed record in the place of the old one.
-fn renew(directory: &ImageDirectory, renewed: &Stored) -> Result<(), ImageError> {
+/// Puts `renewed` in the place of the layer's record, wherever a delete may have moved it meanwhile.
+fn renew(directory: &ImageDirectory, stored: &Stored, renewed: &Stored) -> Result<(), ImageError> {
     let _records = directory.lock_records()?;
     let catalog = Catalog::load(directory)?;
-    let Some(entry) = catalog.layer(&renewed.layer) else { return Ok(()) };
+    let Some(entry) = catalog.layer(&stored.layer).filter(|entry| entry.stored == *stored) else { return Ok(()) };
     let temporary = directory.prepare(&entry.file, renewed, SyncPoint::RenewedRecord)?;
     // Without a sync of the directory: if the new name is lost, the content is compared once more.
     directory.disk.rename(&temporary, &directory.file(&entry.file)).map_err(failed(format!("renew {}", entry.file)))

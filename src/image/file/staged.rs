@@ -69,10 +69,8 @@ impl FileStaged {
         let directory = shared.make_image(&request.image)?;
         let lock = directory.lock()?;
         let (catalog, records) = collect(&directory, &shared.readers)?;
-        // The lock on the image keeps the data as it is; others may read records while a base is proved.
-        drop(records);
         is_owned(&catalog, &request)?;
-        let base = find_base(shared, &directory, &catalog, &request)?;
+        let base = find_base(shared, &directory, &catalog, records, &request)?;
         if base.is_none() {
             // Whoever made the image's directory may have died before its name was durable.
             shared.sync_images()?;
@@ -107,6 +105,7 @@ fn find_base(
     shared: &Arc<Shared>,
     directory: &ImageDirectory,
     catalog: &Catalog,
+    records: Lock,
     request: &StageRequest,
 ) -> Result<Option<FileSnapshot>, ImageError> {
     let Some(base) = &request.base else { return Ok(None) };
@@ -120,9 +119,11 @@ fn find_base(
         },
         other => other,
     };
+    let reading = shared.readers.enter(&request.image, base);
+    // The lock on the image keeps the data as it is; others may read records while the base is proved.
+    drop(records);
     let overlay = Overlay::load(directory, catalog, entry).map_err(changed)?;
     let overlay = prove(overlay, catalog).map_err(changed)?;
-    let reading = shared.readers.enter(&request.image, base);
     Ok(Some(FileSnapshot::new(overlay, entry.stored.clone(), reading)))
 }
 

@@ -71,6 +71,10 @@ impl Shared {
         Ok(Catalog::load(&directory)?.chain())
     }
 
+    pub(super) fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
+        self.directory(image).sync_names(SyncPoint::RecordName)
+    }
+
     pub(super) fn open_snapshot(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<FileSnapshot, ImageError> {
         let directory = self.directory(image);
         let missing = || ImageError::NotFound { image: image.clone(), snapshot: snapshot.clone() };
