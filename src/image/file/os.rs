@@ -60,7 +60,11 @@ impl Disk for OsDisk {
             // Not every file system knows the flag; a hard link is refused as safely when the name is there.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 std::fs::hard_link(from, to)?;
-                std::fs::remove_file(from)
+                // It has the new name: an error now would say that it has not, and its data would be removed.
+                if let Err(error) = std::fs::remove_file(from) {
+                    tracing::warn!(path = %from.display(), %error, "leave the old name to the next transfer");
+                }
+                Ok(())
             }
             other => Ok(other?),
         }
