@@ -29,6 +29,11 @@ impl BodyCheck {
         }
     }
 
+    /// Bytes of the body so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.received += bytes.len() as u64;
         for context in [&mut self.sha256, &mut self.sha512].into_iter().flatten() {

@@ -11,6 +11,7 @@ use super::registry::Registered;
 use super::sink::Sink;
 use super::state::State;
 use super::{Body, BodyError, Format, TransferError, Transfers, Upload, base};
+use crate::api;
 use crate::content::Root;
 use crate::id::ImageName;
 use crate::image::{Committed, Identity, ImageStore, Ingested, Sealed, SnapshotRecord};
@@ -155,6 +156,17 @@ fn raw_size(upload: &Upload) -> Result<u64, TransferError> {
     }
 }
 
+/// A raw image may be anything, but a stream of `rbd` that was sent without its type would become the image itself.
+fn refuse_disguised(start: &[u8]) -> Result<(), TransferError> {
+    let kinds = [(&b"rbd diff v"[..], api::RBD_DIFF), (&b"rbd image v"[..], api::RBD_IMAGE)];
+    match kinds.iter().find(|(banner, _)| start.starts_with(banner)) {
+        None => Ok(()),
+        Some((_, kind)) => Err(TransferError::Malformed(format!(
+            "it was sent as a raw image and begins like a stream of rbd; send it with `Content-Type: {kind}`"
+        ))),
+    }
+}
+
 /// One transfer while it is received.
 pub(super) struct Reception<'a> {
     transfers: &'a Transfers,
@@ -185,6 +197,9 @@ impl Reception<'_> {
             let frame = body.next().await?;
             let last = frame.is_none();
             let frame = frame.unwrap_or_default();
+            if check.received() == 0 && self.upload.format == Format::Raw {
+                refuse_disguised(&frame)?;
+            }
             check.update(&frame);
             let mut input: &[u8] = &frame;
             while let Some(event) = decoder.next(&mut input).map_err(TransferError::malformed)? {

@@ -73,6 +73,9 @@ fn malformed_streams_are_refused() {
         assert_eq!((answer.status, answer.problem().as_str()), (400, "malformed-stream"), "{what}: {answer:?}");
         scene.check();
     }
+    let untyped = Upload { path: path("b"), body: &good, ..Upload::default() };
+    assert_eq!(scene.client.put(&untyped).expect(400).problem(), "malformed-stream", "a diff became a raw image");
+    scene.check();
     scene.put("b", &good, &[]).expect(201);
 }
 
