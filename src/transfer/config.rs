@@ -9,7 +9,7 @@ use crate::quantity::Bytes;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Memory for block buffers of all transfers and reads together.
+    /// Memory for the blocks of all transfers and reads together.
     pub memory: Bytes,
     /// Blocks of 1 MiB that one transfer has at work at once.
     pub depth: usize,
@@ -21,10 +21,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { memory: Bytes::mib(256), depth: 8, transfers: 16, reads: 8 }
+        Self { memory: Bytes::mib(512), depth: 8, transfers: 16, reads: 8 }
     }
 }
 
+/// What one block at work may hold at most, in blocks: its buffer, the whole leaves of the base that complete it, and
+/// what the storage reads them into.
+const RECEIVE_COPIES: usize = 3;
+/// The same for a block that is read: its buffer, and what the storage reads it into.
+const READ_COPIES: usize = 2;
 /// Blocks that one read has in flight.
 pub(super) const READ_DEPTH: usize = 4;
 
@@ -52,12 +57,13 @@ impl Config {
         if self.reads == 0 {
             faults.push("limits.reads: must be at least 1".to_owned());
         }
-        let buffers = self.receive_buffers().saturating_add(self.read_buffers());
-        let needed = buffers.saturating_mul(BLOCK_BYTES);
+        let receiving = self.receive_buffers().saturating_mul(RECEIVE_COPIES);
+        let reading = self.read_buffers().saturating_mul(READ_COPIES);
+        let needed = receiving.saturating_add(reading).saturating_mul(BLOCK_BYTES);
         if needed as u64 > self.memory.0 {
             faults.push(format!(
-                "limits.memory: {} transfers × depth {} + {} reads × {} need {} MiB, more than the {} MiB allowed; \
-                 raise memory or lower one of the others",
+                "limits.memory: {} transfers × depth {} × {RECEIVE_COPIES} + {} reads × {} × {READ_COPIES} need {} MiB, \
+                 more than the {} MiB allowed; raise memory or lower one of the others",
                 self.transfers,
                 self.depth,
                 self.reads,
