@@ -18,6 +18,7 @@ use super::writer::StreamWriter;
 use crate::api::{Action, PlanAnswer, RBD_DIFF, SourceSnapshot};
 use crate::client::source::{Blocks, ImageFile, Sequential};
 use crate::client::{ClientError, Reporter};
+use crate::content::Root;
 
 /// An earlier snapshot of the source.
 #[derive(Debug, Clone)]
@@ -123,10 +124,14 @@ impl Material for Image {
         for base in &self.bases {
             let image = ImageFile::open(&base.path)?;
             let size = image.size();
-            let root = prove(image, &base.id, reporter).await?;
+            let root = prove(Box::new(image), &base.id, reporter).await?;
             self.proven.push(SourceSnapshot { id: base.id.clone(), size, root: Some(root.to_string()) });
         }
         Ok(())
+    }
+
+    async fn prove(&mut self, name: &str, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
+        prove(self.open()?.blocks()?, name, reporter).await.map(Some)
     }
 
     fn bases(&self) -> Vec<SourceSnapshot> {

@@ -9,18 +9,14 @@ use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage};
 use crate::content::{BLOCK_BYTES, Root};
 
 /// Reads all of `image`; `name` is what the progress calls it.
-pub(super) async fn prove<B: Blocks + 'static>(
-    image: B,
-    name: &str,
-    reporter: &dyn Reporter,
-) -> Result<Root, ClientError> {
+pub(super) async fn prove(image: Box<dyn Blocks>, name: &str, reporter: &dyn Reporter) -> Result<Root, ClientError> {
     let meter = Arc::new(Meter::default());
     let (size, counted) = (image.size(), Arc::clone(&meter));
-    let work = on_thread("base", move || root_of(image, &counted));
+    let work = on_thread("proof", move || root_of(image, &counted));
     telling(reporter, Stage::Proving, name, size, &meter, work).await?
 }
 
-fn root_of(mut image: impl Blocks, meter: &Meter) -> Result<Root, ClientError> {
+fn root_of(mut image: Box<dyn Blocks>, meter: &Meter) -> Result<Root, ClientError> {
     let mut root = RootMeter::new(image.size());
     let mut buffer = vec![0; BLOCK_BYTES];
     let mut block = 0;
