@@ -86,7 +86,11 @@ fn make(
         let mut writer = StreamWriter::new(parts, meter);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
         let ended = result.and_then(|root| {
-            if digested { writer.finish(root)? } else { writer.finish_bare()? }
+            if digested {
+                writer.finish(root)?
+            } else {
+                writer.finish_bare()?
+            }
             Ok(root)
         });
         // The result must be there before the writer's drop makes the body fail.
