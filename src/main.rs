@@ -19,9 +19,9 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli::run(cli).await {
             Handled::Done(code) => code,
-            Handled::Serve(arguments) => commands::serve(arguments).await,
+            Handled::Serve(arguments) => commands::serve(arguments, json).await,
             Handled::PluginCheck(arguments) => commands::check_plugin(arguments, json).await,
-            Handled::ConfigCheck(arguments) => commands::check_config(&arguments),
+            Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json),
         }
     });
     // Work that blocks on a device must not keep a process that has nothing left to say.

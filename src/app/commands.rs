@@ -7,11 +7,11 @@ use super::{App, Config, Overrides};
 use crate::cli::{ConfigCheck, PluginCheck, PluginKind, Serve};
 use crate::drain::Drained;
 use crate::plugin::{self, Kind};
-use crate::telemetry;
+use crate::telemetry::{self, Format};
 
-/// Runs a gateway until it is told to stop.
-pub async fn serve(arguments: Serve) -> ExitCode {
-    if let Err(fault) = telemetry::start(None, "info") {
+/// Runs a gateway until it is told to stop. With `json` its log is for programs, and nobody is greeted.
+pub async fn serve(arguments: Serve, json: bool) -> ExitCode {
+    if let Err(fault) = telemetry::start(json.then_some(Format::Json), "info") {
         return fail(&fault);
     }
     let overrides =
@@ -22,9 +22,11 @@ pub async fn serve(arguments: Serve) -> ExitCode {
     };
     let app = match App::build(config).await {
         Ok(app) => app,
-        Err(fault) => return fail(&fault),
+        Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
     };
-    println!("{}", app.greeting());
+    if !json {
+        println!("{}", app.greeting());
+    }
     match app.serve().await {
         Drained::Whole => ExitCode::SUCCESS,
         Drained::Cut(transfers) => {
@@ -38,15 +40,25 @@ pub async fn serve(arguments: Serve) -> ExitCode {
     }
 }
 
-/// Says whether a gateway would start with this configuration file.
+/// Says what is wrong with a configuration file. What it points to (certificates, tokens, plugins) is not opened: it
+/// may be on another machine.
 #[must_use]
-pub fn check_config(arguments: &ConfigCheck) -> ExitCode {
-    match Config::load(Some(&arguments.file), &Overrides::default()) {
-        Ok(_) => {
-            println!("{} is valid", arguments.file.display());
+pub fn check_config(arguments: &ConfigCheck, json: bool) -> ExitCode {
+    let fault = Config::load(Some(&arguments.file), &Overrides::default()).err();
+    if json {
+        let fault = fault.as_ref().map(ToString::to_string);
+        println!("{}", serde_json::json!({"file": arguments.file, "problem": fault}));
+    }
+    match fault {
+        Some(_) if json => ExitCode::FAILURE,
+        Some(fault) => fail(&fault),
+        None => {
+            if !json {
+                let file = arguments.file.display();
+                println!("{file} is valid; the files that it names are opened when the gateway starts");
+            }
             ExitCode::SUCCESS
         }
-        Err(fault) => fail(&fault),
     }
 }
 

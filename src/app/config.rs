@@ -92,7 +92,10 @@ impl Config {
     fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|fault| ConfigError::Parse { path: path.to_owned(), detail: fault.to_string() })
+        toml::from_str(&text).map_err(|fault| ConfigError::Parse {
+            path: path.to_owned(),
+            detail: fault.to_string().trim_end().to_owned(),
+        })
     }
 
     fn put_over(&mut self, overrides: &Overrides) {

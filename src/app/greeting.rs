@@ -6,8 +6,11 @@ use std::path::Path;
 use super::Config;
 
 pub(super) fn text(config: &Config, server: SocketAddr, admin: SocketAddr, certificate: &Path) -> String {
-    let data = config.gateway.data.display();
-    let token = config.gateway.data.join("token");
+    // The commands are for another shell, which may be elsewhere.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (data, certificate) = (absolute(&config.gateway.data), absolute(certificate));
+    let token = data.join("token");
+    let data = data.display();
     let own_token = config.auth.tokens.is_empty();
     let token_line = match own_token {
         true => format!("  operator token   {}\n", token.display()),
@@ -34,8 +37,8 @@ pub(super) fn text(config: &Config, server: SocketAddr, admin: SocketAddr, certi
         );
     }
     if config.listen.address.ip().is_loopback() {
-        text += "\nOnly this machine can reach it. To serve others: rsnap serve --listen ADDRESS:PORT, or a \
-                 configuration file.\n";
+        text += "\nOnly this machine can reach it. To serve others: rsnap serve --listen IP:PORT, or a configuration \
+                 file.\n";
     }
     text
 }

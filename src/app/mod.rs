@@ -57,6 +57,24 @@ pub enum BuildError {
     Audit(#[from] http::AuditError),
 }
 
+impl BuildError {
+    /// What to do about it, as the rest of a sentence; empty where the error says it already.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::Data { .. } => "; name a directory that may be made and written, with --data or gateway.data",
+            Self::Store { .. } => "; check that the path may be written by this user and that its disk is well",
+            Self::Net(net::NetError::Bind { .. }) => {
+                "; stop what listens there, or choose an address and a port of this machine with --listen"
+            }
+            Self::Admin(admin::AdminError::Bind { .. }) => {
+                "; stop what listens there, or choose an address and a port of this machine with --admin"
+            }
+            Self::Tls(_) | Self::Auth(_) | Self::Audit(_) => "; check the path and its permissions",
+            _ => "",
+        }
+    }
+}
+
 impl App {
     /// Opens, compiles, reads and binds.
     pub async fn build(config: Config) -> Result<Self, BuildError> {
@@ -126,11 +144,12 @@ impl App {
     pub async fn serve(self) -> Drained {
         let drain = self.gateway.drain.clone();
         let (notice, timeout) = (self.config.listen.drain_notice.0, self.config.listen.drain_timeout.0);
+        let (site, transfers, admin) = (self.config.gateway.site, self.listener.advertised(), self.admin.address());
         let _admin = self.admin.spawn(self.sources);
         let _health = self.health.watch();
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
         let _watchdog = service::ready();
-        tracing::info!("ready");
+        tracing::info!(%site, %transfers, %admin, "ready");
 
         stop_signal().await;
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");

@@ -7,7 +7,8 @@ use crate::client::{ClientError, Endpoint, Gateway, Limits, Trust};
 
 /// The gateway that the arguments and the environment name.
 pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
-    let endpoint = Endpoint::parse(&args.gateway)?;
+    let missing = || ClientError::Usage("no gateway: give --gateway URL, or set RSNAP_GATEWAY".to_owned());
+    let endpoint = Endpoint::parse(args.gateway.as_deref().ok_or_else(missing)?)?;
     let trust = args.ca.as_deref().map_or_else(Trust::system, Trust::file)?;
     Gateway::new(endpoint, trust, &token(args)?, Limits::default())
 }
@@ -26,7 +27,9 @@ fn token(args: &ConnectArgs) -> Result<String, ClientError> {
     }
     match environment("RSNAP_TOKEN_FILE") {
         Some(file) => read(Path::new(&file)),
-        None => Err(ClientError::Usage("no token: give --token-file FILE, or set RSNAP_TOKEN".to_owned())),
+        None => Err(ClientError::Usage(
+            "no token: give --token-file FILE, or set RSNAP_TOKEN or RSNAP_TOKEN_FILE".to_owned(),
+        )),
     }
 }
 

@@ -32,7 +32,7 @@ impl Exit {
     pub(super) fn of(error: &ClientError) -> Self {
         match error {
             ClientError::Usage(_) => Self::Usage,
-            ClientError::Plan(_) => Self::Refused,
+            ClientError::Plan(_) | ClientError::Missing(_) => Self::Refused,
             ClientError::Tls { .. } => Self::Unauthorised,
             ClientError::Integrity { .. } | ClientError::Changed(_) | ClientError::Malformed { .. } => Self::Integrity,
             ClientError::Refused { problem, .. } => match (kind(problem), problem.status) {

@@ -44,6 +44,9 @@ pub enum ClientError {
     /// The chain policy of the gateway does not want this snapshot, or wants what we do not have.
     #[error("{0}")]
     Plan(String),
+    /// The gateway does not hold what is asked for.
+    #[error("{0}")]
+    Missing(String),
     /// Bytes are not what they must be.
     #[error("{what}: expected {expected}, got {actual}")]
     Integrity { what: &'static str, expected: String, actual: String },
@@ -60,6 +63,8 @@ pub enum ClientError {
     #[error("malformed stream in {path}: {fault}")]
     Malformed { path: String, fault: String },
 }
+
+const HELD: &str = "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.";
 
 impl ClientError {
     /// Whether another try can succeed.
@@ -82,7 +87,10 @@ impl ClientError {
             Self::Refused { problem, .. } => remedy_for(problem),
             Self::Protocol(_) => "Check that --gateway names an rsnap gateway and that its version fits this client.",
             Self::Cut(_) | Self::Idle(_) => "Check the network and the gateway's log, then run the command again.",
-            Self::Plan(_) => "Send what the plan asks for, or change the gateway's chain policy.",
+            Self::Plan(_) => {
+                "See `rsnap chain --volume ID`; what is wanted of you is decided by [plugins.policy] of the gateway."
+            }
+            Self::Missing(_) => HELD,
             Self::Integrity { .. } => {
                 "Do not use the copy; run the command again, and check memory and disks if it repeats."
             }
@@ -138,7 +146,10 @@ fn remedy_for(problem: &Problem) -> &'static str {
         ("damaged", _) => "The gateway's storage is damaged: check its disks, and send the snapshot again.",
         (_, 401) => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
         (_, 403) => "Use a token whose role or ticket allows this operation on this volume.",
-        (_, 404) => "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.",
+        ("no-site", _) => {
+            "Check the name; the gateway's resolver finds sites, such as those of [plugins.resolver.settings.sites]."
+        }
+        (_, 404) => HELD,
         (_, 409) => {
             "`rsnap chain --volume ID` shows what is there: use another snapshot id, or delete the old one first."
         }

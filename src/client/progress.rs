@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Reads a base to prove its content.
+    /// Reads a base, or what the gateway seems to have already, to prove its content.
     Proving,
     Sending,
     Restoring,

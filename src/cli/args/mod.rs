@@ -19,7 +19,7 @@ use help::{EXIT_CODES, RESTORE_EXAMPLES, SEND_EXAMPLES};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_long_help = EXIT_CODES)]
 pub struct Cli {
-    /// Write answers and progress as JSON, one object a line, and errors as JSON on standard error.
+    /// Write answers and progress as JSON, one object a line, and errors as JSON on standard error; of `serve`, the log.
     #[arg(long, global = true)]
     pub json: bool,
     #[command(subcommand)]
@@ -90,10 +90,10 @@ pub struct Serve {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Address for transfers, instead of the configuration's.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
     /// Address for probes and metrics, instead of the configuration's.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<SocketAddr>,
     /// Name of this site, instead of the configuration's.
     #[arg(long, value_name = "NAME")]

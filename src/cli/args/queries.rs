@@ -12,7 +12,7 @@ use crate::id::{SiteName, SnapshotId, VolumeId};
 pub struct ConnectArgs {
     /// The gateway, or the balancer before several: https://host:port.
     #[arg(long, env = "RSNAP_GATEWAY", value_name = "URL")]
-    pub gateway: String,
+    pub gateway: Option<String>,
     /// Bearer token. Others on this machine can see it: prefer --token-file or RSNAP_TOKEN.
     #[arg(long, conflicts_with = "token_file")]
     pub token: Option<String>,

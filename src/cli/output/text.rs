@@ -1,6 +1,6 @@
 //! Answers in words and tables.
 
-use indicatif::{BinaryBytes, HumanDuration};
+use indicatif::BinaryBytes;
 
 use crate::api::{Action, ChainAnswer, PlanAnswer, SiteAnswer, SnapshotAnswer};
 use crate::client::restore::Restored;
@@ -29,7 +29,11 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
 
 pub(super) fn restored(restored: &Restored, into: &str) -> String {
     let SnapshotAnswer { volume, snapshot, root, .. } = &restored.snapshot;
-    let proof = if restored.verified { format!("verified, content root {root}") } else { "not verified".to_owned() };
+    let proof = if restored.verified {
+        format!("verified, content root {root}")
+    } else {
+        "not verified: a difference has no content root of its own".to_owned()
+    };
     format!("snapshot {snapshot} of volume {volume} is in {into}, {proof}\nreceived {}", BinaryBytes(restored.moved))
 }
 
@@ -99,14 +103,14 @@ pub(super) fn event(event: &Event) -> String {
             format!("{} {snapshot}, {}", stage_name(*stage), BinaryBytes(*size))
         }
         Event::Retry { retry, retries, wait, error } => {
-            format!("{error}; retry {retry} of {retries} in {}", HumanDuration(*wait))
+            format!("{error}; retry {retry} of {retries} in {:.1} s", wait.as_secs_f64())
         }
     }
 }
 
 pub(super) fn stage_name(stage: Stage) -> &'static str {
     match stage {
-        Stage::Proving => "proving base",
+        Stage::Proving => "proving",
         Stage::Sending => "sending",
         Stage::Restoring => "restoring",
     }

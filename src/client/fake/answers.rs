@@ -56,7 +56,7 @@ pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
     json(200, &answer)
 }
 
-/// Present when the store has the snapshot, else what the test asked for.
+/// Present or refused when the store has the snapshot, else what the test asked for.
 pub(super) async fn plan(state: &Mutex<State>, request: Request<Incoming>) -> Answered {
     let snapshot = request.uri().path().split('/').nth(5).unwrap().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -65,9 +65,9 @@ pub(super) async fn plan(state: &Mutex<State>, request: Request<Incoming>) -> An
     state.plans.push(asked.clone());
     if state.store.0.contains_key(&snapshot) {
         let held = state.store.answer(&snapshot).root;
-        let wanted = asked.chain.last().and_then(|wanted| wanted.root.as_ref());
-        let same = wanted.is_none_or(|wanted| *wanted == held);
-        return json(200, &super::plan(if same { Action::Present } else { Action::Refused }, None));
+        let wanted = asked.chain.last().and_then(|wanted| wanted.root.clone());
+        let action = if wanted.is_none_or(|root| root == held) { Action::Present } else { Action::Refused };
+        return json(200, &super::plan(action, None));
     }
     let roots: Vec<_> = asked.chain.iter().filter_map(|known| known.root.clone()).collect();
     let base = state.store.0.keys().map(|id| state.store.answer(id)).find(|held| roots.contains(&held.root));

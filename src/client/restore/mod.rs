@@ -128,9 +128,9 @@ impl Restore {
         let chain = self.gateway.chain(&self.volume).await?;
         let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
         chain.snapshots.into_iter().find(|snapshot| snapshot.snapshot == self.snapshot.as_str()).ok_or_else(|| {
-            let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-            ClientError::Plan(format!(
-                "the gateway has no snapshot {} of {}; it has {held}",
+            let held = if held.is_empty() { "no snapshot of it".to_owned() } else { held.join(", ") };
+            ClientError::Missing(format!(
+                "the gateway has no snapshot {} of volume {}; it has {held}",
                 self.snapshot, self.volume
             ))
         })

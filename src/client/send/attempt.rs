@@ -36,7 +36,8 @@ impl Run<'_> {
         let work = self.job.material.begin(&choice, &self.job.source_snapshot)?;
         let (parts, body) = UploadBody::stream();
         let meter = Arc::new(Meter::default());
-        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter))?;
+        let digested = self.job.material.is_digested();
+        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter), digested)?;
         let name = self.job.snapshot()?.to_string();
         let size = self.job.material.size();
         let put = ticketed.gateway.put(&path, headers, body);
@@ -61,6 +62,7 @@ impl Run<'_> {
         match ended {
             Some(Err(Halt::Fault(fault))) => Err(fault),
             Some(Ok(root)) => {
+                self.sent = true;
                 self.root = root.or(self.root);
                 Ok(root)
             }
@@ -75,6 +77,7 @@ fn make(
     parts: mpsc::Sender<Part>,
     leave: CancellationToken,
     meter: Arc<Meter>,
+    digested: bool,
 ) -> Result<Made, ClientError> {
     let (done, made) = oneshot::channel();
     spawn("source", move || {
@@ -83,7 +86,14 @@ fn make(
         });
         let mut writer = StreamWriter::new(parts, meter);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
-        let ended = result.and_then(|root| writer.finish(root).map(|()| root));
+        let ended = result.and_then(|root| {
+            if digested {
+                writer.finish(root)?
+            } else {
+                writer.finish_bare()?
+            }
+            Ok(root)
+        });
         // The result must be there before the writer's drop makes the body fail.
         drop(done.send(ended));
         drop(writer);
@@ -100,12 +110,15 @@ fn path(job: &Job) -> Result<String, ClientError> {
 }
 
 fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
-    let trailers = if job.material.has_root(choice) { "content-digest, rsnap-content-root" } else { "content-digest" };
     let mut headers = HeaderMap::from_iter([
         (CONTENT_TYPE, HeaderValue::from_static(job.material.media_type())),
         (EXPECT, HeaderValue::from_static("100-continue")),
-        (TRAILER, HeaderValue::from_static(trailers)),
     ]);
+    if job.material.is_digested() {
+        let both = "content-digest, rsnap-content-root";
+        let trailers = if job.material.has_root(choice) { both } else { "content-digest" };
+        headers.insert(TRAILER, HeaderValue::from_static(trailers));
+    }
     let (base, root) = match choice {
         Choice::Full => (None, None),
         Choice::Since(base) => (Some(base.snapshot.clone()), Some(base.root.clone())),

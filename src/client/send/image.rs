@@ -130,9 +130,8 @@ impl Material for Image {
         Ok(())
     }
 
-    async fn root(&mut self, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
-        let blocks = self.open()?.blocks()?;
-        prove(blocks, "the image", reporter).await.map(Some)
+    async fn prove(&mut self, name: &str, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
+        prove(self.open()?.blocks()?, name, reporter).await.map(Some)
     }
 
     fn bases(&self) -> Vec<SourceSnapshot> {

@@ -30,12 +30,18 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn media_type(&self) -> &'static str;
     /// Whether one plan can be asked for it.
     fn is_planned(&self) -> bool;
+    /// Whether the body ends with its digest. A chain does not: its snapshots are committed before the end comes, so a
+    /// gateway refuses what would prove them too late.
+    fn is_digested(&self) -> bool {
+        self.is_planned()
+    }
     /// Whether the content root is known at the end of the body.
     fn has_root(&self, choice: &Choice) -> bool;
     /// What must be known before the first plan: proves the bases.
     async fn prepare(&mut self, reporter: &dyn Reporter) -> Result<(), ClientError>;
-    /// The content root, where it can be known without sending; a source that can be read only once is spent by it.
-    async fn root(&mut self, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError>;
+    /// The content root of the wanted snapshot, by reading all of it; `None` where that cannot be told. A source that
+    /// can be read only once is spent by it.
+    async fn prove(&mut self, name: &str, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError>;
     /// The source's earlier snapshots, oldest first.
     fn bases(&self) -> Vec<SourceSnapshot>;
     /// What to do for a plan that asks for a full or an incremental stream.

@@ -52,12 +52,14 @@ struct Run<'a> {
     reporter: &'a dyn Reporter,
     /// The root of what was sent, once all of it has been read.
     root: Option<Root>,
+    /// A try has sent the whole stream, to its end marker: a snapshot that is there after it is this one.
+    sent: bool,
 }
 
 /// Sends, with retries.
 pub async fn send(job: &mut Job, reporter: &dyn Reporter) -> Result<Outcome, ClientError> {
     job.material.prepare(reporter).await?;
-    let mut run = Run { job, reporter, root: None };
+    let mut run = Run { job, reporter, root: None, sent: false };
     let mut retry = 0;
     loop {
         let error = match run.attempt().await {
@@ -79,7 +81,7 @@ pub async fn plan(job: &mut Job, reporter: &dyn Reporter) -> Result<PlanAnswer, 
         return Err(ClientError::Usage("there is no plan for a whole chain: it is always sent in full".to_owned()));
     }
     job.material.prepare(reporter).await?;
-    let run = Run { job, reporter, root: None };
+    let mut run = Run { job, reporter, root: None, sent: false };
     let ticketed = run.ticket().await?;
     run.plan(&ticketed).await
 }
@@ -111,7 +113,19 @@ impl Run<'_> {
         job.gateway.ticket(&wish).await
     }
 
-    async fn plan(&self, ticketed: &Ticketed) -> Result<PlanAnswer, ClientError> {
+    /// The plan. Equal names prove nothing: what the gateway takes for present before it knows our content is read and
+    /// asked for again with its root.
+    async fn plan(&mut self, ticketed: &Ticketed) -> Result<PlanAnswer, ClientError> {
+        let plan = self.ask(ticketed).await?;
+        if plan.action != Action::Present || self.root.is_some() {
+            return Ok(plan);
+        }
+        let name = self.job.snapshot()?.to_string();
+        self.root = self.job.material.prove(&name, self.reporter).await?;
+        if self.root.is_some() { self.ask(ticketed).await } else { Ok(plan) }
+    }
+
+    async fn ask(&self, ticketed: &Ticketed) -> Result<PlanAnswer, ClientError> {
         let job = &*self.job;
         let wanted = SourceSnapshot {
             id: job.source_snapshot.clone(),
@@ -130,27 +144,17 @@ impl Run<'_> {
         let ticketed = self.ticket().await?;
         let choice = if self.job.material.is_planned() {
             let plan = self.plan(&ticketed).await?;
-            let plan = self.proven(&ticketed, plan).await?;
             self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: plan.clone() });
             match plan.action {
-                Action::Present => return Ok(self.present(plan)),
+                Action::Present if self.root.is_some() || self.sent => return Ok(self.present(plan)),
                 Action::Refused => return Err(ClientError::Plan(format!("the gateway refuses: {}", plan.reason))),
-                Action::Full | Action::Incremental => self.job.material.choose(&plan)?,
+                // Present by its name alone: the stream is sent, and the gateway compares the content.
+                Action::Present | Action::Full | Action::Incremental => self.job.material.choose(&plan)?,
             }
         } else {
             Choice::Full
         };
         self.transmit(&ticketed, choice).await
-    }
-
-    /// A plan that was asked for without our content root compares names, which may be the same where the contents
-    /// are not: before the snapshot counts as being there, the gateway is asked again with the root.
-    async fn proven(&mut self, ticketed: &Ticketed, plan: PlanAnswer) -> Result<PlanAnswer, ClientError> {
-        if plan.action != Action::Present || self.root.is_some() {
-            return Ok(plan);
-        }
-        self.root = self.job.material.root(self.reporter).await?;
-        if self.root.is_some() { self.plan(ticketed).await } else { Ok(plan) }
     }
 
     fn present(&self, plan: PlanAnswer) -> Outcome {

@@ -12,7 +12,7 @@ use crate::content::{BLOCK_BYTES, Root};
 pub(super) async fn prove(image: Box<dyn Blocks>, name: &str, reporter: &dyn Reporter) -> Result<Root, ClientError> {
     let meter = Arc::new(Meter::default());
     let (size, counted) = (image.size(), Arc::clone(&meter));
-    let work = on_thread("base", move || root_of(image, &counted));
+    let work = on_thread("proof", move || root_of(image, &counted));
     telling(reporter, Stage::Proving, name, size, &meter, work).await?
 }
 

@@ -90,8 +90,8 @@ impl Material for PassThrough {
         Ok(())
     }
 
-    /// A stream carries the snapshot's name, and a change has no root of its own.
-    async fn root(&mut self, _reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
+    /// The stream cannot be read for its root without its base, and only once.
+    async fn prove(&mut self, _name: &str, _reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
         Ok(None)
     }
 
@@ -103,7 +103,8 @@ impl Material for PassThrough {
     fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError> {
         let known = Choice::Onto { snapshot: self.base.snapshot.clone(), root: self.base.root };
         match (&self.from, plan.action, &plan.base) {
-            (None, Action::Full, _) => Ok(Choice::Full),
+            (None, Action::Full | Action::Present, _) => Ok(Choice::Full),
+            (Some(_), Action::Present, _) => Ok(known),
             (None, ..) => Err(ClientError::Plan(format!("the gateway wants an increment: {}", plan.reason))),
             (Some(_), ..) if self.base.snapshot.is_some() => Ok(known),
             (Some(_), Action::Incremental, Some(base)) => Ok(Choice::Since(base.clone())),

@@ -93,6 +93,12 @@ impl StreamWriter {
         self.parts.blocking_send(Part::End(trailers)).map_err(|_| Halt::Gone)
     }
 
+    /// Ends the body without trailers.
+    pub(super) fn finish_bare(&mut self) -> Result<(), Halt> {
+        self.flush()?;
+        self.parts.blocking_send(Part::End(HeaderMap::new())).map_err(|_| Halt::Gone)
+    }
+
     fn flush(&mut self) -> Result<(), Halt> {
         if self.gathered.is_empty() {
             return Ok(());

@@ -137,3 +137,46 @@ impl Diff {
         }
     }
 }
+
+/// A snapshot of a chain: its name, the name and the bytes of the one before, its bytes.
+pub type Link<'a> = (&'a str, Option<(&'a str, &'a [u8])>, &'a [u8]);
+
+/// The chain stream as Ceph 16.2 writes it, with its one-byte protection status that declares eight.
+pub fn rbd_export(links: &[Link<'_>]) -> Vec<u8> {
+    let field = |tag: u8, value: u64| [&[tag][..], &8_u64.to_le_bytes(), &value.to_le_bytes()].concat();
+    let name = |tag: u8, name: &str| {
+        let length = name.len() as u32;
+        [&[tag][..], &u64::from(length + 4).to_le_bytes(), &length.to_le_bytes(), name.as_bytes()].concat()
+    };
+    let mut stream = b"rbd image v2\n".to_vec();
+    stream.extend(field(b'O', 22));
+    stream.extend(field(b'T', 61));
+    stream.extend(b"Erbd image diffs v2\n");
+    stream.extend((links.len() as u64 + 1).to_le_bytes());
+    for (to, from, bytes) in links {
+        stream.extend(b"rbd diff v2\n");
+        if let Some((from, _)) = from {
+            stream.extend(name(b'f', from));
+        }
+        stream.extend(name(b't', to));
+        stream.extend([&b"p"[..], &8_u64.to_le_bytes(), &[0]].concat());
+        stream.extend(field(b's', bytes.len() as u64));
+        let old = from.map_or_else(|| vec![0; bytes.len()], |(_, old)| old.to_vec());
+        for (number, (piece, before)) in bytes.chunks(4096).zip(old.chunks(4096)).enumerate() {
+            if piece != before {
+                stream.push(b'w');
+                stream.extend((16 + piece.len() as u64).to_le_bytes());
+                stream.extend((number as u64 * 4096).to_le_bytes());
+                stream.extend((piece.len() as u64).to_le_bytes());
+                stream.extend(piece);
+            }
+        }
+        stream.push(b'e');
+    }
+    let (last, _, bytes) = links.last().unwrap();
+    stream.extend(b"rbd diff v2\n");
+    stream.extend(name(b'f', last));
+    stream.extend(field(b's', bytes.len() as u64));
+    stream.push(b'e');
+    stream
+}

@@ -5,5 +5,5 @@ mod gateway;
 mod image;
 
 pub use client::{Answer, Client, Upload};
-pub use gateway::{Gateway, Options};
-pub use image::{Diff, Image, next};
+pub use gateway::{Gateway, Options, binary, components};
+pub use image::{Diff, Image, next, rbd_export};
