@@ -62,6 +62,7 @@ pub(super) struct ChainQuery {
 /// it is complete, verified and durable; if the stream breaks, those before the break stay.
 #[utoipa::path(
     put,
+    operation_id = "put_chain",
     path = "/v1/volumes/{volume}/snapshots",
     params(("volume" = String, Path, description = "The target's volume id"), ChainQuery),
     request_body(content = Vec<u8>, content_type = "application/vnd.ceph.rbd-image"),

@@ -104,6 +104,18 @@ mod tests {
     }
 
     #[test]
+    fn operations_have_names_of_their_own() {
+        let document = document();
+        let operations = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap());
+        let mut names: Vec<&str> =
+            operations.map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
+    }
+
+    #[test]
     fn references_lead_somewhere() {
         let document = document();
         for reference in JSON.split("\"$ref\": \"#").skip(1).filter_map(|rest| rest.split('"').next()) {
