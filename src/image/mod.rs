@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::BlockBuffer;
-use crate::content::{GrainMap, PageSink, PageSource, Root};
+use crate::content::{GrainMap, Page, PageSink, PageSource, Root};
 use crate::id::{ImageName, SnapshotId, SnapshotName, TransferId, VolumeId};
 
 /// Where a snapshot's content came from, recorded at its commit. Names are those of the source site.
@@ -170,6 +170,16 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
 #[async_trait]
 pub trait SnapshotImage: PageSource<Error = ImageError> + fmt::Debug {
     fn record(&self) -> &SnapshotRecord;
+
+    /// Several pages of one level at once, in the order asked for: stores whose calls cost more than their reads do
+    /// them in one.
+    async fn pages(&self, level: u8, indices: &[u64]) -> Result<Vec<Page>, ImageError> {
+        let mut pages = Vec::with_capacity(indices.len());
+        for index in indices {
+            pages.push(self.page(level, *index).await?);
+        }
+        Ok(pages)
+    }
 
     /// Fills the `wanted` grains of `buffer` with those of block number `block`; zero past the end of the image.
     async fn read(&self, block: u64, wanted: GrainMap, buffer: &mut BlockBuffer) -> Result<(), ImageError>;

@@ -2,8 +2,9 @@
 //!
 //! Stores hand out pages by their position, from layers of several ages: a page could be rotten, or be left from
 //! before the image shrank. So every page is checked against its parent, up to the root in the record, and a page
-//! whose parent says "zero" is zero whatever lies in the store. A few pages of each level are remembered: callers go
-//! through the image in ascending order, several blocks at a time, so nearly every check is answered from there.
+//! whose parent says "zero" is zero whatever lies in the store. Callers go through the image in ascending order, several
+//! blocks at a time, so a page that is missing is read together with the siblings behind it, by one caller for all, and
+//! some pages of each level are remembered.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,15 +23,17 @@ pub struct Verified {
     image: Arc<dyn SnapshotImage>,
     /// By level, the pages that were proven last.
     latest: Mutex<[VecDeque<(u64, Page)>; HEIGHT as usize + 1]>,
+    /// Held by the caller who reads pages.
+    reading: tokio::sync::Mutex<()>,
 }
 
-/// Pages remembered of each level: as many blocks as a transfer usually has at work. At most 90 KiB.
-const REMEMBERED: usize = 16;
+/// Pages remembered of each level: those of the blocks at work and the siblings behind them. At most 270 KiB.
+const REMEMBERED: usize = 48;
 
 impl Verified {
     #[must_use]
     pub fn new(image: Arc<dyn SnapshotImage>) -> Self {
-        Self { image, latest: Mutex::default() }
+        Self { image, latest: Mutex::default(), reading: tokio::sync::Mutex::default() }
     }
 
     #[must_use]
@@ -90,24 +93,49 @@ impl Verified {
         }
     }
 
-    async fn checked(&self, level: u8, index: u64, expected: Option<Hash>) -> Result<Page, ImageError> {
-        if expected == Some(Hash::ZERO) {
+    /// The top page, proven by the root of the record.
+    async fn top(&self) -> Result<Page, ImageError> {
+        if let Some(page) = self.remembered(HEIGHT, 0) {
+            return Ok(page);
+        }
+        let page = self.image.page(HEIGHT, 0).await?;
+        if Root::new(self.record().size, page.hash()) != self.record().root {
+            return Err(self.wrong(HEIGHT, 0));
+        }
+        self.remember(HEIGHT, 0, page);
+        Ok(page)
+    }
+
+    /// Page `index` of `level`, proven by its parent.
+    async fn below(&self, parent: &Page, level: u8, index: u64) -> Result<Page, ImageError> {
+        let first = usize::try_from(index % FAN_OUT as u64).unwrap_or_default();
+        if parent.0.get(first).is_none_or(Hash::is_zero) {
             return Ok(Page::default());
         }
         if let Some(page) = self.remembered(level, index) {
             return Ok(page);
         }
-        let page = self.image.page(level, index).await?;
-        let proven = match expected {
-            Some(hash) => page.hash() == hash,
-            None => Root::new(self.record().size, page.hash()) == self.record().root,
-        };
-        if !proven {
-            let block = index.checked_shl(4 * u32::from(level.saturating_sub(1))).unwrap_or_default();
-            return Err(self.damaged(block, 0, &format!("page {index} of level {level} of the content tree is wrong")));
+        let _reading = self.reading.lock().await;
+        if let Some(page) = self.remembered(level, index) {
+            return Ok(page);
         }
-        self.remember(level, index, page);
-        Ok(page)
+        let siblings = (index..).zip(parent.0.iter().skip(first)).filter(|(_, hash)| !hash.is_zero());
+        let (indices, expected): (Vec<u64>, Vec<Hash>) = siblings.unzip();
+        let pages = self.image.pages(level, &indices).await?;
+        let mut wanted = None;
+        for ((index, expected), page) in indices.into_iter().zip(expected).zip(pages).rev() {
+            // A sibling that is wrong is told to whoever asks for it.
+            if page.hash() == expected {
+                self.remember(level, index, page);
+                wanted = Some((index, page));
+            }
+        }
+        wanted.filter(|(at, _)| *at == index).map(|(_, page)| page).ok_or_else(|| self.wrong(level, index))
+    }
+
+    fn wrong(&self, level: u8, index: u64) -> ImageError {
+        let block = index.checked_shl(4 * u32::from(level.saturating_sub(1))).unwrap_or_default();
+        self.damaged(block, 0, &format!("page {index} of level {level} of the content tree is wrong"))
     }
 }
 
@@ -122,13 +150,12 @@ impl PageSource for Verified {
     type Error = ImageError;
 
     async fn page(&self, level: u8, index: u64) -> Result<Page, ImageError> {
-        let mut expected = None;
-        let mut page = Page::default();
-        for at in (level..=HEIGHT).rev() {
-            let below = 4 * u32::from(at - level);
-            page = self.checked(at, index.checked_shr(below).unwrap_or_default(), expected).await?;
-            let child = below.checked_sub(4).map(|shift| (index >> shift) % FAN_OUT as u64);
-            expected = child.and_then(|child| page.0.get(usize::try_from(child).ok()?)).copied();
+        if let Some(page) = self.remembered(level, index) {
+            return Ok(page);
+        }
+        let mut page = self.top().await?;
+        for at in (level..HEIGHT).rev() {
+            page = self.below(&page, at, index.checked_shr(4 * u32::from(at - level)).unwrap_or_default()).await?;
         }
         Ok(page)
     }

@@ -89,6 +89,11 @@ impl SnapshotImage for FileSnapshot {
         &self.0.stored.record
     }
 
+    async fn pages(&self, level: u8, indices: &[u64]) -> Result<Vec<Page>, ImageError> {
+        let keys: Vec<Key> = indices.iter().map(|index| Key::new(level, *index)).collect();
+        self.with(move |overlay| keys.iter().map(|key| overlay.page(*key)).collect()).await
+    }
+
     async fn read(&self, block: u64, wanted: GrainMap, buffer: &mut BlockBuffer) -> Result<(), ImageError> {
         // The caller's buffer cannot follow to the thread that may block, so there is a second one and a copy.
         let read = move |overlay: &Overlay| {
