@@ -16,11 +16,14 @@ pub(super) struct Filled {
     touched: GrainMap,
     /// Grains whose bytes in the buffer are right, including those that came from the base. At least `touched`.
     right: GrainMap,
+    /// Where the last bytes ended inside a grain whose rest is still open. A stream is cut anywhere, and the next bytes
+    /// usually go on there: only where they do not is the base asked for the rest.
+    ragged: Option<usize>,
 }
 
 impl Filled {
     pub(super) fn new(block: u64, buffer: BlockBuffer, base: Option<Arc<Verified>>) -> Self {
-        Self { block, buffer, base, touched: GrainMap::EMPTY, right: GrainMap::EMPTY }
+        Self { block, buffer, base, touched: GrainMap::EMPTY, right: GrainMap::EMPTY, ragged: None }
     }
 
     /// Takes bytes that begin `start` bytes into the block.
@@ -45,12 +48,30 @@ impl Filled {
 
     /// Before a grain is overwritten in part, its other bytes must be right.
     async fn touch(&mut self, start: usize, end: usize) -> Result<(), ImageError> {
+        let goes_on = self.ragged == Some(start);
+        if !goes_on {
+            self.mend().await?;
+            if start % GRAIN_BYTES != 0 {
+                self.fill_from_base(grain_at(start).without(self.right)).await?;
+            }
+        }
+        let open = if end % GRAIN_BYTES == 0 { GrainMap::EMPTY } else { grain_at(end).without(self.right) };
+        self.ragged = (!open.is_empty()).then_some(end);
         let touched = GrainMap::touched(start, end);
-        let partly = touched.without(GrainMap::inside(start, end)).without(self.right);
-        // The base is read by whole leaves, so the others of this one are taken now and not once more at the end.
-        self.fill_from_base(partly.whole_leaves().without(self.right)).await?;
         self.touched = self.touched.union(touched);
-        self.right = self.right.union(touched);
+        self.right = self.right.union(touched.without(open));
+        Ok(())
+    }
+
+    /// Completes the grain that the last bytes left open.
+    async fn mend(&mut self) -> Result<(), ImageError> {
+        let Some(end) = self.ragged.take() else { return Ok(()) };
+        let received = end - end % GRAIN_BYTES..end;
+        let kept = self.buffer.get(received.clone()).unwrap_or_default().to_vec();
+        self.fill_from_base(grain_at(end)).await?;
+        if let Some(place) = self.buffer.get_mut(received) {
+            place.copy_from_slice(&kept);
+        }
         Ok(())
     }
 
@@ -93,6 +114,11 @@ impl Filled {
     }
 }
 
+/// The grain that holds the byte `position` of a block.
+fn grain_at(position: usize) -> GrainMap {
+    GrainMap::touched(position, position + 1)
+}
+
 fn zero_grains(buffer: &mut BlockBuffer, grains: GrainMap) {
     for run in grains.runs() {
         if let Some(bytes) = buffer.get_mut(run) {
@@ -109,6 +135,7 @@ pub(super) async fn seal(staged: Arc<dyn StagedImage>, mut filled: Filled) -> Re
         leaves = leaves.union(GrainMap::leaf(cut));
         filled.touched = filled.touched.union(cut_grain(size));
     }
+    filled.mend().await?;
     filled.fill_from_base(leaves.without(filled.right)).await?;
     filled.cut(size);
     let page = if leaves.is_full() { filled.warm_parent().await? } else { filled.base_page().await? };
