@@ -51,11 +51,11 @@ impl Filled {
         let goes_on = self.ragged == Some(start);
         if !goes_on {
             self.mend().await?;
-            if start % GRAIN_BYTES != 0 {
+            if !start.is_multiple_of(GRAIN_BYTES) {
                 self.fill_from_base(grain_at(start).without(self.right)).await?;
             }
         }
-        let open = if end % GRAIN_BYTES == 0 { GrainMap::EMPTY } else { grain_at(end).without(self.right) };
+        let open = if end.is_multiple_of(GRAIN_BYTES) { GrainMap::EMPTY } else { grain_at(end).without(self.right) };
         self.ragged = (!open.is_empty()).then_some(end);
         let touched = GrainMap::touched(start, end);
         self.touched = self.touched.union(touched);
