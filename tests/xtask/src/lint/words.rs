@@ -39,7 +39,7 @@ fn faults_in(file: &Path, text: &str) -> Vec<String> {
     faults
 }
 
-/// Whether `path` begins a path in `line`: in the middle of a longer one (`/var/work/`) it is somebody else's.
+/// Whether `path` begins a path in `line`: the same word in the middle of a longer path is somebody else's.
 fn starts_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line.get(..at).and_then(|head| head.chars().next_back());
