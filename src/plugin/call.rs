@@ -128,7 +128,7 @@ async fn within<T>(
 ) -> wasmtime::Result<T> {
     let (start, before) = (Instant::now(), watch.host_time());
     let mut work = std::pin::pin!(work);
-    let mut sleep = own;
+    let mut sleep = own.min(host);
     loop {
         if let Ok(result) = tokio::time::timeout(sleep, work.as_mut()).await {
             return result;

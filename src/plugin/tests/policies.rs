@@ -1,7 +1,16 @@
 //! Chain policies that do harm: each harm ends one call, in words, and the next call is served.
 
-use super::support::{failure, policy, request, source};
+use super::support::{IMPATIENT, config, failure, load_policy, policy, request, source};
+use crate::plugin::policy::ComponentPolicy;
 use crate::plugin::{Decision, PluginError, Policy, PolicyRequest};
+use crate::quantity::Seconds;
+
+/// The hostile policy with a limit of time that runs out.
+async fn impatient(limit: Seconds) -> ComponentPolicy {
+    let mut config = config("hostile-policy", "");
+    config.call_timeout = limit;
+    load_policy(&config).await
+}
 
 fn harm(kind: &str) -> PolicyRequest {
     PolicyRequest { source_volume: Some(kind.to_owned()), ..request(vec![source("s1", None)], Vec::new()) }
@@ -9,7 +18,7 @@ fn harm(kind: &str) -> PolicyRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_harm_fails_one_call_and_the_next_is_served() {
-    let hostile = policy("hostile-policy", "").await;
+    let (patient, impatient) = (policy("hostile-policy", "").await, impatient(IMPATIENT).await);
     let expected = [
         ("loop", "it ran longer than its limit of 1s"),
         ("loop in host calls", "it ran longer than its limit of 1s"),
@@ -21,8 +30,9 @@ async fn each_harm_fails_one_call_and_the_next_is_served() {
         ("impossible base", "it names an impossible base: a snapshot id starts with a letter or a digit, not with '.'"),
     ];
     for (kind, words) in expected {
+        let hostile = if kind.starts_with("loop") { &impatient } else { &patient };
         assert_eq!(failure(hostile.decide(&harm(kind)).await), words, "{kind}");
-        let good = hostile.decide(&harm("none")).await.unwrap();
+        let good = patient.decide(&harm("none")).await.unwrap();
         assert_eq!(good.reason, "no harm done", "after {kind}");
     }
 }
@@ -30,10 +40,10 @@ async fn each_harm_fails_one_call_and_the_next_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_much_is_not_taken_over() {
     let loader = super::support::loader(super::support::context());
-    let mut config = super::support::config("hostile-policy", "");
+    let mut config = config("hostile-policy", "");
     config.memory = crate::quantity::Bytes::mib(64);
     let (guest, _) = loader.component(&config).await.unwrap();
-    let hostile = crate::plugin::policy::ComponentPolicy(guest);
+    let hostile = ComponentPolicy(guest);
     for kind in ["huge reason", "huge line"] {
         let words = failure(hostile.decide(&harm(kind)).await);
         assert!(words.contains("too much data"), "{kind}: {words}");
@@ -71,7 +81,8 @@ async fn a_policy_of_ten_lines_changes_the_plan() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loops_do_not_keep_others_waiting() {
-    let hostile = std::sync::Arc::new(policy("hostile-policy", "").await);
+    let hostile = std::sync::Arc::new(impatient(Seconds::new(5)).await);
+    let patient = policy("hostile-policy", "").await;
     let loops: Vec<_> = (0..8)
         .map(|_| {
             let hostile = std::sync::Arc::clone(&hostile);
@@ -79,8 +90,9 @@ async fn loops_do_not_keep_others_waiting() {
         })
         .collect();
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    assert_eq!(hostile.decide(&harm("none")).await.unwrap().reason, "no harm done");
+    assert_eq!(patient.decide(&harm("none")).await.unwrap().reason, "no harm done");
+    assert!(loops.iter().all(|running| !running.is_finished()), "the call had to wait for the loops");
     for ended in loops {
-        assert_eq!(ended.await.unwrap(), "it ran longer than its limit of 1s");
+        assert_eq!(ended.await.unwrap(), "it ran longer than its limit of 5s");
     }
 }

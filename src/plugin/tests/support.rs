@@ -44,12 +44,16 @@ pub(super) fn context() -> Context {
     }
 }
 
-/// A component with small limits, so that tests are quick, and its settings.
+/// How long a guest may run that is meant to be cut off: short, because a test waits for all of it.
+pub(super) const IMPATIENT: Seconds = Seconds::new(1);
+
+/// A component with a small memory and its settings. Its time is long: guests of other tests that loop share the cores
+/// and the slow lane with it, and only a test about time may fail by time.
 pub(super) fn config(component: &str, settings: &str) -> PluginConfig {
     let mut config = PluginConfig::new(component);
     config.settings = toml::from_str(settings).unwrap();
     config.memory = Bytes::mib(16);
-    config.call_timeout = Seconds(std::time::Duration::from_millis(1000));
+    config.call_timeout = Seconds::new(60);
     config
 }
 
@@ -64,12 +68,20 @@ pub(super) fn loader(context: Context) -> Loader {
 }
 
 pub(super) async fn policy(component: &str, settings: &str) -> ComponentPolicy {
-    let loaded = loader(context()).component::<ChainPolicy>(&config(component, settings)).await;
+    load_policy(&config(component, settings)).await
+}
+
+pub(super) async fn load_policy(config: &PluginConfig) -> ComponentPolicy {
+    let loaded = loader(context()).component::<ChainPolicy>(config).await;
     ComponentPolicy(loaded.unwrap_or_else(|error| panic!("{error}")).0)
 }
 
 pub(super) async fn writer(context: Context, component: &str, settings: &str) -> ComponentWriter {
-    let loaded = loader(context).component::<BackendWriter>(&writer_config(component, settings)).await;
+    let mut config = writer_config(component, settings);
+    if settings.contains("loop") {
+        config.call_timeout = IMPATIENT;
+    }
+    let loaded = loader(context).component::<BackendWriter>(&config).await;
     ComponentWriter(loaded.unwrap_or_else(|error| panic!("{error}")).0)
 }
 

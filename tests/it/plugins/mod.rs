@@ -25,9 +25,11 @@ fn with_policy(policy: &str, extra: &str) -> Gateway {
     Gateway::start_with(&Options { policy: Some(policy.to_owned()), extra: extra.to_owned(), ..Options::default() })
 }
 
+/// The writer's time is short only where it is meant to run out.
 fn with_writer(component: &str, settings: &str) -> Gateway {
+    let time = if settings.contains("loop") { "500ms" } else { "60s" };
     let table = format!(
-        "component = \"{component}\"\nstores = [\"main\"]\nmemory = \"16MiB\"\ncall_timeout = \"500ms\"\n{settings}"
+        "component = \"{component}\"\nstores = [\"main\"]\nmemory = \"16MiB\"\ncall_timeout = \"{time}\"\n{settings}"
     );
     Gateway::start_with(&Options { writer: Some(table), ..Options::default() })
 }
