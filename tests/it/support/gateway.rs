@@ -105,6 +105,11 @@ impl Gateway {
         admin_get(self.admin, path).unwrap()
     }
 
+    /// The body of an answer of the admin listener, of a gateway that may not run.
+    pub fn try_admin(&self, path: &str) -> Option<String> {
+        admin_get(self.admin, path).ok().map(|(_, body)| body)
+    }
+
     /// A command of our own command line against this gateway.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -227,7 +232,7 @@ fn text(options: &Options, data: &Path, address: SocketAddr, admin: SocketAddr) 
     )
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

@@ -29,6 +29,8 @@ pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
     Need { command: "c++", package: "build-essential", why: "compiles the fuzzer (libFuzzer)" };
+pub(crate) const HAPROXY: Need =
+    Need { command: "haproxy", package: "haproxy", why: "balances between gateways, with the shipped configurations" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
