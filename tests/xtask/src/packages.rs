@@ -35,6 +35,9 @@ pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
 
+pub(crate) const SYSTEMD: Need =
+    Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
+
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
 fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
