@@ -33,6 +33,7 @@ pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
 
+pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
 pub(crate) const CEPH: [Need; 4] = [
     Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
