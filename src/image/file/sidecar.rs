@@ -1,7 +1,8 @@
 //! The sidecar of a snapshot: the pages of its content tree that it changed, and which grains it holds.
 //!
 //! One file beside the data, written front to back while the transfer runs, so that its cost follows the change and
-//! its memory is 16 bytes for each page. Opening reads the index alone; a page is read when it is asked for.
+//! its memory is 8 bytes for each page, 16 once it is opened again. Opening reads the index alone; a page is read when
+//! it is asked for.
 //! Format 1, integers little-endian:
 //!
 //! | part | bytes | content |
@@ -17,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::DiskFile;
-use crate::content::{GRAINS_IN_BLOCK, GrainMap, Page};
+use crate::content::{GRAINS_IN_BLOCK, GrainMap, HEIGHT, Page};
 
 const MAGIC: &[u8; 8] = b"rsnaptr1";
 const MAP_BYTES: usize = GRAINS_IN_BLOCK / 8;
@@ -64,10 +65,11 @@ pub(super) struct Leafed {
     pub present: GrainMap,
 }
 
-/// Writes a sidecar.
+/// Writes a sidecar. Within each level, pages are added in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct SidecarWriter {
-    entries: Vec<Entry>,
+    /// Of the pages in their order in the file: the memory of a transfer of many terabytes is this.
+    keys: Vec<Key>,
     waiting: Vec<u8>,
     written: u64,
 }
@@ -76,7 +78,7 @@ impl SidecarWriter {
     /// Adds a page. `true`: it is time to [`SidecarWriter::spill`].
     pub(super) fn add(&mut self, key: Key, leafed: &Leafed) -> bool {
         let start = self.waiting.len();
-        self.entries.push(Entry { key, position: self.entries.len() as u64 });
+        self.keys.push(key);
         self.waiting.extend_from_slice(&key.0.to_le_bytes());
         self.waiting.extend_from_slice(&leafed.present.to_bytes());
         self.waiting.extend_from_slice(&leafed.page.to_bytes());
@@ -87,6 +89,9 @@ impl SidecarWriter {
 
     /// Writes what waits in memory.
     pub(super) fn spill(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
         file.write_at(&self.waiting, self.written)?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
@@ -95,18 +100,38 @@ impl SidecarWriter {
 
     /// Writes the rest, the index and the footer. The file is whole then, not yet durable.
     pub(super) fn finish(&mut self, file: &dyn DiskFile) -> io::Result<()> {
-        self.entries.sort_unstable_by_key(|entry| entry.key);
-        let mut tail = Vec::with_capacity(self.entries.len() * 16 + FOOTER_BYTES);
-        for entry in &self.entries {
-            tail.extend_from_slice(&entry.key.0.to_le_bytes());
-            tail.extend_from_slice(&entry.position.to_le_bytes());
-        }
-        tail.extend_from_slice(MAGIC);
-        tail.extend_from_slice(&(self.entries.len() as u64).to_le_bytes());
-        let sum = *blake3::hash(&tail).as_bytes();
-        tail.extend_from_slice(&sum);
         self.spill(file)?;
-        file.write_at(&tail, self.written)
+        let mut checksum = blake3::Hasher::new();
+        for level in 0..=HEIGHT {
+            self.index_level(level, &mut checksum, file)?;
+        }
+        let mut footer = Vec::with_capacity(FOOTER_BYTES);
+        footer.extend_from_slice(MAGIC);
+        footer.extend_from_slice(&(self.keys.len() as u64).to_le_bytes());
+        let sum = *checksum.update(&footer).finalize().as_bytes();
+        footer.extend_from_slice(&sum);
+        self.waiting = footer;
+        self.spill(file)
+    }
+
+    /// Writes the index of one level: ascending as its pages were added, so that nothing has to be sorted.
+    fn index_level(&mut self, level: u8, checksum: &mut blake3::Hasher, file: &dyn DiskFile) -> io::Result<()> {
+        let keys = std::mem::take(&mut self.keys);
+        let mut before = None;
+        for (position, key) in keys.iter().enumerate().filter(|(_, key)| key.level() == level) {
+            if before.replace(*key) >= Some(*key) {
+                return Err(io::Error::other("pages of one level came out of order"));
+            }
+            self.waiting.extend_from_slice(&key.0.to_le_bytes());
+            self.waiting.extend_from_slice(&(position as u64).to_le_bytes());
+            if self.waiting.len() >= SPILL_BYTES {
+                checksum.update(&self.waiting);
+                self.spill(file)?;
+            }
+        }
+        self.keys = keys;
+        checksum.update(&self.waiting);
+        self.spill(file)
     }
 }
 
