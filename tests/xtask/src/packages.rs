@@ -33,6 +33,15 @@ pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
 
+pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
+/// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
+pub(crate) const CEPH: [Need; 4] = [
+    Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
+    Need { command: "ceph-osd", package: "ceph-osd", why: "the storage of a Ceph cluster on this machine" },
+    Need { command: "ceph", package: "ceph-common", why: "makes pools and users, and brings librbd1" },
+    Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
+];
+
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
 fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
