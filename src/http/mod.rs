@@ -38,6 +38,7 @@ use axum::routing::{MethodRouter, get, post, put};
 
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::tls::Live;
 use crate::transfer::Transfers;
 pub use audit::{Audit, AuditError};
 pub use auth::Authority;
@@ -46,16 +47,14 @@ pub use problem::{Kind, Problem};
 /// What the handlers share.
 pub struct Gateway {
     pub transfers: Arc<Transfers>,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub audit: Audit,
     pub drain: Drain,
     pub metrics: Arc<Metrics>,
     /// The address that callers are told to send to.
     pub advertised: SocketAddr,
-    /// The name that callers verify in the certificate.
-    pub tls_name: String,
-    /// SHA-256 of the certificate (DER), in hexadecimal.
-    pub tls_sha256: String,
+    /// What callers verify at that address.
+    pub certificate: Live,
     /// How long a body may be silent.
     pub idle_timeout: Duration,
 }

@@ -88,13 +88,15 @@ impl Fixture {
         let (drain, metrics, transfers) = (Drain::new(), Arc::new(Metrics::new()), transfers());
         let gateway = Gateway {
             transfers: Arc::clone(&transfers),
-            authority,
+            authority: Arc::new(authority),
             audit: Audit::open(&data.path().join("audit.log")).unwrap(),
             drain: drain.clone(),
             metrics: Arc::clone(&metrics),
             advertised: "192.0.2.1:8443".parse().unwrap(),
-            tls_name: "gw1".to_owned(),
-            tls_sha256: "00".repeat(32),
+            certificate: crate::tls::Config::default()
+                .load(data.path(), [192, 0, 2, 1].into(), Some("gw1"))
+                .unwrap()
+                .live(),
             idle_timeout: Duration::from_secs(60),
         };
         Self { transfers, router: TowerToHyperService::new(router(gateway)), drain, metrics, ticket, data }

@@ -22,6 +22,7 @@ use super::service::Requests;
 use crate::accept::Peer;
 use crate::drain::Drain;
 use crate::metrics::{Lost, Metrics};
+use crate::tls::Live;
 
 /// Read ahead below TLS, in bytes. rustls asks the socket for 4 KiB at a time, five calls for each record; with this
 /// between them one call fetches many records. Untouched pages of it cost nothing, so a silent peer does not either.
@@ -43,7 +44,7 @@ type Stream = TlsStream<BufReader<TcpStream>>;
 
 /// What all connections of a listener share.
 pub(super) struct Server {
-    pub(super) tls: TlsAcceptor,
+    pub(super) certificate: Live,
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) drain: Drain,
@@ -78,7 +79,8 @@ impl Server {
     }
 
     async fn handshake(&self, stream: TcpStream, peer: Peer) -> Option<Stream> {
-        let accepting = self.tls.accept(BufReader::with_capacity(READ_AHEAD, stream));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.certificate.now().server));
+        let accepting = acceptor.accept(BufReader::with_capacity(READ_AHEAD, stream));
         let error = match tokio::time::timeout(self.limits.header_timeout, accepting).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => error,
