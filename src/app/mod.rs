@@ -132,6 +132,7 @@ impl App {
             advertised: listener.advertised(),
             certificate,
             idle_timeout: config.listen.idle_timeout.0,
+            fault: health.probe(),
         };
         Ok(Self { config, listener, admin, gateway, sources, health, reload })
     }

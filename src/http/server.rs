@@ -77,6 +77,7 @@ pub(super) async fn server(
     uri: Uri,
 ) -> Result<([(HeaderName, &'static str); 1], Json<ServerAnswer>), Problem> {
     caller.permit(Action::Server)?;
+    gateway.refuse_when_stopping()?;
     let wanted = names::query::<ServerQuery>(&uri)?.wanted()?;
     let plain = address(&gateway);
     let answer = match wanted {

@@ -37,6 +37,9 @@ const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
 const HTTP2_FRAME: u32 = 256 << 10;
 /// Requests at a time on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 32;
+/// After the deadline of a stop: how long a request that was broken off has for its answer, which tells the sender that
+/// he may go on at another gateway.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A dead peer is noticed by this, although it owes us nothing.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
@@ -59,8 +62,14 @@ impl Server {
         tokio::select! {
             () = self.talk(stream, peer, Arc::clone(&entry)) => {}
             () = entry.evicted() => tracing::debug!(peer = %peer.0, "evict a silent connection"),
-            () = self.drain.cutting() => tracing::info!(peer = %peer.0, "cut a connection that did not end in time"),
+            () = self.severing() => tracing::info!(peer = %peer.0, "cut a connection that did not end in time"),
         }
+    }
+
+    /// Done when a connection must end, whatever it is doing.
+    async fn severing(&self) {
+        self.drain.cutting().await;
+        tokio::time::sleep(LAST_WORDS).await;
     }
 
     async fn talk(&self, stream: TcpStream, peer: Peer, entry: Arc<Entry>) {
