@@ -4,5 +4,6 @@ mod authority;
 mod balancer;
 mod certificates;
 mod haproxy;
+mod rolling;
 mod service;
 mod site;
