@@ -34,11 +34,23 @@ pub(crate) const HAPROXY: Need =
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
-
 pub(crate) const PYTHON: Need =
     Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
 pub(crate) const SYSTEMD: Need =
     Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
+pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
+/// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
+pub(crate) const CEPH: [Need; 4] = [
+    Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
+    Need { command: "ceph-osd", package: "ceph-osd", why: "the storage of a Ceph cluster on this machine" },
+    Need { command: "ceph", package: "ceph-common", why: "makes pools and users, and brings librbd1" },
+    Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
+];
+
+/// What `cargo xtask test` needs.
+pub(crate) fn tests() -> Vec<Need> {
+    [FILE_SYSTEM, CURL, FUZZER, HAPROXY].into_iter().chain(CEPH).collect()
+}
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
 fn search_path() -> Vec<PathBuf> {

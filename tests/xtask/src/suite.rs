@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::openstack;
-use crate::packages::{self, CURL, FILE_SYSTEM, FUZZER, HAPROXY};
+use crate::packages;
 use crate::process;
 use crate::steps::{self, Steps};
 
@@ -38,7 +38,7 @@ struct Outcome {
 pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 4);
     steps.step("Build the plugins, install what the tests talk to");
-    packages::ensure(&steps, &[FILE_SYSTEM, CURL, FUZZER, HAPROXY])?;
+    packages::ensure(&steps, &packages::tests())?;
     build::guests(root, &steps)?;
     openstack::prepare(root, &steps)?;
 
