@@ -6,6 +6,7 @@
 pub mod commands;
 mod config;
 mod greeting;
+mod group;
 mod health;
 mod service;
 mod stores;
@@ -22,7 +23,7 @@ use crate::id::StoreName;
 use crate::image::ImageError;
 use crate::metrics::Metrics;
 use crate::transfer::{Parts, Transfers};
-use crate::{admin, http, net, plugin, tls};
+use crate::{admin, cluster, http, net, plugin, tls};
 
 /// A gateway that has everything it needs.
 #[derive(Debug)]
@@ -45,6 +46,10 @@ pub enum BuildError {
     Store { name: StoreName, source: ImageError },
     #[error(transparent)]
     Plugin(#[from] plugin::LoadError),
+    #[error(transparent)]
+    Group(#[from] group::GroupError),
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error(transparent)]
@@ -94,8 +99,11 @@ impl App {
             path: config.plugins.search_path(),
         };
         let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        let group = group::find(&config, &stores).await?;
+        let load = cluster::load(config.etcd.as_ref());
         let parts = Parts {
             metrics: Arc::clone(&metrics),
+            load: load.clone(),
             writer: Arc::clone(&plugins.writer),
             policy: Arc::clone(&plugins.policy),
             resolver: Arc::clone(&plugins.resolver),
@@ -110,6 +118,15 @@ impl App {
         let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
         let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;
         let admin = admin::Listener::bind(&config.admin)?;
+        let cluster = match (&config.etcd, group) {
+            (Some(etcd), Some(group)) => {
+                let seal = cluster::Seal::new(&http::auth::load_keys(&config.auth, data)?);
+                let (address, tls_name) = (listener.advertised(), listener.tls_name().to_owned());
+                let identity = cluster::Identity { address, group, tls_name, tls_sha256: tls_sha256.clone() };
+                cluster::Cluster::start(etcd.clone(), identity, seal, load, &metrics)?
+            }
+            _ => cluster::Cluster::alone(listener.advertised(), load),
+        };
 
         let running = Arc::clone(&transfers);
         let sources = admin::Sources {
@@ -117,15 +134,15 @@ impl App {
             drain: drain.clone(),
             running: Box::new(move || running.running()),
             plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
-            fault: health.probe(),
+            fault: fault(health.probe(), cluster.clone()),
         };
         let gateway = http::Gateway {
             transfers,
+            cluster,
             authority,
             audit,
             drain,
             metrics,
-            advertised: listener.advertised(),
             tls_name: listener.tls_name().to_owned(),
             tls_sha256,
             idle_timeout: config.listen.idle_timeout.0,
@@ -146,7 +163,8 @@ impl App {
         let (notice, timeout) = (self.config.listen.drain_notice.0, self.config.listen.drain_timeout.0);
         let (site, transfers, admin) = (self.config.gateway.site, self.listener.advertised(), self.admin.address());
         let _admin = self.admin.spawn(self.sources);
-        let _health = self.health.watch();
+        let (cluster, offering) = (self.gateway.cluster.clone(), self.gateway.cluster.clone());
+        let health = self.health.watch(move |well| offering.offer(well));
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
         let _watchdog = service::ready();
         tracing::info!(%site, %transfers, %admin, "ready");
@@ -154,10 +172,19 @@ impl App {
         stop_signal().await;
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
         service::stopping();
-        let drained = drain.run(notice, timeout).await;
+        drop(health);
+        let (drained, ()) = tokio::join!(drain.run(notice, timeout), cluster.withdraw());
         serving.abort();
         drained
     }
+}
+
+/// Why the gateway must not get new work: its own stores first.
+fn fault(
+    health: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    cluster: cluster::Cluster,
+) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+    Box::new(move || health().or_else(|| cluster.fault()))
 }
 
 fn make_data(path: &std::path::Path) -> Result<(), BuildError> {

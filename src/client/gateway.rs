@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
 use super::{ClientError, Endpoint, Limits, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, SiteAnswer};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway and the permission to talk to it.
@@ -57,9 +57,9 @@ impl Gateway {
         Ok(Self { endpoint, trust, authorization: Arc::new(authorization), limits })
     }
 
-    /// `GET /server`: which gateway has the fewest transfers.
-    pub async fn server(&self) -> Result<ServerAnswer, ClientError> {
-        self.get("/server", HeaderMap::new()).await?.json().await
+    /// All gateways of the site, as this one knows them.
+    pub async fn servers(&self) -> Result<ServersAnswer, ClientError> {
+        self.get("/v1/servers", HeaderMap::new()).await?.json().await
     }
 
     /// `GET /server` with a wish: the gateway to talk to and a ticket for it.

@@ -28,7 +28,6 @@ mod tests;
 mod ticket;
 mod upload;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
 
+use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::transfer::Transfers;
@@ -46,12 +46,12 @@ pub use problem::{Kind, Problem};
 /// What the handlers share.
 pub struct Gateway {
     pub transfers: Arc<Transfers>,
+    /// Which gateways there are.
+    pub cluster: Cluster,
     pub authority: Authority,
     pub audit: Audit,
     pub drain: Drain,
     pub metrics: Arc<Metrics>,
-    /// The address that callers are told to send to.
-    pub advertised: SocketAddr,
     /// The name that callers verify in the certificate.
     pub tls_name: String,
     /// SHA-256 of the certificate (DER), in hexadecimal.
@@ -62,7 +62,7 @@ pub struct Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gateway").field("advertised", &self.advertised).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
@@ -77,12 +77,13 @@ impl Gateway {
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 7] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 8] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
+        ("/v1/servers", get(server::servers)),
         ("/v1/sites/{name}", get(sites::site)),
         ("/openapi.json", get(openapi::document)),
         ("/", get(openapi::pointer)),

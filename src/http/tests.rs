@@ -61,6 +61,7 @@ impl Resolver for Mute {
 fn transfers() -> Arc<Transfers> {
     let parts = Parts {
         metrics: Arc::new(Metrics::new()),
+        load: crate::cluster::load(None),
         writer: Arc::new(Mute),
         policy: Arc::new(Mute),
         resolver: Arc::new(Mute),
@@ -92,7 +93,7 @@ impl Fixture {
             audit: Audit::open(&data.path().join("audit.log")).unwrap(),
             drain: drain.clone(),
             metrics: Arc::clone(&metrics),
-            advertised: "192.0.2.1:8443".parse().unwrap(),
+            cluster: Cluster::alone("192.0.2.1:8443".parse().unwrap(), crate::cluster::load(None)),
             tls_name: "gw1".to_owned(),
             tls_sha256: "00".repeat(32),
             idle_timeout: Duration::from_secs(60),

@@ -22,8 +22,8 @@ use super::ticket::{AUDIENCE, Claims, Keys, Operation, TicketError};
 use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
 use crate::secret;
 pub use config::{Config, KeyConfig, Role, TokenConfig};
-pub use load::AuthError;
-use load::{load_keys, load_tokens};
+use load::load_tokens;
+pub use load::{AuthError, load_keys};
 pub(super) use permission::{Action, Permission};
 
 /// Who calls.
