@@ -33,7 +33,7 @@ const BACKOFF: Backoff =
 const GOOD: Duration = Duration::from_secs(10);
 
 /// What this gateway wants to be known as.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Wish {
     /// May be named to senders.
     pub(super) offered: bool,
@@ -41,6 +41,7 @@ pub(super) struct Wish {
     pub(super) withdrawn: bool,
     pub(super) tls_name: String,
     pub(super) tls_sha256: String,
+    pub(super) seal: Arc<Seal>,
 }
 
 impl Wish {
@@ -102,9 +103,13 @@ impl Context {
         self.counter.transfers(transfers.running, transfers.changes);
         let wish = self.wishes.borrow_and_update().clone();
         self.counter.offer(wish.is_offered());
-        let record = self.signed_record(&wish);
-        if record != self.record {
-            self.record = record;
+        if !Arc::ptr_eq(&self.seal, &wish.seal) {
+            self.seal = Arc::clone(&wish.seal);
+            self.shared.edit(|state| state.view.trust(Arc::clone(&wish.seal)));
+        }
+        let (record, group_record) = (self.signed_record(&wish), self.signed_group());
+        if record != self.record || group_record != self.group_record {
+            (self.record, self.group_record) = (record, group_record);
             self.counter.renew();
         }
     }
@@ -117,6 +122,10 @@ impl Context {
             tls_sha256: wish.tls_sha256.clone(),
         };
         self.seal.sign(&record).unwrap_or_default()
+    }
+
+    fn signed_group(&self) -> Vec<u8> {
+        self.seal.sign(&GroupRecord { group: self.group.clone() }).unwrap_or_default()
     }
 
     /// Tells the others in this process what is known of etcd now.

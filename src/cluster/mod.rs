@@ -47,7 +47,6 @@ use self::counter::Counter;
 use self::driver::{Context, Totals, Wish};
 pub use self::load::{Counted, Load};
 use self::random::Random;
-use self::seal::GroupRecord;
 pub use self::seal::{GatewayRecord, Seal};
 use self::shared::Shared;
 use self::view::View;
@@ -143,21 +142,21 @@ impl Cluster {
     pub fn start(
         config: Config,
         identity: Identity,
-        seal: Seal,
+        seal: Arc<Seal>,
         load: Load,
         metrics: &Metrics,
     ) -> Result<Self, ClusterError> {
         let Identity { address: own, group, tls_name, tls_sha256 } = identity;
-        let (seal, lifetime, timeout) = (Arc::new(seal), config.ttl.0, config.timeout.0);
+        let (lifetime, timeout) = (config.ttl.0, config.timeout.0);
         let view = View::new(own, group.clone(), lifetime, Arc::clone(&seal));
         let shared = Shared::new(view, Balance::new(Random::seeded()));
-        let wishes = watch::Sender::new(Wish { offered: true, withdrawn: false, tls_name, tls_sha256 });
+        let wishes = watch::Sender::new(Wish { offered: true, withdrawn: false, tls_name, tls_sha256, seal: Arc::clone(&seal) });
         let totals = Totals::default();
         measure(metrics, &shared, &totals);
         let context = Context {
             config,
             own,
-            group_record: seal.sign(&GroupRecord { group: group.clone() }).unwrap_or_default(),
+            group_record: Vec::new(),
             group,
             seal,
             counter: Counter::new(),
@@ -240,6 +239,13 @@ impl Cluster {
                 tls_name.clone_into(&mut wish.tls_name);
                 tls_sha256.clone_into(&mut wish.tls_sha256);
             });
+        }
+    }
+
+    /// The group has other secrets now. What was signed with old ones is looked at again when it is written again.
+    pub fn trust(&self, seal: Arc<Seal>) {
+        if let Some(registry) = &self.registry {
+            registry.wishes.send_modify(|wish| wish.seal = seal);
         }
     }
 

@@ -81,6 +81,7 @@ pub(super) async fn server(
     uri: Uri,
 ) -> Result<([(HeaderName, &'static str); 1], Json<ServerAnswer>), Problem> {
     caller.permit(Action::Server)?;
+    gateway.refuse_when_stopping()?;
     let wanted = names::query::<ServerQuery>(&uri)?.wanted()?;
     let choice = gateway.cluster.choose();
     let plain = address(&choice);
@@ -174,7 +175,10 @@ async fn with_ticket(
     let (ticket, claims) = minted?;
     let (tls_name, tls_sha256) = match &choice.record {
         Some(record) => (record.tls_name.clone(), record.tls_sha256.clone()),
-        None => (gateway.tls_name.clone(), gateway.tls_sha256.clone()),
+        None => {
+            let certificate = gateway.certificate.now();
+            (certificate.name.clone(), certificate.sha256.clone())
+        }
     };
     Ok(ServerAnswer {
         tls_name: Some(tls_name),

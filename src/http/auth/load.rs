@@ -44,7 +44,7 @@ fn load_token(name: &str, role: Role, path: &Path) -> Result<Token, AuthError> {
 }
 
 /// The ids and secrets of the keys that tickets are signed with.
-pub fn load_keys(config: &Config, data: &Path) -> Result<Vec<(String, String)>, AuthError> {
+pub(super) fn load_keys(config: &Config, data: &Path) -> Result<Vec<(String, String)>, AuthError> {
     if config.ticket_keys.is_empty() {
         let path = data.join("ticket.key");
         secret::read_or_create(&path, || secret::random_text(48))?;
