@@ -3,6 +3,7 @@
 //! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
 //! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
 
+mod check;
 pub mod commands;
 mod config;
 mod greeting;

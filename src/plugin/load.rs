@@ -82,6 +82,20 @@ impl Plugins {
         })
     }
 
+    /// Loads each plugin as [`Plugins::load`] does and gives it up again; says of each what is wrong with it.
+    pub async fn try_each(config: &Config, context: Context) -> Vec<(Kind, Option<LoadError>)> {
+        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
+        let loader = match Loader::start(context, memory.into_iter().max().unwrap_or_default()) {
+            Ok(loader) => loader,
+            Err(fault) => return vec![(fault.kind, Some(fault))],
+        };
+        vec![
+            (Kind::Writer, loader.writer(&config.writer).await.err()),
+            (Kind::Policy, loader.component::<ChainPolicy>(&config.policy).await.err()),
+            (Kind::Resolver, loader.component::<SiteResolver>(&config.resolver).await.err()),
+        ]
+    }
+
     /// The loaded plugins and how often they were called.
     #[must_use]
     pub fn info(&self) -> Vec<PluginInfo> {

@@ -19,3 +19,9 @@ pub fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// What `id` says of who runs the tests: `-un` the user, `-gn` the group.
+pub fn user(option: &str) -> String {
+    let output = std::process::Command::new("id").arg(option).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}

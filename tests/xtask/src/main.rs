@@ -12,6 +12,7 @@ mod demo;
 mod gateway;
 mod guests;
 mod lint;
+mod openstack;
 mod packages;
 mod process;
 mod source;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build;
+use crate::openstack;
 use crate::packages;
 use crate::process;
 use crate::steps::{self, Steps};
@@ -36,9 +37,10 @@ struct Outcome {
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 4);
-    steps.step("Build the plugins");
+    steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
     build::guests(root, &steps)?;
+    openstack::prepare(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");
     let mut outcomes =
