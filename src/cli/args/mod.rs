@@ -49,7 +49,7 @@ pub enum Command {
     /// Show where a site is: its Keystone, region and gateway.
     #[command(after_long_help = EXIT_CODES)]
     Sites(SiteArgs),
-    /// Show which gateway a transfer would be sent to now.
+    /// Show the gateways of the site, and what each has to do.
     #[command(after_long_help = EXIT_CODES)]
     Servers(ConnectArgs),
     /// Delete a snapshot that a gateway holds. The others of its chain stay whole.

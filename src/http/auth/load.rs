@@ -68,6 +68,7 @@ fn load_token(name: &str, role: Role, path: &Path) -> Result<Token, AuthError> {
     Ok(Token { name: name.to_owned(), role, digest: sha256(&text) })
 }
 
+/// The ids and secrets of the keys that tickets are signed with.
 pub(super) fn load_keys(config: &Config, data: &Path) -> Result<Vec<(String, String)>, AuthError> {
     if config.ticket_keys.is_empty() {
         let path = data.join("ticket.key");
