@@ -45,7 +45,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended with {status}; {}", self.tail());
             }
-            if self.ask(question).is_ok_and(|answer| ready(&answer)) {
+            if self.ask(&serde_json::json!({ "prefix": question })).is_ok_and(|answer| ready(&answer)) {
                 return Ok(());
             }
             ensure!(started.elapsed() < START, "the daemon is not ready after {START:?}; {}", self.tail());
@@ -54,10 +54,9 @@ impl Daemon {
     }
 
     /// Asks the daemon's socket for administrators. `ceph --admin-daemon` does the same in half a second of Python.
-    pub(crate) fn ask(&self, question: &str) -> Result<serde_json::Value> {
+    pub(crate) fn ask(&self, request: &serde_json::Value) -> Result<serde_json::Value> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let request = serde_json::json!({ "prefix": question, "format": "json" });
         write!(stream, "{request}\0")?;
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;

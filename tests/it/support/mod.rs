@@ -6,4 +6,4 @@ mod image;
 
 pub use client::{Answer, Client, Upload};
 pub use gateway::{Gateway, Options, binary, components};
-pub use image::{Diff, Image, next, rbd_export};
+pub use image::{Diff, Image, next, rbd_export, seed};
