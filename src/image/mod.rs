@@ -17,6 +17,9 @@ mod ingest;
 #[cfg(test)]
 mod ingest_tests;
 mod memory;
+mod presence;
+mod record;
+mod sidecar;
 mod verified;
 
 pub use discard::DiscardStore;

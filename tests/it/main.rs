@@ -15,6 +15,7 @@ mod bad_input;
 mod ceph;
 mod command_line;
 mod cuts;
+mod deploy;
 mod layers;
 mod plugins;
 mod readme;

@@ -6,19 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use super::catalog::{Catalog, Entry};
 use super::disk::{Lock, SyncPoint};
 use super::failed;
 use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
-use super::record::{Stored, Tombstone, unseal};
+use super::record::Stored;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::ImageError;
-
-/// How long a delete is remembered: longer than any ticket lives, with room for clocks that disagree.
-const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(8 * 24);
+use crate::image::record::{Tombstone, unseal};
 
 /// Who reads which snapshot in this process: a deleted one keeps its data until its last reader has gone.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +146,5 @@ fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError>
 
 fn is_forgotten(directory: &ImageDirectory, name: &str) -> bool {
     let tombstone = read_small(directory.disk.as_ref(), &directory.file(name)).ok();
-    let tombstone = tombstone.and_then(|bytes| unseal::<Tombstone>(&bytes).ok());
-    let deleted = tombstone.map(|tombstone| SystemTime::UNIX_EPOCH + Duration::from_millis(tombstone.deleted_ms));
-    deleted.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > TOMBSTONE_LIFETIME)
+    tombstone.and_then(|bytes| unseal::<Tombstone>(&bytes).ok()).is_some_and(|tombstone| tombstone.is_forgotten())
 }

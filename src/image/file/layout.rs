@@ -10,7 +10,7 @@
 //!     <name>.<transfer>.tree        sidecar (sidecar)
 //!     <name>.snapshot               the record (record::Stored): its creation is the commit
 //!     <layer>.hidden                the record of a deleted snapshot whose data others still need
-//!     <snapshot>.deleted            tombstone (record::Tombstone), kept for at least seven days
+//!     <snapshot>.deleted            tombstone (image::record::Tombstone), kept for at least seven days
 //!     *.new                         a record on its way to its name
 //! ```
 //!
@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Lock, LockMode, SyncPoint};
 use super::failed;
-use super::record::{Body, seal};
 use crate::id::{ImageName, SnapshotId, SnapshotName, TransferId};
 use crate::image::ImageError;
+use crate::image::record::{Body, seal};
 
 pub(super) const RECORD: &str = ".snapshot";
 pub(super) const HIDDEN: &str = ".hidden";

@@ -9,7 +9,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `layout`, `record`, `sidecar` | the format on disk |
+//! | `layout`, `record` | the format on disk, with `image::record` and `image::sidecar` |
 //! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
 //! | `staged`, `commit` | writing a new one, and making it visible |
@@ -28,7 +28,6 @@ mod overlay;
 mod power_loss;
 mod prove;
 mod record;
-mod sidecar;
 #[cfg(test)]
 mod simulated;
 mod snapshot;

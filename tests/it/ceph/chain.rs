@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::support::{Site, eventually, succeeded};
-use crate::support::{Diff, Gateway, Image, Options, next, seed};
+use super::support::{Site, succeeded};
+use crate::support::{wait_for, Diff, Gateway, Image, Options, next, seed};
 
 const LINKS: usize = 30;
 const MIB: u64 = 1 << 20;
@@ -39,7 +39,7 @@ impl Guest {
     /// Waits until it has begun and ended another round.
     fn wait(&self) {
         let seen = self.rounds.load(Ordering::Relaxed);
-        eventually("the guest's next write", || self.rounds.load(Ordering::Relaxed) > seen + 1);
+        wait_for("the guest's next write", || self.rounds.load(Ordering::Relaxed) > seen + 1);
     }
 }
 

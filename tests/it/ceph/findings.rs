@@ -3,8 +3,8 @@
 
 use std::process::Stdio;
 
-use super::support::{Site, eventually, succeeded};
-use crate::support::{Diff, Image, Options, Upload, next};
+use super::support::{Site, succeeded};
+use crate::support::{wait_for, Diff, Image, Options, Upload, next};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
 const MIB: u64 = 1 << 20;
@@ -34,7 +34,7 @@ fn a_half_applied_change_does_not_leak_into_the_next_snapshot() {
     let change = Diff::between(Some("s1"), "s2", &first.bytes, &second.bytes);
     let put = Upload { path: path("s2"), content_type: Some(DIFF), body: &change, ..Upload::default() };
     client.put_and_cut(&put, change.len() * 3 / 4);
-    eventually("the end of the cut transfer", || gateway.admin("/transfers").1.trim() == "[]");
+    wait_for("the end of the cut transfer", || gateway.admin("/transfers").1.trim() == "[]");
     source.write("vol", 5 * MIB + 7, b"another change");
     source.rbd("snap create --no-progress @vol@s3");
     source.sent(&gateway, "s3", Some("s1"));

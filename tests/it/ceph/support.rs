@@ -3,7 +3,6 @@
 use std::ops::Deref;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rsnap_test_ceph::Cluster;
 
@@ -193,13 +192,4 @@ pub fn succeeded(output: Output) -> serde_json::Value {
     let (answers, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{}: {answers}{errors}", output.status);
     serde_json::from_str(answers.lines().last().unwrap()).unwrap()
-}
-
-#[track_caller]
-pub fn eventually(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !happened() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
