@@ -4,7 +4,10 @@
 //! configure a cluster start one.
 
 mod chain;
+mod commit;
 mod findings;
 mod judge;
 mod stock;
+mod story;
 mod support;
+mod takeover;

@@ -3,8 +3,8 @@
 
 use std::process::Stdio;
 
-use super::support::{Site};
-use crate::support::{wait_for, Diff, Gateway, Image};
+use super::support::Site;
+use crate::support::{Diff, Gateway, Image, wait_for};
 
 const MIB: u64 = 1 << 20;
 

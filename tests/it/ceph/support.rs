@@ -63,6 +63,11 @@ impl Site {
         Self { cluster, namespace }
     }
 
+    /// Another namespace of the same cluster.
+    pub fn another(&self) -> Self {
+        Self::new(self.cluster.clone())
+    }
+
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
     }
@@ -168,11 +173,11 @@ impl Site {
     }
 
     /// `rsnap send` of a snapshot of this site, with all that is needed to find it.
-    pub fn send(&self, gateway: &Gateway, snapshot: &str, volume: &str, name: &str, base: Option<&str>) -> Command {
+    pub fn send(&self, gateway: &Gateway, snapshot: &str, volume: &str, name: &str, bases: &[&str]) -> Command {
         let source = format!("rbd:{}", self.at(snapshot));
         let mut command = gateway.command(&["send", &source, "--volume", volume, "--snapshot", name, "--json"]);
-        if let Some(base) = base {
-            let (image, _) = snapshot.split_once('@').unwrap();
+        let (image, _) = snapshot.split_once('@').unwrap();
+        for base in bases {
             command.arg("--base").arg(format!("{base}=rbd:{}", self.at(&format!("{image}@{base}"))));
         }
         command.env("CEPH_CONF", self.cluster.configuration()).env_remove("CEPH_ARGS");
@@ -181,8 +186,8 @@ impl Site {
 
     /// Sends image `vol`'s snapshot under its own name to volume `v`, and gives the last line of the answer.
     #[track_caller]
-    pub fn sent(&self, gateway: &Gateway, snapshot: &str, base: Option<&str>) -> serde_json::Value {
-        succeeded(self.send(gateway, &format!("vol@{snapshot}"), "v", snapshot, base).output().unwrap())
+    pub fn sent(&self, gateway: &Gateway, snapshot: &str, bases: &[&str]) -> serde_json::Value {
+        succeeded(self.send(gateway, &format!("vol@{snapshot}"), "v", snapshot, bases).output().unwrap())
     }
 }
 
@@ -192,4 +197,10 @@ pub fn succeeded(output: Output) -> serde_json::Value {
     let (answers, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{}: {answers}{errors}", output.status);
     serde_json::from_str(answers.lines().last().unwrap()).unwrap()
+}
+
+/// As the judge prints it.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
