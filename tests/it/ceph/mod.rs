@@ -7,6 +7,8 @@ mod chain;
 mod commit;
 mod findings;
 mod judge;
+mod outages;
+mod refusals;
 mod stock;
 mod story;
 mod support;
