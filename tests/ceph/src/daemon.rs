@@ -53,16 +53,8 @@ impl Daemon {
         }
     }
 
-    /// Asks the daemon's socket for administrators. `ceph --admin-daemon` does the same in half a second of Python.
     pub(crate) fn ask(&self, request: &serde_json::Value) -> Result<serde_json::Value> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "{request}\0")?;
-        let mut length = [0; 4];
-        stream.read_exact(&mut length)?;
-        let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
-        stream.read_exact(&mut answer)?;
-        Ok(serde_json::from_slice(&answer)?)
+        ask(&self.socket, request)
     }
 
     fn tail(&self) -> String {
@@ -97,6 +89,19 @@ impl Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks a socket for administrators, which daemons have and clients if they are configured so. `ceph --admin-daemon`
+/// does the same in half a second of Python.
+pub fn ask(socket: &Path, request: &serde_json::Value) -> Result<serde_json::Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "{request}\0")?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+    stream.read_exact(&mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 impl Drop for Daemon {

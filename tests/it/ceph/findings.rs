@@ -1,10 +1,10 @@
 //! The faults of the stock tools that were found before this was built, each with the proof that we do not share it.
 //! In a comment what the stock tools do, as seen with Ceph 16.2.
 
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 
-use super::support::{Site, succeeded};
-use crate::support::{Diff, Image, Options, Upload, next, wait_for};
+use super::support::{Site, sha256};
+use crate::support::{Diff, Gateway, Image, Options, Upload, next, wait_for};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
 const MIB: u64 = 1 << 20;
@@ -66,6 +66,64 @@ fn digest_field(bytes: &[u8]) -> String {
     format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(digest))
 }
 
+/// Finding 4. `import-diff` from a pipe has one operation under way; and finding 7: librbd's cache is off. Both as the
+/// gateway's own RADOS clients tell.
+#[test]
+fn a_transfer_writes_with_a_deep_queue_and_without_a_cache() {
+    let target = Site::own(&rsnap_test_ceph::Options::default());
+    let sockets = tempfile::tempdir().unwrap();
+    let configuration = sockets.path().join("ceph.conf");
+    let lines = std::fs::read_to_string(target.cluster().configuration()).unwrap();
+    let socket = format!("[client]\nadmin socket = {}/$cctid.asok\n", sockets.path().display());
+    std::fs::write(&configuration, lines + &socket).unwrap();
+    let own = target.cluster().configuration().display().to_string();
+    let store = target.store("").replace(&own, &configuration.display().to_string());
+    let gateway = Gateway::start_with(&Options { store: Some(store), ..Options::default() });
+
+    let image = Image::random(24 << 20, 85);
+    let body = Diff::full("s1", &image.bytes);
+    let client = gateway.client();
+    let mut put =
+        client.begin_put(&Upload { path: path("s1"), body: &body, content_type: Some(DIFF), ..Upload::default() });
+    put.send(&body[..3 << 20]).unwrap();
+    wait_for("the first data", || received(&gateway) > 2 << 20);
+    target.cluster().suspend_osd().unwrap();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            put.send(&body[3 << 20..]).unwrap();
+            put.answer().unwrap()
+        });
+        wait_for("a deep queue", || clients(sockets.path()).iter().any(|client| writes_under_way(client) >= 6));
+        for client in clients(sockets.path()) {
+            let question = serde_json::json!({ "prefix": "config get", "var": "rbd_cache" });
+            assert_eq!(rsnap_test_ceph::ask(&client, &question).unwrap()["rbd_cache"], "false");
+        }
+        target.cluster().resume_osd().unwrap();
+        sending.join().unwrap().expect(201);
+    });
+    assert_eq!(target.digest("volume-v@snapshot-s1"), sha256(&image.bytes));
+}
+
+fn received(gateway: &Gateway) -> u64 {
+    metric(&gateway.admin("/metrics").1, "rsnap_received_bytes_total")
+}
+
+/// The sockets of the RADOS clients that live.
+fn clients(directory: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|kind| kind == "asok") && lives(file)).collect()
+}
+
+fn lives(socket: &Path) -> bool {
+    rsnap_test_ceph::ask(socket, &serde_json::json!({ "prefix": "version" })).is_ok()
+}
+
+fn writes_under_way(client: &Path) -> usize {
+    let requests = rsnap_test_ceph::ask(client, &serde_json::json!({ "prefix": "objecter_requests" }));
+    let operations = requests.ok().and_then(|answer| answer["ops"].as_array().cloned()).unwrap_or_default();
+    operations.iter().filter(|operation| operation["osd_ops"].to_string().contains("write")).count()
+}
+
 /// Finding 5. `export-diff` sends an object that is new as one record to its last byte, holes and all.
 #[test]
 fn holes_of_new_objects_do_not_travel_and_do_not_fill_the_target() {
@@ -84,7 +142,7 @@ fn holes_of_new_objects_do_not_travel_and_do_not_fill_the_target() {
     assert!(stock.len() as u64 > 20 * data, "the stock tool has learned something: {} bytes", stock.len());
 
     source.sent(&gateway, "s1", &[]);
-    let received = metric(&gateway.admin("/metrics").1, "rsnap_received_bytes_total");
+    let received = received(&gateway);
     assert!(received < data + data / 10, "{received} bytes were received for {data} bytes of data");
     assert_eq!(target.digest("volume-v@snapshot-s1"), source.digest("vol@s1"));
     assert!(used(&target, "volume-v@snapshot-s1") <= data);

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use super::support::Site;
-use crate::support::{Diff, Gateway, Image, wait_for};
+use crate::support::{Diff, Gateway, Image};
 
 const MIB: u64 = 1 << 20;
 
