@@ -3,6 +3,7 @@
 //! Tests share two clusters, a source's and a target's, each in namespaces of its own. Those that stop, fill or
 //! configure a cluster start one.
 
+mod capabilities;
 mod chain;
 mod commit;
 mod findings;

@@ -175,8 +175,9 @@ fn a_store_that_cannot_be_reached_says_what_is_wrong() {
 /// What a gateway with this store says: at its start, or to the first transfer.
 fn refusal(store: &str) -> String {
     let options = Options { store: Some(store.to_owned()), ..Options::default() };
-    let Ok(gateway) = std::panic::catch_unwind(|| Gateway::start_with(&options)) else {
-        return String::new();
+    let gateway = match std::panic::catch_unwind(|| Gateway::start_with(&options)) {
+        Ok(gateway) => gateway,
+        Err(panic) => return panic.downcast_ref::<String>().unwrap().clone(),
     };
     let answer = put(&gateway.client(), "s1", &image().1);
     assert!(answer.status >= 400, "{answer:?}");
