@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client, Upload};
 pub use gateway::{Gateway, Options, binary, components, free_address, scratch};
-pub use image::{Diff, Image, next, rbd_export};
+pub use image::{Diff, Image, next, rbd_export, seed};
 
 /// Waits for what must happen sooner or later, however busy the machine is.
 #[track_caller]

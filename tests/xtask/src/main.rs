@@ -5,6 +5,7 @@
 //! care in a language without types, and it cannot share the code that starts gateways with the benchmarks.
 
 mod bench;
+mod bindings;
 mod build;
 mod ceph;
 mod demo;
@@ -46,6 +47,8 @@ enum Chore {
     Test,
     /// Start two Ceph clusters, say how to use them, and end them with this program
     Ceph,
+    /// Make the declarations of librbd and librados again from Ceph's headers
+    Bindings(bindings::Arguments),
     /// Check format, lints, dependencies and the shape of the tree
     Lint,
     /// Measure against the peers (release build)
@@ -59,6 +62,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Demo { keep } => demo::chore(&root, keep),
         Chore::Test => suite::chore(&root),
         Chore::Ceph => ceph::chore(),
+        Chore::Bindings(arguments) => bindings::chore(&root, &arguments),
         Chore::Lint => lint::chore(&root),
         Chore::Bench(arguments) => bench::chore(&root, &arguments),
     }
