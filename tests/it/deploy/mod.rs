@@ -3,6 +3,8 @@
 mod authority;
 mod balancer;
 mod certificates;
+mod etcd;
+mod examples;
 mod haproxy;
 mod keystone;
 mod rolling;

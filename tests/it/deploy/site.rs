@@ -1,4 +1,4 @@
-//! Several gateways of one site: one directory of snapshots, one authority, one set of tokens and ticket keys.
+//! Several gateways of one site: one directory of snapshots, one etcd, one authority, one set of tokens and ticket keys.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::authority::Authority;
+use super::etcd::Etcd;
 use crate::support::{Client, Gateway, Options, binary};
 
 /// The name of the address before the gateways.
@@ -16,6 +17,7 @@ pub struct Site {
     pub gateways: Vec<Gateway>,
     pub authority: Authority,
     folder: tempfile::TempDir,
+    _etcd: Etcd,
 }
 
 impl Site {
@@ -32,14 +34,15 @@ impl Site {
         authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
         fs::write(path("token"), TOKEN).unwrap();
         fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
+        let etcd = Etcd::start();
         let options = |listen: &String| Options {
             listen: listen.clone(),
             store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
-            extra: common(folder.path()),
+            extra: common(folder.path(), &etcd),
             ..Options::default()
         };
         let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
-        Self { gateways, authority, folder }
+        Self { gateways, authority, folder, _etcd: etcd }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -102,15 +105,16 @@ impl Caller {
     }
 }
 
-fn common(folder: &Path) -> String {
+fn common(folder: &Path, etcd: &Etcd) -> String {
     let path = |name| folder.join(name);
     format!(
         "[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\n\
          tokens = [{{ name = \"root\", role = \"operator\", file = {:?} }}]\n\
-         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n",
+         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n[etcd]\nendpoints = [\"http://{}\"]\n",
         path("site.pem"),
         path("site.key"),
         path("token"),
         path("ticket.key"),
+        etcd.address,
     )
 }

@@ -26,6 +26,8 @@ pub(crate) const COMPILER: Need =
     Need { command: "cc", package: "build-essential", why: "compiles the cryptography (aws-lc) and links" };
 pub(crate) const CURL: Need =
     Need { command: "curl", package: "curl", why: "speaks to the gateway as a stranger would" };
+pub(crate) const ETCD: Need =
+    Need { command: "etcd", package: "etcd-server", why: "holds the counts of several gateways" };
 pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
@@ -50,7 +52,7 @@ pub(crate) const CEPH: [Need; 4] = [
 
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
-    [FILE_SYSTEM, CURL, FUZZER, HAPROXY].into_iter().chain(CEPH).collect()
+    [FILE_SYSTEM, CURL, FUZZER, HAPROXY, ETCD].into_iter().chain(CEPH).collect()
 }
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
