@@ -8,6 +8,7 @@
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
 mod block;
+mod blocking;
 #[cfg(test)]
 mod cases;
 mod discard;
@@ -18,6 +19,7 @@ mod ingest;
 mod ingest_tests;
 mod memory;
 mod presence;
+mod readers;
 mod record;
 mod sidecar;
 mod verified;
