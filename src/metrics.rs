@@ -28,6 +28,9 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 const DURATION_BUCKETS: [f64; 12] =
     [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_600.0, 14_400.0, 86_400.0];
 
+/// The ways in which a reload ends. Alerts look for the rise of a counter, so each is there from the start.
+const RELOAD_OUTCOMES: [&str; 2] = ["applied", "failed"];
+
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,6 +78,29 @@ impl Lost {
     }
 }
 
+/// What is read again while the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Certificate,
+    /// Tokens and ticket keys.
+    Secrets,
+}
+
+impl Subject {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabel {
+    subject: &'static str,
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
@@ -107,6 +133,7 @@ pub struct Metrics {
     transfer_duration: Histogram,
     connections_lost: Family<LostLabel, Counter>,
     responses: Family<ResponseLabel, Counter>,
+    reloads: Family<ReloadLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -129,6 +156,7 @@ impl Metrics {
             transfer_duration: Histogram::new(DURATION_BUCKETS),
             connections_lost: Family::default(),
             responses: Family::default(),
+            reloads: Family::default(),
         };
         metrics.register_transfers();
         metrics.register_connections();
@@ -153,6 +181,13 @@ impl Metrics {
     }
 
     fn register_process(&self) {
+        let help = "Certificates and secrets that were read again, by outcome; a failure leaves the old ones in use";
+        self.add("rsnap_reloads", help, None, self.reloads.clone());
+        for subject in [Subject::Certificate, Subject::Secrets] {
+            for outcome in RELOAD_OUTCOMES {
+                drop(self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }));
+            }
+        }
         let start: Gauge<f64, AtomicU64> = Gauge::default();
         start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         self.add("process_start_time_seconds", "Start of the process since the Unix epoch", None, start);
@@ -189,6 +224,13 @@ impl Metrics {
     /// Counts a response. `method` is one of a fixed set: a stranger's word would be a new time series each.
     pub fn responded(&self, method: &'static str, status: u16) {
         self.responses.get_or_create(&ResponseLabel { method, status }).inc();
+    }
+
+    /// Counts that something was read again: taken into use, or not.
+    pub fn reloaded(&self, subject: Subject, taken: bool) {
+        let [applied, failed] = RELOAD_OUTCOMES;
+        let outcome = if taken { applied } else { failed };
+        self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }).inc();
     }
 
     /// Everything in the OpenMetrics text format, see [`MEDIA_TYPE`].
@@ -236,6 +278,7 @@ mod tests {
         metrics.transfer_ended(Outcome::Committed, Duration::from_secs(2));
         metrics.connection_lost(Lost::Evicted);
         metrics.responded("PUT", 201);
+        metrics.reloaded(Subject::Certificate, false);
         metrics.sample("buffers_in_use", "Buffers that hold data now", || 5);
         let text = metrics.encode();
         for line in [
@@ -247,6 +290,8 @@ mod tests {
             "rsnap_transfer_duration_seconds_bucket{le=\"3.0\"} 1\n",
             "rsnap_connections_lost_total{reason=\"evicted\"} 1\n",
             "rsnap_http_responses_total{method=\"PUT\",status=\"201\"} 1\n",
+            "rsnap_reloads_total{subject=\"certificate\",outcome=\"failed\"} 1\n",
+            "rsnap_reloads_total{subject=\"secrets\",outcome=\"failed\"} 0\n",
             "rsnap_buffers_in_use 5\n",
             "rsnap_build_info{version=\"",
             "process_start_time_seconds 1",

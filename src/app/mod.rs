@@ -7,6 +7,7 @@ pub mod commands;
 mod config;
 mod greeting;
 mod health;
+mod reload;
 mod service;
 mod stores;
 
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::config::{Config, ConfigError, Overrides};
 use self::health::Health;
+use self::reload::Reload;
 use crate::buffer::BufferPool;
 use crate::drain::{Drain, Drained};
 use crate::id::StoreName;
@@ -33,7 +35,7 @@ pub struct App {
     gateway: http::Gateway,
     sources: admin::Sources,
     health: Health,
-    certificate: std::path::PathBuf,
+    reload: Reload,
 }
 
 /// Why the gateway cannot start.
@@ -104,11 +106,13 @@ impl App {
         let transfers = Arc::new(Transfers::new(parts, &config.limits));
         sample(&metrics, pool);
 
-        let authority = http::Authority::load(&config.auth, data, config.gateway.site.clone())?;
+        let authority = Arc::new(http::Authority::load(&config.auth, data, config.gateway.site.clone())?);
         let audit = http::Audit::open(&config.auth.audit_path(data))?;
-        let identity = config.tls.load(data, config.listen.advertised_ip()?)?;
-        let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
-        let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;
+        let renewal = config.tls.load(data, config.listen.advertised_ip()?, config.listen.tls_name.as_deref())?;
+        let certificate = renewal.live();
+        warn_of_dates(&certificate.now());
+        let reload = Reload::new(renewal, Arc::clone(&authority), Arc::clone(&metrics));
+        let listener = net::Listener::bind(&config.listen, certificate.clone(), Arc::clone(&metrics)).await?;
         let admin = admin::Listener::bind(&config.admin)?;
 
         let running = Arc::clone(&transfers);
@@ -126,17 +130,18 @@ impl App {
             drain,
             metrics,
             advertised: listener.advertised(),
-            tls_name: listener.tls_name().to_owned(),
-            tls_sha256,
+            certificate,
             idle_timeout: config.listen.idle_timeout.0,
+            fault: health.probe(),
         };
-        Ok(Self { config, listener, admin, gateway, sources, health, certificate })
+        Ok(Self { config, listener, admin, gateway, sources, health, reload })
     }
 
     /// What a person who has just started it wants to know.
     #[must_use]
     pub fn greeting(&self) -> String {
-        greeting::text(&self.config, self.listener.advertised(), self.admin.address(), &self.certificate)
+        let certificate = &self.gateway.certificate.now().certificate;
+        greeting::text(&self.config, self.listener.advertised(), self.admin.address(), certificate)
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: readiness falls, the listener closes, transfers end or are cut at
@@ -147,13 +152,16 @@ impl App {
         let (site, transfers, admin) = (self.config.gateway.site, self.listener.advertised(), self.admin.address());
         let _admin = self.admin.spawn(self.sources);
         let _health = self.health.watch();
+        let _reload = self.reload.watch();
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
-        let _watchdog = service::ready();
+        let accepting = serving.abort_handle();
+        let draining = drain.clone();
+        let _watchdog = service::ready(move || draining.is_stopping() || !accepting.is_finished());
         tracing::info!(%site, %transfers, %admin, "ready");
 
         stop_signal().await;
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
-        service::stopping();
+        let _extension = service::stopping();
         let drained = drain.run(notice, timeout).await;
         serving.abort();
         drained
@@ -167,6 +175,14 @@ fn make_data(path: &std::path::Path) -> Result<(), BuildError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| BuildError::Data { path: path.to_owned(), source })
+}
+
+/// It serves all the same: some callers pin the certificate, and the rest is told by theirs.
+fn warn_of_dates(identity: &tls::Identity) {
+    if !identity.is_valid_at(std::time::SystemTime::now()) {
+        let (file, not_after) = (identity.certificate.display(), humantime::format_rfc3339_seconds(identity.not_after));
+        tracing::error!(%file, %not_after, "the certificate is not valid now: callers will refuse it");
+    }
 }
 
 fn sample(metrics: &Metrics, pool: BufferPool) {

@@ -56,7 +56,7 @@ pub(super) async fn put(
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;
     let upload = upload::single(&parts.headers, target.volume, target.snapshot, permission)?;
-    let body = Upstream::new(body, &parts.headers, upload.length, gateway.idle_timeout);
+    let body = gateway.upstream(body, &parts.headers, upload.length);
     if let Some(present) = gateway.transfers.admit(&upload).await? {
         take_unasked(body, &parts.headers).await?;
         return Ok(answers::committed(&present));

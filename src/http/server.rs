@@ -77,6 +77,7 @@ pub(super) async fn server(
     uri: Uri,
 ) -> Result<([(HeaderName, &'static str); 1], Json<ServerAnswer>), Problem> {
     caller.permit(Action::Server)?;
+    gateway.refuse_when_stopping()?;
     let wanted = names::query::<ServerQuery>(&uri)?.wanted()?;
     let plain = address(&gateway);
     let answer = match wanted {
@@ -115,9 +116,10 @@ async fn with_ticket(
     let nonce = minted.as_ref().ok().map(|(_, claims)| claims.jti.clone());
     gateway.audit.record(Entry { ticket: nonce, ..entry.ended(minted.as_ref()) }).await;
     let (ticket, claims) = minted?;
+    let certificate = gateway.certificate.now();
     Ok(ServerAnswer {
-        tls_name: Some(gateway.tls_name.clone()),
-        tls_sha256: Some(gateway.tls_sha256.clone()),
+        tls_name: Some(certificate.name.clone()),
+        tls_sha256: Some(certificate.sha256.clone()),
         ticket: Some(ticket),
         expires: Some(answers::moment(UNIX_EPOCH + Duration::from_secs(claims.exp))),
         ..plain

@@ -113,6 +113,9 @@ pub enum BodyError {
     Idle(std::time::Duration),
     #[error("the trailer is malformed: {0}")]
     Trailer(String),
+    /// The gateway's own deadline, and not the sender's fault.
+    #[error("this gateway stops and could not wait any longer; nothing is kept, so send it again to another one")]
+    Stopping,
 }
 
 /// One running transfer, for the admin listener.

@@ -14,6 +14,7 @@ mod support;
 mod bad_input;
 mod command_line;
 mod cuts;
+mod deploy;
 mod layers;
 mod plugins;
 mod readme;

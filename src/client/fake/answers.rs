@@ -42,7 +42,9 @@ fn broken() -> Error {
 }
 
 pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
-    let pinned = state.lock().unwrap().pinned.clone();
+    let mut state = state.lock().unwrap();
+    let pinned = state.pinned.clone();
+    let address = state.named.pop_front().unwrap_or(address);
     let answer = ServerAnswer {
         server: address.to_string(),
         ip: address.ip().to_string(),

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) received: Vec<Received>,
     pub(crate) ranges: Vec<String>,
     pub(crate) pinned: Option<String>,
+    /// What `/server` names before it names this gateway.
+    pub(crate) named: VecDeque<SocketAddr>,
 }
 
 pub(crate) struct Fake {

@@ -78,6 +78,7 @@ impl From<BodyError> for Problem {
             BodyError::Cut(_) => Kind::Cut,
             BodyError::Idle(_) => Kind::Idle,
             BodyError::Trailer(_) => Kind::Trailer,
+            BodyError::Stopping => Kind::Stopping,
         };
         Self::new(kind, error.to_string())
     }

@@ -6,6 +6,7 @@
 
 mod bench;
 mod build;
+mod ceph;
 mod demo;
 mod gateway;
 mod guests;
@@ -42,6 +43,8 @@ enum Chore {
     },
     /// Run all tests and, for a bounded number of inputs, all fuzz targets
     Test,
+    /// Start two Ceph clusters, say how to use them, and end them with this program
+    Ceph,
     /// Check format, lints, dependencies and the shape of the tree
     Lint,
     /// Measure against the peers (release build)
@@ -54,6 +57,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Build => build::chore(&root, &mut Steps::new("Build", 2)),
         Chore::Demo { keep } => demo::chore(&root, keep),
         Chore::Test => suite::chore(&root),
+        Chore::Ceph => ceph::chore(),
         Chore::Lint => lint::chore(&root),
         Chore::Bench(arguments) => bench::chore(&root, &arguments),
     }

@@ -29,9 +29,25 @@ pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
     Need { command: "c++", package: "build-essential", why: "compiles the fuzzer (libFuzzer)" };
+pub(crate) const HAPROXY: Need =
+    Need { command: "haproxy", package: "haproxy", why: "balances between gateways, with the shipped configurations" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
+
+pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
+/// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
+pub(crate) const CEPH: [Need; 4] = [
+    Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
+    Need { command: "ceph-osd", package: "ceph-osd", why: "the storage of a Ceph cluster on this machine" },
+    Need { command: "ceph", package: "ceph-common", why: "makes pools and users, and brings librbd1" },
+    Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
+];
+
+/// What `cargo xtask test` needs.
+pub(crate) fn tests() -> Vec<Need> {
+    [FILE_SYSTEM, CURL, FUZZER, HAPROXY].into_iter().chain(CEPH).collect()
+}
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
 fn search_path() -> Vec<PathBuf> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build;
-use crate::packages::{self, CURL, FILE_SYSTEM, FUZZER};
+use crate::packages;
 use crate::process;
 use crate::steps::{self, Steps};
 
@@ -37,7 +37,7 @@ struct Outcome {
 pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 4);
     steps.step("Build the plugins");
-    packages::ensure(&steps, &[FILE_SYSTEM, CURL, FUZZER])?;
+    packages::ensure(&steps, &packages::tests())?;
     build::guests(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");

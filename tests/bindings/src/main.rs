@@ -1,0 +1,133 @@
+//! Prints the bindings of `src/rbd` from the headers of librbd and librados, for `cargo xtask bindings`.
+//!
+//! Restricted to what the crate uses: each function here is a symbol that the installed library must have. A program
+//! of its own and not a part of the chores: what it depends on would delay every chore for the sake of one.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+/// Everything that `src/rbd` calls.
+const FUNCTIONS: &[&str] = &[
+    // A cluster.
+    "rados_create2",
+    "rados_conf_read_file",
+    "rados_conf_set",
+    "rados_connect",
+    "rados_shutdown",
+    "rados_cluster_fsid",
+    "rados_cluster_stat",
+    "rados_getaddrs",
+    "rados_blocklist_add",
+    "rados_buffer_free",
+    // A pool and its objects.
+    "rados_ioctx_create",
+    "rados_ioctx_destroy",
+    "rados_ioctx_get_id",
+    "rados_ioctx_set_namespace",
+    "rados_set_pool_full_try",
+    "rados_aio_create_completion2",
+    "rados_aio_get_return_value",
+    "rados_aio_release",
+    "rados_aio_read",
+    "rados_aio_write",
+    "rados_aio_write_full",
+    "rados_aio_remove",
+    "rados_aio_stat",
+    // Images of a pool.
+    "rbd_version",
+    "rbd_namespace_exists",
+    "rbd_image_options_create",
+    "rbd_image_options_destroy",
+    "rbd_image_options_set_uint64",
+    "rbd_create4",
+    "rbd_remove",
+    "rbd_list2",
+    "rbd_image_spec_list_cleanup",
+    // An image.
+    "rbd_open",
+    "rbd_open_read_only",
+    "rbd_close",
+    "rbd_config_image_list",
+    "rbd_config_image_list_cleanup",
+    "rbd_stat",
+    "rbd_get_size",
+    "rbd_get_features",
+    "rbd_get_flags",
+    "rbd_get_id",
+    "rbd_get_overlap",
+    "rbd_get_stripe_unit",
+    "rbd_get_stripe_count",
+    "rbd_resize",
+    "rbd_metadata_get",
+    "rbd_metadata_set",
+    "rbd_metadata_remove",
+    "rbd_metadata_list",
+    // Its snapshots.
+    "rbd_snap_set",
+    "rbd_snap_set_by_id",
+    "rbd_snap_get_id",
+    "rbd_snap_list",
+    "rbd_snap_list_end",
+    "rbd_snap_get_namespace_type",
+    "rbd_snap_create2",
+    "rbd_snap_remove",
+    "rbd_snap_rename",
+    "rbd_snap_rollback",
+    "rbd_snap_protect",
+    "rbd_snap_unprotect",
+    "rbd_snap_is_protected",
+    "rbd_snap_get_limit",
+    "rbd_diff_iterate2",
+    // Its lock.
+    "rbd_lock_acquire",
+    "rbd_lock_release",
+    "rbd_lock_get_owners",
+    "rbd_lock_get_owners_cleanup",
+    "rbd_lock_break",
+    "rbd_is_exclusive_lock_owner",
+    "rbd_list_lockers",
+    // Its data.
+    "rbd_aio_create_completion",
+    "rbd_aio_get_return_value",
+    "rbd_aio_release",
+    "rbd_aio_read",
+    "rbd_aio_write",
+    "rbd_aio_writev",
+    "rbd_aio_write_zeroes",
+    "rbd_aio_flush",
+];
+
+/// Numbers that the crate gives to them or reads from them.
+const CONSTANTS: &[&str] = &[
+    "RBD_FLAG_.*",
+    "RBD_FEATURE_(LAYERING|STRIPINGV2|EXCLUSIVE_LOCK|OBJECT_MAP|FAST_DIFF|DEEP_FLATTEN|JOURNALING|DATA_POOL)",
+    "RBD_IMAGE_OPTION_(FORMAT|FEATURES|ORDER|STRIPE_UNIT|STRIPE_COUNT)",
+];
+
+const HEADER: &str =
+    "//! Declarations of librbd and librados, made from their headers: do not edit, run `cargo xtask bindings`.";
+
+fn main() -> Result<()> {
+    let mut builder = bindgen::builder()
+        .header_contents("ceph.h", "#include <rbd/librbd.h>\n")
+        .raw_line(HEADER)
+        .raw_line("")
+        .dynamic_library_name("Ceph")
+        .dynamic_link_require_all(true)
+        .default_enum_style(bindgen::EnumVariation::Consts)
+        .prepend_enum_name(false)
+        .generate_comments(false)
+        .layout_tests(true)
+        .derive_debug(true)
+        .disable_header_comment()
+        .formatter(bindgen::Formatter::None);
+    for name in FUNCTIONS {
+        builder = builder.allowlist_function(name);
+    }
+    for name in CONSTANTS {
+        builder = builder.allowlist_var(name);
+    }
+    let bindings = builder.generate().context("cannot read the headers of librbd")?;
+    std::io::stdout().write_all(bindings.to_string().as_bytes()).context("cannot print")
+}

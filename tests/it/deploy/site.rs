@@ -1,0 +1,96 @@
+//! Several gateways of one site: one directory of snapshots, one authority, one set of tokens and ticket keys.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::authority::Authority;
+use crate::support::{Client, Gateway, Options, binary};
+
+/// The name of the address before the gateways.
+pub const NAME: &str = "rsnap.example";
+const TOKEN: &str = "the-token-of-this-site-of-enough-length";
+
+pub struct Site {
+    pub gateways: Vec<Gateway>,
+    pub authority: Authority,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// Starts `count` gateways; `listen` are keys for the `[listen]` table of each.
+    pub fn start(count: usize, listen: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let authority = Authority::new(folder.path());
+        authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
+        fs::write(path("token"), TOKEN).unwrap();
+        fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
+        let options = Options {
+            listen: listen.to_owned(),
+            store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
+            extra: common(folder.path()),
+            ..Options::default()
+        };
+        let gateways = (0..count).map(|_| Gateway::start_with(&options)).collect();
+        Self { gateways, authority, folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Certificate and key in one file, for a balancer.
+    pub fn bundle(&self) -> PathBuf {
+        let pair = self.authority.issue(&[NAME, "127.0.0.1"]);
+        let path = self.path("bundle.pem");
+        fs::write(&path, pair.certificate + &pair.key).unwrap();
+        path
+    }
+
+    /// An operator who calls `address`.
+    pub fn client(&self, address: SocketAddr) -> Client {
+        Client::new(address, &self.authority.certificate, TOKEN.to_owned())
+    }
+
+    /// A command of our own command line that asks at `address`.
+    pub fn command(&self, address: SocketAddr, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .env("RSNAP_GATEWAY", format!("https://{address}"))
+            .env("RSNAP_TOKEN_FILE", self.path("token"))
+            .env("RSNAP_CA", &self.authority.certificate);
+        command
+    }
+
+    /// The gateway that receives a transfer to `volume` now.
+    pub fn receiver(&self, volume: &str) -> Option<usize> {
+        let row = format!("\"volume\":\"{volume}\"");
+        self.gateways.iter().position(|gateway| gateway.try_admin("/transfers").is_some_and(|page| page.contains(&row)))
+    }
+
+    /// Bytes of snapshots that all gateways have received.
+    pub fn received(&self) -> u64 {
+        let count = |gateway: &Gateway| -> u64 {
+            let text = gateway.admin("/metrics").1;
+            let line = text.lines().find_map(|line| line.strip_prefix("rsnap_received_bytes_total "));
+            line.unwrap().parse().unwrap()
+        };
+        self.gateways.iter().map(count).sum()
+    }
+}
+
+fn common(folder: &Path) -> String {
+    let path = |name| folder.join(name);
+    format!(
+        "[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\n\
+         tokens = [{{ name = \"root\", role = \"operator\", file = {:?} }}]\n\
+         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n",
+        path("site.pem"),
+        path("site.key"),
+        path("token"),
+        path("ticket.key"),
+    )
+}
