@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rsnap_rbd::Snapshot;
 
-use super::record::{DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, SNAPSHOT, Stored};
+use super::record::{
+    DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, SNAPSHOT, Stored, TEMPORARY,
+};
 use crate::id::{SnapshotId, SnapshotName, VolumeId};
 use crate::image::Chain;
 use crate::image::record::{Body, RecordFault, Tombstone, unseal};
@@ -49,14 +51,18 @@ pub(super) struct Catalog {
     /// Keys of records that cannot be believed.
     pub unreadable: Vec<String>,
     pub tombstones: Vec<Tombstone>,
-    /// All RBD snapshots, oldest first.
+    /// The RBD snapshots that users can see, oldest first.
     pub snapshots: Vec<Snapshot>,
+    /// Number of all RBD snapshots, as their limit counts them.
+    pub snapshot_count: usize,
 }
 
 impl Catalog {
     /// `image` is Ceph's id of the image, `metadata` all its keys that begin with [`super::record::PREFIX`].
     pub(super) fn new(image: &str, metadata: &[(String, String)], snapshots: Vec<Snapshot>) -> Self {
-        let mut catalog = Self { snapshots, ..Self::default() };
+        let snapshot_count = snapshots.len();
+        let snapshots = snapshots.into_iter().filter(|snapshot| snapshot.is_user).collect();
+        let mut catalog = Self { snapshots, snapshot_count, ..Self::default() };
         // Hidden layers first: a delete sets them before it removes the record of the snapshot.
         for prefix in [LAYER, SNAPSHOT] {
             for (key, value) in metadata.iter().filter(|(key, _)| key.starts_with(prefix)) {
@@ -83,7 +89,9 @@ impl Catalog {
                 // The intent of a copied image is not about this one.
                 self.intent = Some(intent).filter(|intent| intent.image == image);
             }),
-            _ if key.starts_with(DELETED) => unsealed::<Tombstone>(value).map(|tombstone| self.tombstones.push(tombstone)),
+            _ if key.starts_with(DELETED) => {
+                unsealed::<Tombstone>(value).map(|tombstone| self.tombstones.push(tombstone))
+            }
             _ => Ok(()),
         };
         if let Err(fault) = read {
@@ -97,7 +105,8 @@ impl Catalog {
     }
 
     fn insert(&mut self, stored: Stored, visible: bool) {
-        let is_there = self.snapshot(stored.snapshot).is_some_and(|there| there.name == stored.layer.record.name.as_str());
+        let is_there =
+            self.snapshot(stored.snapshot).is_some_and(|there| there.name == stored.layer.record.name.as_str());
         self.entries.entry(stored.layer.name.clone()).or_insert(Entry { stored, visible, is_there });
     }
 
@@ -130,7 +139,8 @@ impl Catalog {
             };
             decided.extend(path.into_iter().map(|layer| (layer, complete)));
         }
-        self.complete = decided.into_iter().filter(|(_, complete)| *complete).map(|(layer, _)| layer.to_owned()).collect();
+        self.complete =
+            decided.into_iter().filter(|(_, complete)| *complete).map(|(layer, _)| layer.to_owned()).collect();
     }
 
     /// The RBD snapshot with that id.
@@ -217,6 +227,13 @@ impl Catalog {
             snapshots: whole.into_iter().map(|entry| entry.stored.layer.record.clone()).collect(),
             damaged: broken.into_iter().map(|entry| entry.stored.layer.record.name.clone()).chain(unreadable).collect(),
         }
+    }
+
+    /// The RBD snapshots with a name of ours that nothing explains: left by a commit that failed or replaced another one.
+    pub(super) fn abandoned_snapshots(&self) -> impl Iterator<Item = u64> {
+        let explained = |id| self.entries.values().any(|entry| entry.stored.snapshot == id);
+        let ours = self.snapshots.iter().filter(|snapshot| snapshot.name.starts_with(TEMPORARY));
+        ours.map(|snapshot| snapshot.id).filter(move |id| self.intent.is_none() && !explained(*id))
     }
 
     /// Trees that the last transfer began and that no record names.

@@ -69,7 +69,10 @@ impl RbdConfig {
             fault("features", format!("there is no feature {name:?}"));
         }
         if !self.features.iter().any(|name| name == "exclusive-lock") {
-            fault("features", "must have \"exclusive-lock\": it is what keeps two gateways from writing one image".to_owned());
+            fault(
+                "features",
+                "must have \"exclusive-lock\": it is what keeps two gateways from writing one image".to_owned(),
+            );
         }
         if self.timeout.0 < Duration::from_secs(1) {
             fault("timeout", "must be at least 1s".to_owned());

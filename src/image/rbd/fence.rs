@@ -113,7 +113,10 @@ fn refuse_others(session: &Session, name: &ImageName) -> Result<(), ImageError> 
 }
 
 fn unanswered(name: &ImageName) -> ImageError {
-    other(format!("take the exclusive lock of image {name}"), "its owner does not answer, and its lock did not come free")
+    other(
+        format!("take the exclusive lock of image {name}"),
+        "its owner does not answer, and its lock did not come free",
+    )
 }
 
 /// Makes sure that no OSD takes a late write of a former owner, see the module's text. Blocks; costs a round trip for

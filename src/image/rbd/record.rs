@@ -25,6 +25,8 @@ pub(super) const INTENT: &str = "rsnap.intent";
 pub(super) const SNAPSHOT: &str = "rsnap.snapshot.";
 pub(super) const LAYER: &str = "rsnap.layer.";
 pub(super) const DELETED: &str = "rsnap.deleted.";
+/// What the names of RBD snapshots begin with that are not, or not any more, a snapshot for anybody.
+pub(super) const TEMPORARY: &str = "rsnap.";
 
 pub(super) fn snapshot_key(name: &SnapshotName) -> String {
     format!("{SNAPSHOT}{name}")

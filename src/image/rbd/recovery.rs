@@ -11,7 +11,7 @@
 //! of that name that somebody else made would be taken for the committed one.
 
 use super::catalog::Catalog;
-use super::record::Intent;
+use super::record::Stored;
 
 /// What is to be done about an intent that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub(super) enum Recovery {
     Nothing,
     /// It was not committed, or what was committed is gone: remove the snapshot with this id, if any, and the intent.
     Forget(Option<u64>),
-    /// The snapshot with this id is committed: finish.
-    Finish(Intent, u64),
+    /// This snapshot is committed: finish.
+    Finish(Box<Stored>),
 }
 
 /// Decides from what is there. The caller has the image for himself: nobody is in the middle of a commit.
@@ -29,7 +29,7 @@ pub(super) fn decide(catalog: &Catalog) -> Recovery {
     let Some(intent) = &catalog.intent else { return Recovery::Nothing };
     let identified = intent.snapshot.and_then(|id| catalog.snapshot(id));
     if let Some(snapshot) = identified.filter(|snapshot| snapshot.name == intent.layer.record.name.as_str()) {
-        return Recovery::Finish(intent.clone(), snapshot.id);
+        return Recovery::Finish(Box::new(intent.stored(snapshot.id)));
     }
     let unnamed = catalog.snapshots.iter().find(|snapshot| snapshot.name == intent.temporary);
     Recovery::Forget(unnamed.map(|snapshot| snapshot.id))

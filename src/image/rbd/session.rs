@@ -73,6 +73,10 @@ impl Session {
         self.is_doubtful.store(true, Ordering::Release);
     }
 
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Acquire)
+    }
+
     /// The records and snapshots of the image. Blocks.
     pub(super) fn survey(&self) -> Result<Catalog, ImageError> {
         let image = self.image()?;
@@ -83,7 +87,8 @@ impl Session {
     /// Sets a record. Blocks.
     pub(super) fn set<T: Body>(&self, key: &str, body: &T) -> Result<(), ImageError> {
         let bytes = seal(body).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
         self.changed(self.image()?.set_metadata(key, &text))
     }
 
@@ -96,7 +101,8 @@ impl Session {
     pub(super) fn remove_snapshot(&self, id: u64) -> Result<(), ImageError> {
         let image = self.image()?;
         let snapshots = image.snapshots().map_err(failed)?;
-        let Some(snapshot) = snapshots.into_iter().find(|snapshot| snapshot.id == id) else { return Ok(()) };
+        let ours = |snapshot: &rsnap_rbd::Snapshot| snapshot.id == id && snapshot.is_user;
+        let Some(snapshot) = snapshots.into_iter().find(ours) else { return Ok(()) };
         if snapshot.protected {
             self.changed(image.unprotect(&snapshot.name))?;
         }
@@ -123,7 +129,7 @@ impl Session {
 
     fn close_now(&mut self) {
         let Some(image) = self.image.take() else { return };
-        if self.is_doubtful.load(Ordering::Acquire) {
+        if self.is_doubtful() {
             self.retire(image);
         } else if let Err(error) = image.close() {
             tracing::warn!(%error, "leave the lock of an image to the next transfer");

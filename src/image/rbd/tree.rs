@@ -49,6 +49,12 @@ impl Tree {
         Ok(Self { layers: layers.collect::<Result<_, ImageError>>()? })
     }
 
+    /// Whether both consist of the same objects.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let trees = |tree: &Self| -> Vec<String> { tree.layers.iter().map(|pages| pages.layer.tree.clone()).collect() };
+        trees(self) == trees(other)
+    }
+
     /// A page of the snapshot; all zero where it has none.
     pub(super) fn page(&self, key: Key) -> Result<Page, ImageError> {
         let mut limit = self.layers.first().map_or(0, |pages| pages.layer.record.size);
@@ -71,7 +77,10 @@ fn unreadable(layer: &Layer, offset: u64, error: io::Error) -> ImageError {
     match error.kind() {
         io::ErrorKind::InvalidData => damaged(layer, offset, &error.to_string()),
         io::ErrorKind::NotFound => damaged(layer, offset, "objects of its content tree are missing"),
-        _ => ImageError::Io { action: format!("read the content tree of snapshot {}", layer.record.snapshot), source: error },
+        _ => ImageError::Io {
+            action: format!("read the content tree of snapshot {}", layer.record.snapshot),
+            source: error,
+        },
     }
 }
 
