@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::buffer::BlockBuffer;
 use crate::content::{GrainMap, Page, PageSink, PageSource, Root};
-use crate::id::{ImageName, SnapshotId, SnapshotName, TransferId, VolumeId};
+use crate::id::{ImageName, SnapshotId, SnapshotName, SourceMark, TransferId, VolumeId};
 
 /// Where a snapshot's content came from, recorded at its commit. Names are those of the source site.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,9 @@ pub struct Identity {
     pub source_volume: Option<String>,
     /// The source's snapshot id or name (the `t` record of an rbd-diff stream), when the sender gave it.
     pub source_snapshot: Option<String>,
+    /// The mark of the content at the source, where the source has such marks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mark: Option<SourceMark>,
 }
 
 /// A committed snapshot.

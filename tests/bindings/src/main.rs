@@ -3,9 +3,11 @@
 //! Restricted to what the crate uses: each function here is a symbol that the installed library must have. A program
 //! of its own and not a part of the chores: what it depends on would delay every chore for the sake of one.
 
+use std::error::Error;
 use std::io::Write;
 
-use anyhow::{Context, Result};
+use bindgen::callbacks::{ItemInfo, ParseCallbacks};
+use bindgen::{Formatter, RustEdition, RustTarget};
 
 /// Everything that `src/rbd` calls.
 const FUNCTIONS: &[&str] = &[
@@ -102,8 +104,9 @@ const FUNCTIONS: &[&str] = &[
     "rbd_aio_flush",
 ];
 
-/// Numbers that the crate gives to them or reads from them.
+/// Numbers that the crate gives to them or reads from them, and the version of the headers.
 const CONSTANTS: &[&str] = &[
+    "LIBRBD_VER_(MAJOR|MINOR|EXTRA)",
     "RBD_FLAG_.*",
     "RBD_FEATURE_(LAYERING|STRIPINGV2|EXCLUSIVE_LOCK|OBJECT_MAP|FAST_DIFF|DEEP_FLATTEN|JOURNALING|DATA_POOL)",
     "RBD_IMAGE_OPTION_(FORMAT|FEATURES|ORDER|STRIPE_UNIT|STRIPE_COUNT)",
@@ -112,26 +115,37 @@ const CONSTANTS: &[&str] = &[
 const HEADER: &str =
     "//! Declarations of librbd and librados, made from their headers: do not edit, run `cargo xtask bindings`.";
 
-fn main() -> Result<()> {
+/// How this repository's files are formatted.
+const FORMAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.rustfmt.toml");
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let target = RustTarget::stable(85, 0).map_err(|fault| fault.to_string())?;
     let mut builder = bindgen::builder()
         .header_contents("ceph.h", "#include <rbd/librbd.h>\n")
         .raw_line(HEADER)
-        .raw_line("")
         .dynamic_library_name("Ceph")
         .dynamic_link_require_all(true)
-        .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)
         .generate_comments(false)
-        .layout_tests(true)
-        .derive_debug(true)
         .disable_header_comment()
-        .formatter(bindgen::Formatter::None);
-    for name in FUNCTIONS {
-        builder = builder.allowlist_function(name);
+        .formatter(Formatter::Rustfmt)
+        .rust_target(target)
+        .rust_edition(RustEdition::Edition2024)
+        .rustfmt_configuration_file(Some(FORMAT.into()))
+        .parse_callbacks(Box::new(Names));
+    builder = FUNCTIONS.iter().fold(builder, |builder, name| builder.allowlist_function(name));
+    builder = CONSTANTS.iter().fold(builder, |builder, name| builder.allowlist_var(name));
+    let text = builder.generate()?.to_string();
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Names for what has none in the headers: bindgen's own count everything that the system's headers declare.
+#[derive(Debug)]
+struct Names;
+
+impl ParseCallbacks for Names {
+    fn item_name(&self, item: ItemInfo<'_>) -> Option<String> {
+        item.name.starts_with("_bindgen_ty_").then(|| "rbd_image_option_t".to_owned())
     }
-    for name in CONSTANTS {
-        builder = builder.allowlist_var(name);
-    }
-    let bindings = builder.generate().context("cannot read the headers of librbd")?;
-    std::io::stdout().write_all(bindings.to_string().as_bytes()).context("cannot print")
 }

@@ -15,6 +15,7 @@ use crate::steps::Steps;
 /// A command that must be there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
+    /// Its name, or the whole path of a file that is no command.
     pub(crate) command: &'static str,
     /// The package of Debian and Ubuntu that has it.
     pub(crate) package: &'static str,
@@ -84,7 +85,8 @@ fn remedy(packages: &[&str]) -> String {
     format!("cannot install {0}; do it yourself, then run this again: apt-get install {0}", packages.join(" "))
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages, whether they are there or not.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("this is not a Debian or Ubuntu system (there is no apt-get)");
     }
