@@ -58,12 +58,23 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     findings.extend(config.auth.audit.as_deref().map(audit));
     findings.extend(config.etcd.iter().flat_map(etcd));
     for (name, store) in &config.stores {
-        if let Store::File { path } = store {
-            findings.push(directory(&format!("stores.{name}.path"), path));
-        }
+        findings.extend(self::store(&format!("stores.{name}"), store));
     }
     findings.extend(plugins(config).await);
     findings
+}
+
+/// The files alone: a cluster is asked at the start.
+fn store(table: &str, store: &Store) -> Vec<Finding> {
+    match store {
+        Store::File { path } => vec![directory(&format!("{table}.path"), path)],
+        Store::Rbd(rbd) => {
+            let files = [("keyring", &rbd.keyring), ("configuration", &rbd.configuration)];
+            let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+            named.map(|(key, path)| Finding::new(format!("{table}.{key}"), path.display(), empty(path))).collect()
+        }
+        Store::Memory {} | Store::Discard {} => Vec::new(),
+    }
 }
 
 fn certificate(config: &Config) -> Option<Finding> {

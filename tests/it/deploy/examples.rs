@@ -23,19 +23,21 @@ fn check(arguments: &[&str], file: &Path) -> Output {
 
 /// Puts what an example names into `folder`, and gives the example that names it there.
 fn furnished(example: &Path, folder: &Path) -> String {
-    for name in ["etc", "lib", "log", "srv"] {
+    for name in ["etc", "lib", "log"] {
         fs::create_dir(folder.join(name)).unwrap();
     }
     let file = |name: &str| folder.join("etc").join(name);
     Authority::new(folder)
         .issue(&["gw1.example.org", "rsnap.example.org"])
         .write(&file("gateway.pem"), &file("gateway.key"));
-    for (number, name) in ["cinder.token", "operator.token", "ticket.key", "etcd.password"].iter().enumerate() {
+    for (number, name) in
+        ["cinder.token", "operator.token", "ticket.key", "etcd.password", "ceph.keyring"].iter().enumerate()
+    {
         fs::write(file(name), number.to_string().repeat(64)).unwrap();
     }
     fs::copy(folder.join("authority.pem"), file("etcd-authority.pem")).unwrap();
     let mut text = fs::read_to_string(example).unwrap();
-    for (path, name) in [("/etc/rsnap", "etc"), ("/var/lib/rsnap", "lib"), ("/var/log/rsnap", "log"), ("/srv", "srv")] {
+    for (path, name) in [("/etc/rsnap", "etc"), ("/var/lib/rsnap", "lib"), ("/var/log/rsnap", "log")] {
         text = text.replace(&format!("\"{path}"), &format!("\"{}", folder.join(name).display()));
     }
     text
@@ -53,8 +55,15 @@ fn the_examples_are_valid_and_a_gateway_starts_with_each() {
         let told = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && !told.contains("wrong"), "{}: {told}", example.display());
         assert!(told.contains("tls.certificate") && told.contains("auth.tokens.cinder"), "{told}");
+        fs::write(&file, with_files(&fs::read_to_string(&file).unwrap(), folder.path())).unwrap();
         start(&file, folder.path());
     }
+}
+
+/// The last table of each example is its store: here there is no Ceph.
+fn with_files(example: &str, folder: &Path) -> String {
+    let (before, _) = example.split_once("\n[stores.main]").unwrap();
+    format!("{before}\n[stores.main]\nkind = \"file\"\npath = {:?}\n", folder.join("store"))
 }
 
 /// A gateway that is gone when this is.
