@@ -1,8 +1,8 @@
 //! Gateways as operators run them: certificates that are renewed, service managers, balancers, restarts.
 
-mod authority;
+pub mod authority;
 mod balancer;
 mod certificates;
 mod haproxy;
 mod service;
-mod site;
+pub mod site;

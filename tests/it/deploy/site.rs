@@ -21,6 +21,11 @@ pub struct Site {
 impl Site {
     /// Starts `count` gateways; `listen` are keys for the `[listen]` table of each.
     pub fn start(count: usize, listen: &str) -> Self {
+        Self::start_with(count, listen, "")
+    }
+
+    /// As [`Site::start`], with more tables for the configuration of each.
+    pub fn start_with(count: usize, listen: &str, tables: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let authority = Authority::new(folder.path());
@@ -30,7 +35,7 @@ impl Site {
         let options = Options {
             listen: listen.to_owned(),
             store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
-            extra: common(folder.path()),
+            extra: common(folder.path()) + tables,
             ..Options::default()
         };
         let gateways = (0..count).map(|_| Gateway::start_with(&options)).collect();

@@ -38,6 +38,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 4);
     steps.step("Build the plugins");
     packages::ensure(&steps, &packages::tests())?;
+    packages::ensure(&steps, &packages::PROTOC)?;
     build::guests(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");

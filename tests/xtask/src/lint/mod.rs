@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build;
+use crate::packages;
 use crate::process;
 use crate::source;
 use crate::steps::Steps;
@@ -25,6 +26,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     steps.step("Dependencies: licences, sources, bans, advisories");
     record(&steps, &mut failed, "dependencies", dependencies::check(root, &steps));
     steps.step("Clippy");
+    packages::ensure(&steps, &packages::PROTOC)?;
     record(&steps, &mut failed, "clippy", cargo_everywhere(root, &steps, clippy));
     if !failed.is_empty() {
         bail!("to repair: {}", failed.join(", "));
