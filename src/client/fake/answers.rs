@@ -50,6 +50,8 @@ pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
         ip: address.ip().to_string(),
         port: address.port(),
         connections: 3,
+        source: api::Source::Own,
+        age_ms: None,
         tls_name: pinned.is_none().then(|| "gw.test".into()),
         tls_sha256: pinned,
         ticket: Some("ticket".into()),

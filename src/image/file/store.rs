@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::catalog::Catalog;
-use super::collect::{Readers, collect};
+use super::collect::collect;
 use super::disk::{Disk, SyncPoint};
 use super::failed;
 use super::layout::{ImageDirectory, UNFINISHED, hidden_file, read_small, tombstone_file, write_record};
@@ -14,10 +14,13 @@ use super::overlay::Overlay;
 use super::record::Marker;
 use super::snapshot::FileSnapshot;
 use crate::id::{ImageName, SnapshotId};
+use crate::image::readers::Readers;
 use crate::image::record::{RecordFault, Tombstone, unseal};
 use crate::image::{Chain, ImageError};
+use crate::secret;
 
 const MARKER: &str = "rsnap-store.json";
+const IDENTITY: &str = "rsnap-store.id";
 const IMAGES: &str = "images";
 const FORMAT: u32 = 1;
 
@@ -108,6 +111,14 @@ impl Shared {
             failed(format!("read the tombstone of {snapshot}"))(io::Error::new(io::ErrorKind::InvalidData, fault))
         })?;
         Ok(Some(tombstone.deleted()))
+    }
+
+    /// A name that the first one to ask gives the store. Beside the records and not one of them: a store that loses it
+    /// gets another, and no snapshot depends on it.
+    pub(super) fn identity(&self) -> Result<String, ImageError> {
+        let read = secret::read_or_create(&self.root.join(IDENTITY), || secret::random_text(16));
+        let text = read.map_err(|fault| failed("read the name of the store")(io::Error::other(fault)))?;
+        Ok(format!("file:{text}"))
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64, ImageError> {

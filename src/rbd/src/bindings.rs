@@ -135,6 +135,21 @@ pub const RBD_IMAGE_OPTION_FLATTEN: rbd_image_option_t = 11;
 pub const RBD_IMAGE_OPTION_CLONE_FORMAT: rbd_image_option_t = 12;
 pub const RBD_IMAGE_OPTION_MIRROR_IMAGE_MODE: rbd_image_option_t = 13;
 pub type rbd_image_option_t = ::std::os::raw::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct rbd_image_watcher_t {
+    pub addr: *mut ::std::os::raw::c_char,
+    pub id: i64,
+    pub cookie: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of rbd_image_watcher_t"][::std::mem::size_of::<rbd_image_watcher_t>() - 24usize];
+    ["Alignment of rbd_image_watcher_t"][::std::mem::align_of::<rbd_image_watcher_t>() - 8usize];
+    ["Offset of field: rbd_image_watcher_t::addr"][::std::mem::offset_of!(rbd_image_watcher_t, addr) - 0usize];
+    ["Offset of field: rbd_image_watcher_t::id"][::std::mem::offset_of!(rbd_image_watcher_t, id) - 8usize];
+    ["Offset of field: rbd_image_watcher_t::cookie"][::std::mem::offset_of!(rbd_image_watcher_t, cookie) - 16usize];
+};
 pub const RBD_CONFIG_SOURCE_CONFIG: rbd_config_source_t = 0;
 pub const RBD_CONFIG_SOURCE_POOL: rbd_config_source_t = 1;
 pub const RBD_CONFIG_SOURCE_IMAGE: rbd_config_source_t = 2;
@@ -175,6 +190,7 @@ pub struct Ceph {
         unsafe extern "C" fn(cluster: rados_t, result: *mut rados_cluster_stat_t) -> ::std::os::raw::c_int,
     pub rados_cluster_fsid:
         unsafe extern "C" fn(cluster: rados_t, buf: *mut ::std::os::raw::c_char, len: usize) -> ::std::os::raw::c_int,
+    pub rados_wait_for_latest_osdmap: unsafe extern "C" fn(cluster: rados_t) -> ::std::os::raw::c_int,
     pub rados_ioctx_create: unsafe extern "C" fn(
         cluster: rados_t,
         pool_name: *const ::std::os::raw::c_char,
@@ -319,6 +335,7 @@ pub struct Ceph {
     ) -> ::std::os::raw::c_int,
     pub rbd_snap_remove:
         unsafe extern "C" fn(image: rbd_image_t, snapname: *const ::std::os::raw::c_char) -> ::std::os::raw::c_int,
+    pub rbd_snap_remove_by_id: unsafe extern "C" fn(image: rbd_image_t, snap_id: u64) -> ::std::os::raw::c_int,
     pub rbd_snap_rollback:
         unsafe extern "C" fn(image: rbd_image_t, snapname: *const ::std::os::raw::c_char) -> ::std::os::raw::c_int,
     pub rbd_snap_rename: unsafe extern "C" fn(
@@ -437,6 +454,12 @@ pub struct Ceph {
         values: *mut ::std::os::raw::c_char,
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int,
+    pub rbd_watchers_list: unsafe extern "C" fn(
+        image: rbd_image_t,
+        watchers: *mut rbd_image_watcher_t,
+        max_watchers: *mut usize,
+    ) -> ::std::os::raw::c_int,
+    pub rbd_watchers_list_cleanup: unsafe extern "C" fn(watchers: *mut rbd_image_watcher_t, num_watchers: usize),
     pub rbd_config_image_list: unsafe extern "C" fn(
         image: rbd_image_t,
         options: *mut rbd_config_option_t,
@@ -470,6 +493,7 @@ impl Ceph {
         let rados_conf_set = __library.get(b"rados_conf_set\0").map(|sym| *sym)?;
         let rados_cluster_stat = __library.get(b"rados_cluster_stat\0").map(|sym| *sym)?;
         let rados_cluster_fsid = __library.get(b"rados_cluster_fsid\0").map(|sym| *sym)?;
+        let rados_wait_for_latest_osdmap = __library.get(b"rados_wait_for_latest_osdmap\0").map(|sym| *sym)?;
         let rados_ioctx_create = __library.get(b"rados_ioctx_create\0").map(|sym| *sym)?;
         let rados_ioctx_destroy = __library.get(b"rados_ioctx_destroy\0").map(|sym| *sym)?;
         let rados_ioctx_get_id = __library.get(b"rados_ioctx_get_id\0").map(|sym| *sym)?;
@@ -516,6 +540,7 @@ impl Ceph {
         let rbd_snap_list_end = __library.get(b"rbd_snap_list_end\0").map(|sym| *sym)?;
         let rbd_snap_create2 = __library.get(b"rbd_snap_create2\0").map(|sym| *sym)?;
         let rbd_snap_remove = __library.get(b"rbd_snap_remove\0").map(|sym| *sym)?;
+        let rbd_snap_remove_by_id = __library.get(b"rbd_snap_remove_by_id\0").map(|sym| *sym)?;
         let rbd_snap_rollback = __library.get(b"rbd_snap_rollback\0").map(|sym| *sym)?;
         let rbd_snap_rename = __library.get(b"rbd_snap_rename\0").map(|sym| *sym)?;
         let rbd_snap_protect = __library.get(b"rbd_snap_protect\0").map(|sym| *sym)?;
@@ -540,6 +565,8 @@ impl Ceph {
         let rbd_metadata_set = __library.get(b"rbd_metadata_set\0").map(|sym| *sym)?;
         let rbd_metadata_remove = __library.get(b"rbd_metadata_remove\0").map(|sym| *sym)?;
         let rbd_metadata_list = __library.get(b"rbd_metadata_list\0").map(|sym| *sym)?;
+        let rbd_watchers_list = __library.get(b"rbd_watchers_list\0").map(|sym| *sym)?;
+        let rbd_watchers_list_cleanup = __library.get(b"rbd_watchers_list_cleanup\0").map(|sym| *sym)?;
         let rbd_config_image_list = __library.get(b"rbd_config_image_list\0").map(|sym| *sym)?;
         let rbd_config_image_list_cleanup = __library.get(b"rbd_config_image_list_cleanup\0").map(|sym| *sym)?;
         let rbd_namespace_exists = __library.get(b"rbd_namespace_exists\0").map(|sym| *sym)?;
@@ -552,6 +579,7 @@ impl Ceph {
             rados_conf_set,
             rados_cluster_stat,
             rados_cluster_fsid,
+            rados_wait_for_latest_osdmap,
             rados_ioctx_create,
             rados_ioctx_destroy,
             rados_ioctx_get_id,
@@ -598,6 +626,7 @@ impl Ceph {
             rbd_snap_list_end,
             rbd_snap_create2,
             rbd_snap_remove,
+            rbd_snap_remove_by_id,
             rbd_snap_rollback,
             rbd_snap_rename,
             rbd_snap_protect,
@@ -622,6 +651,8 @@ impl Ceph {
             rbd_metadata_set,
             rbd_metadata_remove,
             rbd_metadata_list,
+            rbd_watchers_list,
+            rbd_watchers_list_cleanup,
             rbd_config_image_list,
             rbd_config_image_list_cleanup,
             rbd_namespace_exists,
@@ -671,6 +702,9 @@ impl Ceph {
         len: usize,
     ) -> ::std::os::raw::c_int {
         (self.rados_cluster_fsid)(cluster, buf, len)
+    }
+    pub unsafe fn rados_wait_for_latest_osdmap(&self, cluster: rados_t) -> ::std::os::raw::c_int {
+        (self.rados_wait_for_latest_osdmap)(cluster)
     }
     pub unsafe fn rados_ioctx_create(
         &self,
@@ -942,6 +976,9 @@ impl Ceph {
     ) -> ::std::os::raw::c_int {
         (self.rbd_snap_remove)(image, snapname)
     }
+    pub unsafe fn rbd_snap_remove_by_id(&self, image: rbd_image_t, snap_id: u64) -> ::std::os::raw::c_int {
+        (self.rbd_snap_remove_by_id)(image, snap_id)
+    }
     pub unsafe fn rbd_snap_rollback(
         &self,
         image: rbd_image_t,
@@ -1147,6 +1184,17 @@ impl Ceph {
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int {
         (self.rbd_metadata_list)(image, start, max, keys, key_len, values, vals_len)
+    }
+    pub unsafe fn rbd_watchers_list(
+        &self,
+        image: rbd_image_t,
+        watchers: *mut rbd_image_watcher_t,
+        max_watchers: *mut usize,
+    ) -> ::std::os::raw::c_int {
+        (self.rbd_watchers_list)(image, watchers, max_watchers)
+    }
+    pub unsafe fn rbd_watchers_list_cleanup(&self, watchers: *mut rbd_image_watcher_t, num_watchers: usize) {
+        (self.rbd_watchers_list_cleanup)(watchers, num_watchers)
     }
     pub unsafe fn rbd_config_image_list(
         &self,

@@ -4,5 +4,7 @@ mod authority;
 mod balancer;
 mod certificates;
 mod haproxy;
+mod keystone;
+mod rolling;
 mod service;
 mod site;

@@ -21,19 +21,24 @@ pub struct Site {
 impl Site {
     /// Starts `count` gateways; `listen` are keys for the `[listen]` table of each.
     pub fn start(count: usize, listen: &str) -> Self {
+        Self::start_each(&vec![listen.to_owned(); count])
+    }
+
+    /// Starts a gateway with each of these keys in its `[listen]` table.
+    pub fn start_each(listen: &[String]) -> Self {
         let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let authority = Authority::new(folder.path());
         authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
         fs::write(path("token"), TOKEN).unwrap();
         fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
-        let options = Options {
-            listen: listen.to_owned(),
+        let options = |listen: &String| Options {
+            listen: listen.clone(),
             store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
             extra: common(folder.path()),
             ..Options::default()
         };
-        let gateways = (0..count).map(|_| Gateway::start_with(&options)).collect();
+        let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
         Self { gateways, authority, folder }
     }
 
@@ -54,15 +59,13 @@ impl Site {
         Client::new(address, &self.authority.certificate, TOKEN.to_owned())
     }
 
-    /// A command of our own command line that asks at `address`.
-    pub fn command(&self, address: SocketAddr, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .args(arguments)
-            .env("RSNAP_GATEWAY", format!("https://{address}"))
-            .env("RSNAP_TOKEN_FILE", self.path("token"))
-            .env("RSNAP_CA", &self.authority.certificate);
-        command
+    /// Who runs our own command line, and asks at `address`.
+    pub fn caller(&self, address: SocketAddr) -> Caller {
+        Caller {
+            gateway: format!("https://{address}"),
+            token_file: self.path("token"),
+            authority: self.authority.certificate.clone(),
+        }
     }
 
     /// The gateway that receives a transfer to `volume` now.
@@ -79,6 +82,23 @@ impl Site {
             line.unwrap().parse().unwrap()
         };
         self.gateways.iter().map(count).sum()
+    }
+}
+
+/// See [`Site::caller`].
+#[derive(Clone)]
+pub struct Caller {
+    gateway: String,
+    token_file: PathBuf,
+    authority: PathBuf,
+}
+
+impl Caller {
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("RSNAP_GATEWAY", &self.gateway);
+        command.env("RSNAP_TOKEN_FILE", &self.token_file).env("RSNAP_CA", &self.authority);
+        command
     }
 }
 

@@ -35,7 +35,10 @@ pub(crate) const HAPROXY: Need =
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
-
+pub(crate) const PYTHON: Need =
+    Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
+pub(crate) const SYSTEMD: Need =
+    Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
 pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
 pub(crate) const CEPH: [Need; 4] = [
@@ -70,10 +73,16 @@ pub(crate) fn tool(command: &str) -> Result<Command> {
 /// Installs what is missing, saying what and why.
 pub(crate) fn ensure(steps: &Steps, needs: &[Need]) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| find(need.command).is_none()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for need in &missing {
+    if missing.is_empty() { Ok(()) } else { provide(steps, &missing) }
+}
+
+/// Installs a package whose command alone does not prove that it is there.
+pub(crate) fn ensure_unless(steps: &Steps, need: Need, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() { Ok(()) } else { provide(steps, &[&need]) }
+}
+
+fn provide(steps: &Steps, missing: &[&Need]) -> Result<()> {
+    for need in missing {
         steps.line(format!("installing {}: {} {}", need.package, need.command, need.why));
     }
     let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
