@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::authority::Authority;
-use super::etcd::Etcd;
+use crate::cluster::etcd::Etcd;
 use crate::support::{Client, Gateway, Options, binary};
 
 /// The name of the address before the gateways.
@@ -17,7 +17,7 @@ pub struct Site {
     pub gateways: Vec<Gateway>,
     pub authority: Authority,
     folder: tempfile::TempDir,
-    _etcd: Etcd,
+    _etcd: Option<Etcd>,
 }
 
 impl Site {
@@ -26,23 +26,33 @@ impl Site {
         Self::start_each(&vec![listen.to_owned(); count])
     }
 
-    /// Starts a gateway with each of these keys in its `[listen]` table.
+    /// Starts a gateway with each of these keys in its `[listen]` table, and an etcd for them.
     pub fn start_each(listen: &[String]) -> Self {
+        let etcd = Etcd::start(1);
+        let tables = etcd.table("");
+        Self { _etcd: Some(etcd), ..Self::open(listen, &tables) }
+    }
+
+    /// As [`Site::start`], with these tables for the configuration of each instead of an etcd of its own.
+    pub fn start_with(count: usize, listen: &str, tables: &str) -> Self {
+        Self::open(&vec![listen.to_owned(); count], tables)
+    }
+
+    fn open(listen: &[String], tables: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let authority = Authority::new(folder.path());
         authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
         fs::write(path("token"), TOKEN).unwrap();
         fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
-        let etcd = Etcd::start();
         let options = |listen: &String| Options {
             listen: listen.clone(),
             store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
-            extra: common(folder.path(), &etcd),
+            extra: common(folder.path()) + tables,
             ..Options::default()
         };
         let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
-        Self { gateways, authority, folder, _etcd: etcd }
+        Self { gateways, authority, folder, _etcd: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -105,16 +115,15 @@ impl Caller {
     }
 }
 
-fn common(folder: &Path, etcd: &Etcd) -> String {
+fn common(folder: &Path) -> String {
     let path = |name| folder.join(name);
     format!(
         "[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\n\
          tokens = [{{ name = \"root\", role = \"operator\", file = {:?} }}]\n\
-         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n[etcd]\nendpoints = [\"http://{}\"]\n",
+         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n",
         path("site.pem"),
         path("site.key"),
         path("token"),
         path("ticket.key"),
-        etcd.address,
     )
 }

@@ -6,7 +6,7 @@ mod image;
 
 use std::time::{Duration, Instant};
 
-pub use client::{Answer, Client, Upload};
+pub use client::{Answer, Client, Pending, Upload};
 pub use gateway::{Gateway, Options, admin_get, binary, components, free_address, scratch};
 pub use image::{Diff, Image, next, rbd_export, seed};
 
