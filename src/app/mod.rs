@@ -94,6 +94,7 @@ impl App {
             path: config.plugins.search_path(),
         };
         let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        plugins.measure(&metrics);
         let parts = Parts {
             metrics: Arc::clone(&metrics),
             writer: Arc::clone(&plugins.writer),
