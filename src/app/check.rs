@@ -18,6 +18,7 @@ use crate::buffer::BufferPool;
 use crate::image::{ImageStore, MemoryStore};
 use crate::plugin::{self, Plugins};
 use crate::tls::Identity;
+use crate::{cluster, secret};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,6 +56,7 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     findings.extend(certificate(config));
     findings.extend(secrets(config));
     findings.extend(config.auth.audit.as_deref().map(audit));
+    findings.extend(config.etcd.iter().flat_map(etcd));
     for (name, store) in &config.stores {
         if let Store::File { path } = store {
             findings.push(directory(&format!("stores.{name}.path"), path));
@@ -100,6 +102,25 @@ fn secrets(config: &Config) -> Vec<Finding> {
         .map(|key| Finding::new(format!("auth.ticket_keys.{}", key.id), key.file.display(), told(key.inspect())));
     findings.extend(keys);
     findings
+}
+
+/// The files alone: whether etcd answers is for the log to say, because a gateway starts without it.
+fn etcd(config: &cluster::Config) -> Vec<Finding> {
+    let files = [
+        ("etcd.password_file", &config.password_file),
+        ("etcd.ca", &config.ca),
+        ("etcd.certificate", &config.certificate),
+        ("etcd.key", &config.key),
+    ];
+    let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+    named.map(|(key, path)| Finding::new(key, path.display(), empty(path))).collect()
+}
+
+fn empty(path: &Path) -> Option<String> {
+    match secret::read(path) {
+        Ok(text) => text.is_empty().then(|| "it is empty".to_owned()),
+        Err(fault) => Some(fault.to_string()),
+    }
 }
 
 fn audit(path: &Path) -> Finding {
