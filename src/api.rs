@@ -35,8 +35,16 @@ pub struct ServerAnswer {
     pub server: String,
     pub ip: String,
     pub port: u16,
-    /// Transfers that run there now.
+    /// Transfers that run there now, as far as is known.
     pub connections: u64,
+    /// `etcd`: the gateway with the least to do, by the counts in etcd. `self`: the gateway that answers names itself,
+    /// because it has no etcd or cannot reach it.
+    #[serde(default)]
+    pub source: Source,
+    /// How old the knowledge of the other gateways is: milliseconds since etcd last said anything. Without, etcd never
+    /// has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
     /// The name to verify in that gateway's certificate; only with a ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_name: Option<String>,
@@ -49,6 +57,55 @@ pub struct ServerAnswer {
     /// When the ticket expires, RFC 3339. A transfer must start before; it may last longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+}
+
+/// Where an answer about gateways comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Etcd,
+    #[default]
+    #[serde(rename = "self")]
+    Own,
+}
+
+/// Answer of `GET /v1/servers`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServersAnswer {
+    /// Whether etcd answers now; `self` without.
+    pub source: Source,
+    /// Milliseconds since etcd last said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// The one that answers first, then the others by address.
+    pub servers: Vec<ServerEntry>,
+}
+
+/// One registered gateway.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerEntry {
+    /// `ip:port`.
+    pub server: String,
+    /// Transfers that run there.
+    pub connections: u64,
+    pub state: ServerState,
+    /// Milliseconds since it was alive for certain. Without, that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+/// Whether a gateway can be named to senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// The gateway that answers.
+    Own,
+    /// It can be named.
+    Ready,
+    /// It has not been heard of for too long, or not yet.
+    Silent,
+    /// It has no record that is signed for this group, so nobody is sent there.
+    Unsigned,
 }
 
 /// A snapshot on the source, in a plan request.

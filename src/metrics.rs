@@ -215,6 +215,11 @@ impl Metrics {
         registry.register_collector(Box::new(sampled));
     }
 
+    /// Adds a total that somebody else counts. `name` without the `rsnap_` before it and the `_total` after it.
+    pub fn count(&self, name: &str, help: &str, total: Counter) {
+        self.add(&format!("rsnap_{name}"), help, None, total);
+    }
+
     /// Counts a transfer that ended, `duration` after its admission.
     pub fn transfer_ended(&self, outcome: Outcome, duration: Duration) {
         self.transfers.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::id::{SiteName, StoreName};
 use crate::image::RbdConfig;
-use crate::{admin, http, net, plugin, tls, transfer};
+use crate::{admin, cluster, http, net, plugin, tls, transfer};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub listen: net::Config,
     pub tls: tls::Config,
     pub auth: http::auth::Config,
+    /// Where the gateways of the site know each other from; `None`: there is one.
+    pub etcd: Option<cluster::Config>,
     pub admin: admin::Config,
     pub limits: transfer::Config,
     /// The storage backends, by the names that plugins are granted.
@@ -128,6 +130,7 @@ impl Config {
         self.tls.validate(faults);
         self.auth.validate(faults);
         self.limits.validate(faults);
+        self.validate_etcd(faults);
         self.plugins.validate(faults);
         for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {
             faults.push(format!("plugins.writer.stores: there is no [stores.{name}] table"));
@@ -140,6 +143,16 @@ impl Config {
                 Store::Rbd(rbd) => rbd.validate(&format!("stores.{name}"), faults),
                 _ => {}
             }
+        }
+    }
+
+    /// Gateways that stand together trust each other by their ticket keys, and write to what all of them see.
+    fn validate_etcd(&self, faults: &mut Vec<String>) {
+        let Some(etcd) = &self.etcd else { return };
+        etcd.validate(faults);
+        if self.auth.ticket_keys.is_empty() {
+            let text = "auth.ticket_keys: must be set with [etcd], the same on all gateways of the site";
+            faults.push(text.to_owned());
         }
     }
 }

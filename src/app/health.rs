@@ -32,12 +32,13 @@ impl Health {
         Box::new(move || fault.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Asks again and again, until the answer is dropped.
-    pub(super) fn watch(self) -> JoinSet<()> {
+    /// Asks again and again, until the answer is dropped, and tells each time whether all is well.
+    pub(super) fn watch(self, tell: impl Fn(bool) + Send + 'static) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
                 let found = self.check().await;
+                tell(found.is_none());
                 self.note(found);
                 tokio::time::sleep(INTERVAL).await;
             }

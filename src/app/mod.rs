@@ -3,9 +3,11 @@
 //! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
 //! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
 
+mod check;
 pub mod commands;
 mod config;
 mod greeting;
+mod group;
 mod health;
 mod reload;
 mod service;
@@ -24,7 +26,7 @@ use crate::id::StoreName;
 use crate::image::ImageError;
 use crate::metrics::Metrics;
 use crate::transfer::{Parts, Transfers};
-use crate::{admin, http, net, plugin, tls};
+use crate::{admin, cluster, http, net, plugin, tls};
 
 /// A gateway that has everything it needs.
 #[derive(Debug)]
@@ -47,6 +49,10 @@ pub enum BuildError {
     Store { name: StoreName, source: ImageError },
     #[error(transparent)]
     Plugin(#[from] plugin::LoadError),
+    #[error(transparent)]
+    Group(#[from] group::GroupError),
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error(transparent)]
@@ -97,8 +103,11 @@ impl App {
             path: config.plugins.search_path(),
         };
         let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        let group = group::find(&config, &stores).await?;
+        let load = cluster::load(config.etcd.as_ref());
         let parts = Parts {
             metrics: Arc::clone(&metrics),
+            load: load.clone(),
             writer: Arc::clone(&plugins.writer),
             policy: Arc::clone(&plugins.policy),
             resolver: Arc::clone(&plugins.resolver),
@@ -112,9 +121,18 @@ impl App {
         let renewal = config.tls.load(data, config.listen.advertised_ip()?, config.listen.tls_name.as_deref())?;
         let certificate = renewal.live();
         warn_of_dates(&certificate.now());
-        let reload = Reload::new(renewal, Arc::clone(&authority), Arc::clone(&metrics));
         let listener = net::Listener::bind(&config.listen, certificate.clone(), Arc::clone(&metrics)).await?;
         let admin = admin::Listener::bind(&config.admin)?;
+        let cluster = match (&config.etcd, group) {
+            (Some(etcd), Some(group)) => {
+                let shown = certificate.now();
+                let (tls_name, tls_sha256) = (shown.name.clone(), shown.sha256.clone());
+                let identity = cluster::Identity { address: listener.advertised(), group, tls_name, tls_sha256 };
+                cluster::Cluster::start(etcd.clone(), identity, authority.seal(), load, &metrics)?
+            }
+            _ => cluster::Cluster::alone(listener.advertised(), load),
+        };
+        let reload = Reload::new(renewal, Arc::clone(&authority), cluster.clone(), Arc::clone(&metrics));
 
         let running = Arc::clone(&transfers);
         let sources = admin::Sources {
@@ -122,18 +140,18 @@ impl App {
             drain: drain.clone(),
             running: Box::new(move || running.running()),
             plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
-            fault: health.probe(),
+            fault: fault(health.probe(), cluster.clone()),
         };
         let gateway = http::Gateway {
             transfers,
+            fault: fault(health.probe(), cluster.clone()),
+            cluster,
             authority,
             audit,
             drain,
             metrics,
-            advertised: listener.advertised(),
             certificate,
             idle_timeout: config.listen.idle_timeout.0,
-            fault: health.probe(),
         };
         Ok(Self { config, listener, admin, gateway, sources, health, reload })
     }
@@ -152,7 +170,8 @@ impl App {
         let (notice, timeout) = (self.config.listen.drain_notice.0, self.config.listen.drain_timeout.0);
         let (site, transfers, admin) = (self.config.gateway.site, self.listener.advertised(), self.admin.address());
         let _admin = self.admin.spawn(self.sources);
-        let _health = self.health.watch();
+        let (cluster, offering) = (self.gateway.cluster.clone(), self.gateway.cluster.clone());
+        let health = self.health.watch(move |well| offering.offer(well));
         let _reload = self.reload.watch();
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
         let accepting = serving.abort_handle();
@@ -163,10 +182,21 @@ impl App {
         stop_signal().await;
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
         let _extension = service::stopping();
-        let drained = drain.run(notice, timeout).await;
+        drop(health);
+        // Whoever is still named must still be there: the listener outlives the key in etcd.
+        let noticed = async { tokio::join!(tokio::time::sleep(notice), cluster.withdraw()) };
+        let drained = drain.run_after(noticed, timeout).await;
         serving.abort();
         drained
     }
+}
+
+/// Why the gateway must not get new work: its own stores first.
+fn fault(
+    health: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    cluster: cluster::Cluster,
+) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+    Box::new(move || health().or_else(|| cluster.fault()))
 }
 
 fn make_data(path: &std::path::Path) -> Result<(), BuildError> {

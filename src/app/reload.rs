@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::service;
+use crate::cluster::Cluster;
 use crate::http::Authority;
 use crate::metrics::{Metrics, Subject};
 use crate::tls::{Identity, Renewal, TlsError};
@@ -23,11 +24,12 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct Reload {
     renewal: Renewal,
     authority: Arc<Authority>,
+    cluster: Cluster,
     metrics: Arc<Metrics>,
 }
 
 impl Reload {
-    pub(super) fn new(renewal: Renewal, authority: Arc<Authority>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(renewal: Renewal, authority: Arc<Authority>, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
         let live = renewal.live();
         let not_after = move || {
             let since = live.now().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -35,7 +37,7 @@ impl Reload {
         };
         let help = "End of the validity of the certificate in use, in seconds since the Unix epoch";
         metrics.sample("certificate_not_after_seconds", help, not_after);
-        Self { renewal, authority, metrics }
+        Self { renewal, authority, cluster, metrics }
     }
 
     /// Looks and listens until the answer is dropped.
@@ -83,7 +85,10 @@ impl Reload {
         let reloaded = self.authority.reload();
         self.metrics.reloaded(Subject::Secrets, reloaded.is_ok());
         match reloaded {
-            Ok(()) => tracing::info!("tokens and ticket keys are read again"),
+            Ok(()) => {
+                self.cluster.trust(self.authority.seal());
+                tracing::info!("tokens and ticket keys are read again");
+            }
             Err(error) => tracing::error!(%error, "read tokens and ticket keys again: the old ones stay in use"),
         }
         service::serving();
@@ -93,6 +98,7 @@ impl Reload {
         self.metrics.reloaded(Subject::Certificate, renewed.is_ok());
         match renewed {
             Ok(identity) => {
+                self.cluster.certificate(&identity.name, &identity.sha256);
                 let not_after = humantime::format_rfc3339_seconds(identity.not_after);
                 tracing::info!(sha256 = identity.sha256, %not_after, "the certificate is read again");
             }

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
 use super::{ClientError, Endpoint, Limits, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, SiteAnswer};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway, or several of one site of which any will do, and the permission to talk to it.
@@ -62,9 +62,9 @@ impl Gateway {
         Ok(Self { endpoints: endpoints.into(), trust, authorization: Arc::new(authorization), limits })
     }
 
-    /// `GET /server`: which gateway has the fewest transfers.
-    pub async fn server(&self) -> Result<ServerAnswer, ClientError> {
-        self.get("/server", HeaderMap::new()).await?.json().await
+    /// All gateways of the site, as this one knows them.
+    pub async fn servers(&self) -> Result<ServersAnswer, ClientError> {
+        self.get("/v1/servers", HeaderMap::new()).await?.json().await
     }
 
     /// `GET /server` with a wish: the gateway to talk to and a ticket for it.

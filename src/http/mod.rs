@@ -29,7 +29,6 @@ mod tests;
 mod ticket;
 mod upload;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +38,7 @@ use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
 
+use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::tls::Live;
@@ -51,13 +51,13 @@ pub use problem::{Kind, Problem};
 /// What the handlers share.
 pub struct Gateway {
     pub transfers: Arc<Transfers>,
+    /// Which gateways there are.
+    pub cluster: Cluster,
     pub authority: Arc<Authority>,
     pub audit: Audit,
     pub drain: Drain,
     pub metrics: Arc<Metrics>,
-    /// The address that callers are told to send to.
-    pub advertised: SocketAddr,
-    /// What callers verify at that address.
+    /// What callers verify at this gateway's address.
     pub certificate: Live,
     /// How long a body may be silent.
     pub idle_timeout: Duration,
@@ -67,7 +67,7 @@ pub struct Gateway {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gateway").field("advertised", &self.advertised).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
@@ -87,12 +87,13 @@ impl Gateway {
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 8] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 9] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
+        ("/v1/servers", get(server::servers)),
         ("/v1/sites/{name}", get(sites::site)),
         (ready::PATH, get(ready::ready)),
         ("/openapi.json", get(openapi::document)),

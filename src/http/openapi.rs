@@ -16,6 +16,7 @@ use crate::api;
     info(title = "rsnap", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         server::server,
+        server::servers,
         chain::chain,
         chain::put,
         put::put,

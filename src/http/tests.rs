@@ -61,6 +61,7 @@ impl Resolver for Mute {
 fn transfers() -> Arc<Transfers> {
     let parts = Parts {
         metrics: Arc::new(Metrics::new()),
+        load: crate::cluster::load(None),
         writer: Arc::new(Mute),
         policy: Arc::new(Mute),
         resolver: Arc::new(Mute),
@@ -98,7 +99,7 @@ impl Fixture {
             audit: Audit::open(&data.path().join("audit.log")).unwrap(),
             drain: drain.clone(),
             metrics: Arc::clone(&metrics),
-            advertised: "192.0.2.1:8443".parse().unwrap(),
+            cluster: Cluster::alone("192.0.2.1:8443".parse().unwrap(), crate::cluster::load(None)),
             certificate: crate::tls::Config::default()
                 .load(data.path(), [192, 0, 2, 1].into(), Some("gw1"))
                 .unwrap()

@@ -172,6 +172,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// Whether only this process can see the store (memory): such a store cannot be behind a shared address.
     fn is_private(&self) -> bool;
 
+    /// What tells this store from every other one, and is the same for all gateways that see it; `None` when the store
+    /// cannot tell.
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        Ok(None)
+    }
+
     /// Free bytes for new data, where the storage can tell.
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError>;
 }

@@ -32,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use self::registry::Registry;
 use crate::buffer::BufferPool;
+use crate::cluster::Load;
 use crate::content::Root;
 use crate::id::{ImageName, SiteName, SnapshotId, SourceMark, StoreName, TransferId, VolumeId};
 use crate::image::{Chain, Identity, ImageStore, SnapshotImage};
@@ -139,6 +140,8 @@ pub type Stream = futures_util::stream::BoxStream<'static, Result<Bytes, Transfe
 #[expect(missing_debug_implementations, reason = "plugins are trait objects that say nothing of themselves")]
 pub struct Parts {
     pub metrics: Arc<Metrics>,
+    /// Where running transfers are counted for the other gateways.
+    pub load: Load,
     pub writer: Arc<dyn Writer>,
     pub policy: Arc<dyn Policy>,
     pub resolver: Arc<dyn Resolver>,
@@ -152,6 +155,7 @@ pub struct Transfers {
     resolver: Arc<dyn Resolver>,
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
+    load: Load,
     read_pool: BufferPool,
     reads: Arc<Semaphore>,
     reads_allowed: usize,
@@ -172,6 +176,7 @@ impl Transfers {
             resolver: parts.resolver,
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
+            load: parts.load,
             read_pool: BufferPool::new(config.read_buffers()),
             reads: Arc::new(Semaphore::new(config.reads)),
             reads_allowed: config.reads,

@@ -57,10 +57,13 @@ impl Transfers {
     /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
     pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
         let mut reception = self.start(upload).await?;
+        let counted = self.load.enter();
         let result = reception.run(body).await;
         if let Err(fault) = &result {
             reception.fail(fault).await;
         }
+        drop(reception);
+        counted.leave().await;
         result
     }
 

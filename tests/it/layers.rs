@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["admin", "cli", "http", "net"],
     &["client", "transfer"],
-    &["plugin"],
+    &["cluster", "plugin"],
     &["image"],
     &["accept", "api", "audit", "buffer", "drain", "retry", "telemetry", "tls"],
     &["content", "quantity", "secret"],

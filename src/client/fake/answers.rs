@@ -50,12 +50,20 @@ pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
         ip: address.ip().to_string(),
         port: address.port(),
         connections: 3,
+        source: api::Source::Own,
+        age_ms: None,
         tls_name: pinned.is_none().then(|| "gw.test".into()),
         tls_sha256: pinned,
         ticket: Some("ticket".into()),
         expires: None,
     };
     json(200, &answer)
+}
+
+pub(super) fn servers(address: SocketAddr) -> Answered {
+    let server = address.to_string();
+    let own = api::ServerEntry { server, connections: 3, state: api::ServerState::Own, age_ms: Some(0) };
+    json(200, &api::ServersAnswer { source: api::Source::Own, age_ms: None, servers: vec![own] })
 }
 
 /// Present or refused when the store has the snapshot, else what the test asked for.

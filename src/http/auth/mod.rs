@@ -22,6 +22,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::problem::{Kind, Problem};
 use super::ticket::{AUDIENCE, Claims, Keys, Operation, TicketError};
+use crate::cluster::Seal;
 use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
 use crate::secret;
 pub use config::{Config, KeyConfig, Role, TokenConfig};
@@ -51,6 +52,7 @@ pub struct Authority {
 struct Secrets {
     tokens: Vec<Token>,
     keys: Keys,
+    seal: Arc<Seal>,
 }
 
 struct Token {
@@ -82,6 +84,12 @@ impl Authority {
 
     fn secrets(&self) -> Arc<Secrets> {
         Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the gateways that take each other's tickets sign their records with.
+    #[must_use]
+    pub fn seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.secrets().seal)
     }
 
     /// The site that tickets are for.
@@ -128,8 +136,9 @@ impl Authority {
 impl Secrets {
     fn load(config: &Config, data: &Path) -> Result<Self, AuthError> {
         let tokens = load_tokens(config, data)?;
-        let keys = Keys::new(&load_keys(config, data)?).ok_or(AuthError::NoKey)?;
-        Ok(Self { tokens, keys })
+        let secrets = load_keys(config, data)?;
+        let keys = Keys::new(&secrets).ok_or(AuthError::NoKey)?;
+        Ok(Self { tokens, keys, seal: Arc::new(Seal::new(&secrets)) })
     }
 
     fn find_token(&self, bearer: &str) -> Option<&Token> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/rsnap-store.json           this directory is a store, and of which format (record::Marker)
+//! <root>/rsnap-store.id             tells this store from others (one line of text; made when it is first asked for)
 //! <root>/images/<image>/
 //!     lock                          locked as long as a transfer writes the image, or layers are merged
 //!     commit.lock                   locked for the moment in which records change; shared by who reads them

@@ -116,6 +116,10 @@ impl ImageStore for FileStore {
         false
     }
 
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        self.with(|shared| shared.identity().map(Some)).await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.with(|shared| shared.free_bytes().map(Some)).await
     }

@@ -17,8 +17,10 @@ use crate::id::{ImageName, SnapshotId};
 use crate::image::readers::Readers;
 use crate::image::record::{RecordFault, Tombstone, unseal};
 use crate::image::{Chain, ImageError};
+use crate::secret;
 
 const MARKER: &str = "rsnap-store.json";
+const IDENTITY: &str = "rsnap-store.id";
 const IMAGES: &str = "images";
 const FORMAT: u32 = 1;
 
@@ -109,6 +111,14 @@ impl Shared {
             failed(format!("read the tombstone of {snapshot}"))(io::Error::new(io::ErrorKind::InvalidData, fault))
         })?;
         Ok(Some(tombstone.deleted()))
+    }
+
+    /// A name that the first one to ask gives the store. Beside the records and not one of them: a store that loses it
+    /// gets another, and no snapshot depends on it.
+    pub(super) fn identity(&self) -> Result<String, ImageError> {
+        let read = secret::read_or_create(&self.root.join(IDENTITY), || secret::random_text(16));
+        let text = read.map_err(|fault| failed("read the name of the store")(io::Error::other(fault)))?;
+        Ok(format!("file:{text}"))
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64, ImageError> {

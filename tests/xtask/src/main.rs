@@ -13,6 +13,7 @@ mod demo;
 mod gateway;
 mod guests;
 mod lint;
+mod openstack;
 mod packages;
 mod process;
 mod source;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::asan;
 use crate::build;
+use crate::openstack;
 use crate::packages;
 use crate::process;
 use crate::steps::{self, Steps};
@@ -37,9 +38,11 @@ struct Outcome {
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 5);
-    steps.step("Build the plugins");
+    steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
+    packages::ensure(&steps, &packages::PROTOC)?;
     build::guests(root, &steps)?;
+    openstack::prepare(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");
     let mut outcomes =
