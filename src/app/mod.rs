@@ -91,7 +91,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
-        let stores = stores::open(&config.stores).map_err(|(name, source)| BuildError::Store { name, source })?;
+        let stores =
+            stores::open(&config.stores, &metrics).map_err(|(name, source)| BuildError::Store { name, source })?;
         let health = Health::new(&stores);
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {

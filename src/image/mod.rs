@@ -8,6 +8,7 @@
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
 mod block;
+mod blocking;
 #[cfg(test)]
 mod cases;
 mod discard;
@@ -18,6 +19,8 @@ mod ingest;
 mod ingest_tests;
 mod memory;
 mod presence;
+mod rbd;
+mod readers;
 mod record;
 mod sidecar;
 mod verified;
@@ -27,6 +30,7 @@ pub use fault::{Fault, FaultStore, Moment, Operation};
 pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
 pub use memory::MemoryStore;
+pub use rbd::{RbdConfig, RbdStore};
 pub use verified::Verified;
 
 use std::fmt;
@@ -233,10 +237,12 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
 pub enum ImageError {
     #[error("there is no snapshot {snapshot} in image {image}")]
     NotFound { image: ImageName, snapshot: SnapshotId },
-    #[error("image {image} is being written by another transfer")]
+    #[error("image {image} is being written, by another transfer or by somebody who has it open")]
     Busy { image: ImageName },
     #[error("image {image} belongs to volume {owner}")]
     NotOwned { image: ImageName, owner: VolumeId },
+    #[error("image {image} holds what rsnap did not make: {detail}")]
+    Foreign { image: ImageName, detail: String },
     #[error("the base snapshot {base} is not in image {image}")]
     BaseMissing { image: ImageName, base: SnapshotId },
     #[error("the base snapshot {base} in image {image} is not what was committed: {detail}")]

@@ -8,9 +8,6 @@ pub const RBD_FEATURE_FAST_DIFF: u32 = 16;
 pub const RBD_FEATURE_DEEP_FLATTEN: u32 = 32;
 pub const RBD_FEATURE_JOURNALING: u32 = 64;
 pub const RBD_FEATURE_DATA_POOL: u32 = 128;
-pub const LIBRBD_VER_MAJOR: u32 = 1;
-pub const LIBRBD_VER_MINOR: u32 = 16;
-pub const LIBRBD_VER_EXTRA: u32 = 0;
 pub const RBD_FLAG_OBJECT_MAP_INVALID: u32 = 1;
 pub const RBD_FLAG_FAST_DIFF_INVALID: u32 = 2;
 pub type __time_t = ::std::os::raw::c_long;
@@ -120,21 +117,36 @@ const _: () = {
 pub const RBD_LOCK_MODE_EXCLUSIVE: rbd_lock_mode_t = 0;
 pub const RBD_LOCK_MODE_SHARED: rbd_lock_mode_t = 1;
 pub type rbd_lock_mode_t = ::std::os::raw::c_uint;
-pub const RBD_IMAGE_OPTION_FORMAT: rbd_image_option_t = 0;
-pub const RBD_IMAGE_OPTION_FEATURES: rbd_image_option_t = 1;
-pub const RBD_IMAGE_OPTION_ORDER: rbd_image_option_t = 2;
-pub const RBD_IMAGE_OPTION_STRIPE_UNIT: rbd_image_option_t = 3;
-pub const RBD_IMAGE_OPTION_STRIPE_COUNT: rbd_image_option_t = 4;
-pub const RBD_IMAGE_OPTION_JOURNAL_ORDER: rbd_image_option_t = 5;
-pub const RBD_IMAGE_OPTION_JOURNAL_SPLAY_WIDTH: rbd_image_option_t = 6;
-pub const RBD_IMAGE_OPTION_JOURNAL_POOL: rbd_image_option_t = 7;
-pub const RBD_IMAGE_OPTION_FEATURES_SET: rbd_image_option_t = 8;
-pub const RBD_IMAGE_OPTION_FEATURES_CLEAR: rbd_image_option_t = 9;
-pub const RBD_IMAGE_OPTION_DATA_POOL: rbd_image_option_t = 10;
-pub const RBD_IMAGE_OPTION_FLATTEN: rbd_image_option_t = 11;
-pub const RBD_IMAGE_OPTION_CLONE_FORMAT: rbd_image_option_t = 12;
-pub const RBD_IMAGE_OPTION_MIRROR_IMAGE_MODE: rbd_image_option_t = 13;
-pub type rbd_image_option_t = ::std::os::raw::c_uint;
+pub const RBD_IMAGE_OPTION_FORMAT: _bindgen_ty_15 = 0;
+pub const RBD_IMAGE_OPTION_FEATURES: _bindgen_ty_15 = 1;
+pub const RBD_IMAGE_OPTION_ORDER: _bindgen_ty_15 = 2;
+pub const RBD_IMAGE_OPTION_STRIPE_UNIT: _bindgen_ty_15 = 3;
+pub const RBD_IMAGE_OPTION_STRIPE_COUNT: _bindgen_ty_15 = 4;
+pub const RBD_IMAGE_OPTION_JOURNAL_ORDER: _bindgen_ty_15 = 5;
+pub const RBD_IMAGE_OPTION_JOURNAL_SPLAY_WIDTH: _bindgen_ty_15 = 6;
+pub const RBD_IMAGE_OPTION_JOURNAL_POOL: _bindgen_ty_15 = 7;
+pub const RBD_IMAGE_OPTION_FEATURES_SET: _bindgen_ty_15 = 8;
+pub const RBD_IMAGE_OPTION_FEATURES_CLEAR: _bindgen_ty_15 = 9;
+pub const RBD_IMAGE_OPTION_DATA_POOL: _bindgen_ty_15 = 10;
+pub const RBD_IMAGE_OPTION_FLATTEN: _bindgen_ty_15 = 11;
+pub const RBD_IMAGE_OPTION_CLONE_FORMAT: _bindgen_ty_15 = 12;
+pub const RBD_IMAGE_OPTION_MIRROR_IMAGE_MODE: _bindgen_ty_15 = 13;
+pub type _bindgen_ty_15 = ::std::os::raw::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct rbd_image_watcher_t {
+    pub addr: *mut ::std::os::raw::c_char,
+    pub id: i64,
+    pub cookie: u64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of rbd_image_watcher_t"][::std::mem::size_of::<rbd_image_watcher_t>() - 24usize];
+    ["Alignment of rbd_image_watcher_t"][::std::mem::align_of::<rbd_image_watcher_t>() - 8usize];
+    ["Offset of field: rbd_image_watcher_t::addr"][::std::mem::offset_of!(rbd_image_watcher_t, addr) - 0usize];
+    ["Offset of field: rbd_image_watcher_t::id"][::std::mem::offset_of!(rbd_image_watcher_t, id) - 8usize];
+    ["Offset of field: rbd_image_watcher_t::cookie"][::std::mem::offset_of!(rbd_image_watcher_t, cookie) - 16usize];
+};
 pub const RBD_CONFIG_SOURCE_CONFIG: rbd_config_source_t = 0;
 pub const RBD_CONFIG_SOURCE_POOL: rbd_config_source_t = 1;
 pub const RBD_CONFIG_SOURCE_IMAGE: rbd_config_source_t = 2;
@@ -175,6 +187,7 @@ pub struct Ceph {
         unsafe extern "C" fn(cluster: rados_t, result: *mut rados_cluster_stat_t) -> ::std::os::raw::c_int,
     pub rados_cluster_fsid:
         unsafe extern "C" fn(cluster: rados_t, buf: *mut ::std::os::raw::c_char, len: usize) -> ::std::os::raw::c_int,
+    pub rados_wait_for_latest_osdmap: unsafe extern "C" fn(cluster: rados_t) -> ::std::os::raw::c_int,
     pub rados_ioctx_create: unsafe extern "C" fn(
         cluster: rados_t,
         pool_name: *const ::std::os::raw::c_char,
@@ -319,6 +332,7 @@ pub struct Ceph {
     ) -> ::std::os::raw::c_int,
     pub rbd_snap_remove:
         unsafe extern "C" fn(image: rbd_image_t, snapname: *const ::std::os::raw::c_char) -> ::std::os::raw::c_int,
+    pub rbd_snap_remove_by_id: unsafe extern "C" fn(image: rbd_image_t, snap_id: u64) -> ::std::os::raw::c_int,
     pub rbd_snap_rollback:
         unsafe extern "C" fn(image: rbd_image_t, snapname: *const ::std::os::raw::c_char) -> ::std::os::raw::c_int,
     pub rbd_snap_rename: unsafe extern "C" fn(
@@ -437,6 +451,12 @@ pub struct Ceph {
         values: *mut ::std::os::raw::c_char,
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int,
+    pub rbd_watchers_list: unsafe extern "C" fn(
+        image: rbd_image_t,
+        watchers: *mut rbd_image_watcher_t,
+        max_watchers: *mut usize,
+    ) -> ::std::os::raw::c_int,
+    pub rbd_watchers_list_cleanup: unsafe extern "C" fn(watchers: *mut rbd_image_watcher_t, num_watchers: usize),
     pub rbd_config_image_list: unsafe extern "C" fn(
         image: rbd_image_t,
         options: *mut rbd_config_option_t,
@@ -470,6 +490,7 @@ impl Ceph {
         let rados_conf_set = __library.get(b"rados_conf_set\0").map(|sym| *sym)?;
         let rados_cluster_stat = __library.get(b"rados_cluster_stat\0").map(|sym| *sym)?;
         let rados_cluster_fsid = __library.get(b"rados_cluster_fsid\0").map(|sym| *sym)?;
+        let rados_wait_for_latest_osdmap = __library.get(b"rados_wait_for_latest_osdmap\0").map(|sym| *sym)?;
         let rados_ioctx_create = __library.get(b"rados_ioctx_create\0").map(|sym| *sym)?;
         let rados_ioctx_destroy = __library.get(b"rados_ioctx_destroy\0").map(|sym| *sym)?;
         let rados_ioctx_get_id = __library.get(b"rados_ioctx_get_id\0").map(|sym| *sym)?;
@@ -516,6 +537,7 @@ impl Ceph {
         let rbd_snap_list_end = __library.get(b"rbd_snap_list_end\0").map(|sym| *sym)?;
         let rbd_snap_create2 = __library.get(b"rbd_snap_create2\0").map(|sym| *sym)?;
         let rbd_snap_remove = __library.get(b"rbd_snap_remove\0").map(|sym| *sym)?;
+        let rbd_snap_remove_by_id = __library.get(b"rbd_snap_remove_by_id\0").map(|sym| *sym)?;
         let rbd_snap_rollback = __library.get(b"rbd_snap_rollback\0").map(|sym| *sym)?;
         let rbd_snap_rename = __library.get(b"rbd_snap_rename\0").map(|sym| *sym)?;
         let rbd_snap_protect = __library.get(b"rbd_snap_protect\0").map(|sym| *sym)?;
@@ -540,6 +562,8 @@ impl Ceph {
         let rbd_metadata_set = __library.get(b"rbd_metadata_set\0").map(|sym| *sym)?;
         let rbd_metadata_remove = __library.get(b"rbd_metadata_remove\0").map(|sym| *sym)?;
         let rbd_metadata_list = __library.get(b"rbd_metadata_list\0").map(|sym| *sym)?;
+        let rbd_watchers_list = __library.get(b"rbd_watchers_list\0").map(|sym| *sym)?;
+        let rbd_watchers_list_cleanup = __library.get(b"rbd_watchers_list_cleanup\0").map(|sym| *sym)?;
         let rbd_config_image_list = __library.get(b"rbd_config_image_list\0").map(|sym| *sym)?;
         let rbd_config_image_list_cleanup = __library.get(b"rbd_config_image_list_cleanup\0").map(|sym| *sym)?;
         let rbd_namespace_exists = __library.get(b"rbd_namespace_exists\0").map(|sym| *sym)?;
@@ -552,6 +576,7 @@ impl Ceph {
             rados_conf_set,
             rados_cluster_stat,
             rados_cluster_fsid,
+            rados_wait_for_latest_osdmap,
             rados_ioctx_create,
             rados_ioctx_destroy,
             rados_ioctx_get_id,
@@ -598,6 +623,7 @@ impl Ceph {
             rbd_snap_list_end,
             rbd_snap_create2,
             rbd_snap_remove,
+            rbd_snap_remove_by_id,
             rbd_snap_rollback,
             rbd_snap_rename,
             rbd_snap_protect,
@@ -622,6 +648,8 @@ impl Ceph {
             rbd_metadata_set,
             rbd_metadata_remove,
             rbd_metadata_list,
+            rbd_watchers_list,
+            rbd_watchers_list_cleanup,
             rbd_config_image_list,
             rbd_config_image_list_cleanup,
             rbd_namespace_exists,
@@ -671,6 +699,9 @@ impl Ceph {
         len: usize,
     ) -> ::std::os::raw::c_int {
         (self.rados_cluster_fsid)(cluster, buf, len)
+    }
+    pub unsafe fn rados_wait_for_latest_osdmap(&self, cluster: rados_t) -> ::std::os::raw::c_int {
+        (self.rados_wait_for_latest_osdmap)(cluster)
     }
     pub unsafe fn rados_ioctx_create(
         &self,
@@ -942,6 +973,9 @@ impl Ceph {
     ) -> ::std::os::raw::c_int {
         (self.rbd_snap_remove)(image, snapname)
     }
+    pub unsafe fn rbd_snap_remove_by_id(&self, image: rbd_image_t, snap_id: u64) -> ::std::os::raw::c_int {
+        (self.rbd_snap_remove_by_id)(image, snap_id)
+    }
     pub unsafe fn rbd_snap_rollback(
         &self,
         image: rbd_image_t,
@@ -1147,6 +1181,17 @@ impl Ceph {
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int {
         (self.rbd_metadata_list)(image, start, max, keys, key_len, values, vals_len)
+    }
+    pub unsafe fn rbd_watchers_list(
+        &self,
+        image: rbd_image_t,
+        watchers: *mut rbd_image_watcher_t,
+        max_watchers: *mut usize,
+    ) -> ::std::os::raw::c_int {
+        (self.rbd_watchers_list)(image, watchers, max_watchers)
+    }
+    pub unsafe fn rbd_watchers_list_cleanup(&self, watchers: *mut rbd_image_watcher_t, num_watchers: usize) {
+        (self.rbd_watchers_list_cleanup)(watchers, num_watchers)
     }
     pub unsafe fn rbd_config_image_list(
         &self,

@@ -200,13 +200,17 @@ impl Cluster {
         Ok(addresses)
     }
 
-    /// Forbids the client at `address` everything for `seconds` (0: as long as the cluster's default, an hour). Blocks.
+    /// Forbids the client at `address` everything for `seconds` (0: as long as the cluster's default, an hour). When it
+    /// returns, this client knows of it: an OSD that serves it from then on does not serve the other. Blocks.
     pub fn blocklist(&self, address: &str, seconds: u32) -> Result<(), Error> {
         let text = to_c(address)?;
         // SAFETY: the string outlives the call; despite its type it is only read.
         let code =
             unsafe { self.handle.library.ceph.rados_blocklist_add(self.raw(), text.as_ptr().cast_mut(), seconds) };
-        checked(code, || format!("blocklist the client at {address}")).map(|_| ())
+        let action = || format!("blocklist the client at {address}");
+        checked(code, action).map_err(|error| error.with_remedy("the user needs `mon 'profile rbd'`"))?;
+        // SAFETY: connected.
+        checked(unsafe { self.handle.library.ceph.rados_wait_for_latest_osdmap(self.raw()) }, action).map(|_| ())
     }
 
     /// Free bytes of the whole cluster, before replication; `None` while the cluster does not know (it needs a

@@ -85,24 +85,26 @@ impl Error {
         }
     }
 
-    fn reason(&self) -> String {
+    /// Why it did not succeed, and what helps where that is known.
+    #[must_use]
+    pub fn reason(&self) -> String {
         let what = std::io::Error::from_raw_os_error(self.code);
-        match self.kind() {
+        let reason = match self.kind() {
             Kind::ReadOnly => format!("another client holds the exclusive lock ({what})"),
             Kind::Blocklisted => format!("this client was blocklisted by its successor ({what})"),
             Kind::TimedOut => format!("the cluster did not answer in time ({what})"),
             _ => what.to_string(),
+        };
+        match &self.remedy {
+            Some(remedy) => format!("{reason}; {remedy}"),
+            None => reason,
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "could not {}: {}", self.action, self.reason())?;
-        match &self.remedy {
-            Some(remedy) => write!(formatter, "; {remedy}"),
-            None => Ok(()),
-        }
+        write!(formatter, "could not {}: {}", self.action, self.reason())
     }
 }
 

@@ -45,6 +45,6 @@ mod text;
 pub use cluster::{Cluster, Settings};
 pub use dispose::closed;
 pub use error::{Error, Kind};
-pub use image::{Extent, Flags, Image, Locker, Snapshot};
+pub use image::{Extent, Flags, Image, Locker, Snapshot, Watcher};
 pub use library::{Library, Unavailable};
 pub use pool::{Features, ImageName, Layout, Mode, Pool, SnapshotReference};

@@ -21,6 +21,7 @@ const FUNCTIONS: &[&str] = &[
     "rados_cluster_stat",
     "rados_getaddrs",
     "rados_blocklist_add",
+    "rados_wait_for_latest_osdmap",
     "rados_buffer_free",
     // A pool and its objects.
     "rados_ioctx_create",
@@ -74,6 +75,7 @@ const FUNCTIONS: &[&str] = &[
     "rbd_snap_get_namespace_type",
     "rbd_snap_create2",
     "rbd_snap_remove",
+    "rbd_snap_remove_by_id",
     "rbd_snap_rename",
     "rbd_snap_rollback",
     "rbd_snap_protect",
@@ -89,6 +91,8 @@ const FUNCTIONS: &[&str] = &[
     "rbd_lock_break",
     "rbd_is_exclusive_lock_owner",
     "rbd_list_lockers",
+    "rbd_watchers_list",
+    "rbd_watchers_list_cleanup",
     // Its data.
     "rbd_aio_create_completion",
     "rbd_aio_get_return_value",

@@ -6,7 +6,7 @@
 use std::ptr;
 
 use super::Image;
-use crate::bindings::{RBD_LOCK_MODE_EXCLUSIVE, rbd_lock_mode_t};
+use crate::bindings::{RBD_LOCK_MODE_EXCLUSIVE, rbd_image_watcher_t, rbd_lock_mode_t};
 use crate::error::{ERANGE, Error, checked};
 use crate::text::{from_c, growing, to_c, zero_separated};
 
@@ -20,7 +20,39 @@ pub struct Locker {
     pub address: String,
 }
 
+/// A client that has the image open for writing, ourselves included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watcher {
+    /// In the form that [`crate::Cluster::blocklist`] takes.
+    pub address: String,
+    /// The number in the client's name, such as 4123 of `client.4123`.
+    pub client: i64,
+}
+
 impl Image {
+    /// Who has the image open for writing. One that died is there until its watch ends (30 s) or it is blocklisted.
+    /// Blocks.
+    pub fn watchers(&self) -> Result<Vec<Watcher>, Error> {
+        let mut count = 8;
+        loop {
+            let empty = rbd_image_watcher_t { addr: ptr::null_mut(), id: 0, cookie: 0 };
+            let (mut list, capacity) = (vec![empty; count], count);
+            // SAFETY: the image is open, the list has room for `count` entries.
+            let code = unsafe { self.ceph().rbd_watchers_list(self.raw, list.as_mut_ptr(), &raw mut count) };
+            if code == -ERANGE && count > capacity {
+                continue;
+            }
+            checked(code, || format!("list the watchers of image {}", self.name))?;
+            list.truncate(count);
+            // SAFETY: the strings of the entries are valid until they are cleaned up.
+            let watcher = |entry: &rbd_image_watcher_t| unsafe { from_c(entry.addr) };
+            let watchers = list.iter().map(|entry| Watcher { address: watcher(entry), client: entry.id }).collect();
+            // SAFETY: the entries that the library filled, freed once.
+            unsafe { self.ceph().rbd_watchers_list_cleanup(list.as_mut_ptr(), list.len()) };
+            return Ok(watchers);
+        }
+    }
+
     /// Takes the lock and keeps it: whoever asks for it is refused with [`crate::Kind::ReadOnly`] from then on. Blocks: an
     /// owner that lives refuses at once, one that does not answer is waited for until its watch ends (30 s).
     pub fn acquire_lock(&self) -> Result<(), Error> {

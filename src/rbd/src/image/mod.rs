@@ -10,7 +10,7 @@ mod metadata;
 mod snapshot;
 
 pub use difference::Extent;
-pub use lock::Locker;
+pub use lock::{Locker, Watcher};
 pub use snapshot::Snapshot;
 
 use std::ffi::{c_char, c_int};

@@ -97,6 +97,13 @@ impl Image {
         self.named("remove", name, |text| unsafe { self.ceph().rbd_snap_remove(self.raw, text.as_ptr()) })
     }
 
+    /// As [`Image::remove_snapshot`], by the number that no other snapshot ever has. Blocks.
+    pub fn remove_snapshot_by_id(&self, id: u64) -> Result<(), Error> {
+        // SAFETY: the image is open.
+        let code = unsafe { self.ceph().rbd_snap_remove_by_id(self.raw, id) };
+        checked(code, || format!("remove the snapshot with id {id} of image {}", self.name)).map(|_| ())
+    }
+
     /// Gives a snapshot another name; it stays the same snapshot. Blocks.
     pub fn rename_snapshot(&self, name: &str, new: &str) -> Result<(), Error> {
         let new = to_c(new)?;

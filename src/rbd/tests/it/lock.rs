@@ -55,3 +55,21 @@ async fn a_client_is_blocklisted_by_its_addresses() {
     place.pool.write_full("fine", vec![1]).await.unwrap();
     assert!(place.cluster.blocklist("nonsense", 60).is_err());
 }
+
+#[tokio::test]
+async fn whoever_has_an_image_open_to_write_is_listed() {
+    let place = Place::new();
+    let image = place.image("one", MIB);
+    let (reader, writer) = (place.other(), place.other());
+    let _reader = reader.pool.open("one", Mode::ReadOnly, None).unwrap();
+    let _writer = writer.pool.open("one", Mode::ReadWrite, None).unwrap();
+    let mut listed: Vec<String> = image.watchers().unwrap().into_iter().map(|watcher| watcher.address).collect();
+    let mut expected = [&place, &writer].map(|place| place.cluster.addresses().unwrap()).to_vec();
+    listed.sort();
+    expected.sort();
+    assert_eq!(listed, expected);
+    // One that is blocklisted is gone at once.
+    place.cluster.blocklist(&writer.cluster.addresses().unwrap(), 60).unwrap();
+    place.pool.stat("nothing").await.unwrap_err();
+    assert_eq!(image.watchers().unwrap().len(), 1);
+}

@@ -98,6 +98,34 @@ async fn differences_are_exact_or_of_whole_objects() {
 }
 
 #[tokio::test]
+async fn an_empty_range_has_no_differences() {
+    let place = Place::new();
+    let image = place.image("one", 8 * MIB);
+    image.create_snapshot("full").unwrap();
+    image.resize(0).unwrap();
+    image.create_snapshot("empty").unwrap();
+    for whole_objects in [false, true] {
+        assert_eq!(differences(&image, None, whole_objects), []);
+        assert_eq!(differences(&image, Some("full"), whole_objects), []);
+        for (offset, length) in [(0, 0), (0, MIB), (MIB, MIB)] {
+            image.differences(Some("empty"), whole_objects, offset, length, |_| panic!("there is nothing")).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_removed_by_its_number() {
+    let place = Place::new();
+    let image = place.image("one", MIB);
+    image.create_snapshot("first").unwrap();
+    let id = image.snapshots().unwrap()[0].id;
+    image.remove_snapshot_by_id(id).unwrap();
+    image.create_snapshot("first").unwrap();
+    assert_eq!(image.remove_snapshot_by_id(id).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(image.snapshots().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_iteration_can_be_broken_off() {
     let place = Place::new();
     let image = place.image("one", 32 * MIB);
