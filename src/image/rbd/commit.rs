@@ -318,7 +318,7 @@ impl Deaths {
         if self.0.lock().unwrap().take_if(|at| *at == step).is_none() {
             return Ok(());
         }
-        let executioner = shared.connect(&[]).unwrap();
+        let executioner = shared.connect().unwrap();
         executioner.blocklist(session.address(), 3600).unwrap();
         Err(ImageError::Fenced)
     }

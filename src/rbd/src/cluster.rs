@@ -4,12 +4,12 @@ use std::ffi::c_char;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use crate::bindings::{rados_cluster_stat_t, rados_t};
 use crate::completion::{Running, Service, Starter};
-use crate::dispose::dispose;
+use crate::dispose::{Connected, dispose, guard_exit};
 use crate::error::{Error, checked};
 use crate::library::Library;
 use crate::pool::Pool;
@@ -43,6 +43,7 @@ impl Default for Settings {
 /// (behind the end, without the lock, of a blocklisted client), because the request that holds the buffer waits for the
 /// completion and the completion for the buffer.
 const OWN_OPTIONS: &[(&str, &str)] = &[("rbd_cache", "false"), ("rbd_disable_zero_copy_writes", "true")];
+static CONNECTED: Once = Once::new();
 /// Options that take [`Settings::timeout`], in seconds.
 const TIME_LIMITS: &[&str] = &["client_mount_timeout", "rados_mon_op_timeout", "rados_osd_op_timeout"];
 
@@ -58,6 +59,7 @@ pub(crate) struct ClusterHandle {
     pub(crate) raw: rados_t,
     /// Operations on RADOS objects; those of images are counted with the image.
     running: Arc<Running>,
+    connected: Arc<Connected>,
 }
 
 // SAFETY: librados locks inside; its documentation allows a `rados_t` to be used from many threads at once.
@@ -80,7 +82,8 @@ impl fmt::Debug for ClusterHandle {
 
 impl Drop for ClusterHandle {
     fn drop(&mut self) {
-        let closing = Closing { library: Arc::clone(&self.library), raw: self.raw, running: Arc::clone(&self.running) };
+        let (library, running) = (Arc::clone(&self.library), Arc::clone(&self.running));
+        let closing = Closing { library, raw: self.raw, running, _connected: Arc::clone(&self.connected) };
         dispose(move || closing.close());
     }
 }
@@ -90,6 +93,7 @@ struct Closing {
     library: Arc<Library>,
     raw: rados_t,
     running: Arc<Running>,
+    _connected: Arc<Connected>,
 }
 
 // SAFETY: as for `ClusterHandle`.
@@ -123,7 +127,9 @@ impl Cluster {
         // SAFETY: both names are strings that outlive the call, and `raw` is where the handle is written.
         let code = unsafe { library.ceph.rados_create2(&raw mut raw, c"ceph".as_ptr(), name.as_ptr(), 0) };
         checked(code, || "make a RADOS client".to_owned())?;
-        let handle = ClusterHandle { library: Arc::clone(library), raw, running: Arc::default() };
+        guard_exit(&CONNECTED);
+        let (library, connected) = (Arc::clone(library), Arc::new(Connected::new()));
+        let handle = ClusterHandle { library, raw, running: Arc::default(), connected };
         Ok(Self { handle: Arc::new(handle) })
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn check(root: &Path, steps: &Steps) -> Result<()> {
 fn version(text: &str) -> Vec<u32> {
     let part = |name: &str| {
         let line = text.lines().find(|line| line.contains(&format!("LIBRBD_VER_{name}")))?;
-        line.split([' ', ';']).filter(|word| !word.is_empty()).next_back()?.parse().ok()
+        line.split([' ', ';']).rfind(|word| !word.is_empty())?.parse().ok()
     };
     ["MAJOR", "MINOR", "EXTRA"].into_iter().filter_map(part).collect()
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::asan;
 use crate::build;
 use crate::openstack;
 use crate::packages;
@@ -36,7 +37,7 @@ struct Outcome {
 
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Test", 4);
+    let mut steps = Steps::new("Test", 5);
     steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
     build::guests(root, &steps)?;
@@ -48,6 +49,10 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
 
     steps.step("Test the plugins on this machine's own processor");
     outcomes.push(tests(root, "plugins", &mut plugin_tests(root))?);
+
+    steps.step("Test the crate that binds Ceph under the address sanitiser");
+    outcomes.push(tests(root, "sanitised", &mut asan::tests(root))?);
+    asan::alarm(root, &steps)?;
 
     steps.step("Fuzz the decoders");
     steps.timed("cargo build, with coverage", || {

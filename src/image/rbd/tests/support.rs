@@ -1,7 +1,7 @@
 //! A store in a namespace of its own, and what a stranger can do to it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rsnap_rbd::{Cluster as Client, Image, Library, Mode, Pool, Settings};
@@ -41,36 +41,42 @@ pub(super) fn config(ceph: &Path, namespace: Option<&str>) -> RbdConfig {
 
 impl Site {
     /// A store here, as another gateway would open it.
-    pub fn store(&self) -> RbdStore {
+    pub(super) fn store(&self) -> RbdStore {
         self.store_with(&self.config)
     }
 
-    pub fn store_with(&self, config: &RbdConfig) -> RbdStore {
+    pub(super) fn store_with(&self, config: &RbdConfig) -> RbdStore {
         let mut shared = Shared::open(config.clone(), Arc::clone(&self.metrics)).unwrap();
         // The owner of a lock that lives answers at once, however busy this machine is with other tests.
         shared.patience = Duration::from_secs(2);
         RbdStore { shared: Arc::new(shared) }
     }
 
-    pub fn bench(&self) -> Bench {
+    pub(super) fn bench(&self) -> Bench {
         Bench::new(Arc::new(self.store()), None)
     }
 
     /// The image's full name for the `rbd` tool, with a snapshot or without.
-    pub fn name(&self, snapshot: &str) -> String {
+    pub(super) fn name(&self, snapshot: &str) -> String {
         let at = if snapshot.is_empty() { "" } else { "@" };
         format!("{POOL}/{}/{}{at}{snapshot}", self.namespace, image())
     }
 
     /// A client of its own.
-    pub fn pool(&self) -> Pool {
+    pub(super) fn pool(&self) -> Pool {
         let settings = Settings { configuration: self.config.configuration.clone(), ..Settings::default() };
         let client = Client::connect(&Library::load().unwrap(), &settings).unwrap();
         client.pool(POOL, Some(&self.namespace)).unwrap()
     }
 
+    /// Names of the objects of content trees.
+    pub(super) fn trees(&self) -> Vec<String> {
+        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
+        listed.lines().filter(|name| name.starts_with("rsnap.tree.")).map(str::to_owned).collect()
+    }
+
     /// The image, opened by a stranger.
-    pub fn image(&self, mode: Mode) -> Image {
+    pub(super) fn image(&self, mode: Mode) -> Image {
         self.pool().open(image().as_str(), mode, None).unwrap()
     }
 }

@@ -17,16 +17,18 @@ use std::ffi::{c_char, c_int};
 use std::fmt;
 use std::mem;
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use crate::bindings::{
     Ceph, RBD_FLAG_FAST_DIFF_INVALID, RBD_FLAG_OBJECT_MAP_INVALID, rbd_config_option_t, rbd_image_info_t, rbd_image_t,
 };
 use crate::completion::{Service, Starter};
-use crate::dispose::dispose;
+use crate::dispose::{dispose, guard_exit};
 use crate::error::{EINVAL, ERANGE, Error, checked};
 use crate::pool::{Features, Mode, Pool, PoolHandle, SnapshotReference};
 use crate::text::{from_c, growing, to_c, until_zero};
+
+static OPENED: Once = Once::new();
 
 /// What librbd says of an image's maps: a map that is flagged must not be trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,6 +106,7 @@ impl Image {
         };
         let full_name = format!("{}/{name}", pool.handle.name);
         checked(code, || format!("open image {full_name}"))?;
+        guard_exit(&OPENED);
         let starter = Starter { library: Arc::clone(pool.library()), service: Service::Rbd, running: Arc::default() };
         let mut image = Self { starter, pool: Arc::clone(&pool.handle), raw, name: full_name };
         image.select(snapshot)?;

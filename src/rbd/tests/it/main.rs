@@ -6,6 +6,7 @@
     reason = "a test that meets the unexpected must fail at once"
 )]
 
+mod alarm;
 mod cluster;
 mod data;
 mod lock;
