@@ -29,12 +29,7 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    pub(super) fn new(
-        renewal: Renewal,
-        authority: Arc<Authority>,
-        cluster: Cluster,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(super) fn new(renewal: Renewal, authority: Arc<Authority>, cluster: Cluster, metrics: Arc<Metrics>) -> Self {
         let live = renewal.live();
         let not_after = move || {
             let since = live.now().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -138,7 +138,8 @@ impl Context {
 
     /// Whether the registry belongs to another group. Text that is not signed is nobody's, and is written over.
     pub(super) fn judge_group(&mut self, text: Option<&[u8]>) -> bool {
-        let other = text.and_then(|text| self.seal.verify::<GroupRecord>(text)).filter(|found| found.group != self.group);
+        let other =
+            text.and_then(|text| self.seal.verify::<GroupRecord>(text)).filter(|found| found.group != self.group);
         let refusal = other.map(|found| {
             format!(
                 "the gateways in etcd write to another storage than this one (their group is {:?}, ours is {:?}); give \

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Channel, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, GetOptions, KvClient, LeaseKeepAliveStream,
-    LeaseKeeper, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchOptions, WatchStream,
+    Channel, Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, GetOptions, KvClient,
+    LeaseKeepAliveStream, LeaseKeeper, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse, WatchOptions, WatchStream,
 };
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -67,7 +67,9 @@ impl From<Error> for Fault {
             // etcd 3.4 answers a wrong password as an invalid argument.
             Code::InvalidArgument if text.contains("authentication failed") => Self::Credentials(text),
             Code::FailedPrecondition if text.contains("authentication is not enabled") => Self::Credentials(text),
-            Code::Cancelled | Code::Unknown | Code::Unavailable if text.is_empty() => Self::Lost("no reason".to_owned()),
+            Code::Cancelled | Code::Unknown | Code::Unavailable if text.is_empty() => {
+                Self::Lost("no reason".to_owned())
+            }
             _ => Self::Lost(text),
         }
     }

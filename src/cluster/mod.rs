@@ -49,8 +49,8 @@ pub use self::load::{Counted, Load};
 use self::random::Random;
 pub use self::seal::{GatewayRecord, Seal};
 use self::shared::Shared;
-use self::view::View;
 pub use self::view::Member;
+use self::view::View;
 use crate::metrics::Metrics;
 
 /// How long the end of a transfer waits for an etcd that was never configured: not at all.
@@ -150,7 +150,8 @@ impl Cluster {
         let (lifetime, timeout) = (config.ttl.0, config.timeout.0);
         let view = View::new(own, group.clone(), lifetime, Arc::clone(&seal));
         let shared = Shared::new(view, Balance::new(Random::seeded()));
-        let wishes = watch::Sender::new(Wish { offered: true, withdrawn: false, tls_name, tls_sha256, seal: Arc::clone(&seal) });
+        let wishes =
+            watch::Sender::new(Wish { offered: true, withdrawn: false, tls_name, tls_sha256, seal: Arc::clone(&seal) });
         let totals = Totals::default();
         measure(metrics, &shared, &totals);
         let context = Context {
@@ -178,7 +179,8 @@ impl Cluster {
     /// The gateway to name to the next sender. Asks nobody.
     #[must_use]
     pub fn choose(&self) -> Choice {
-        let own = Choice { address: self.own, count: self.load.running(), source: Source::Own, age: None, record: None };
+        let own =
+            Choice { address: self.own, count: self.load.running(), source: Source::Own, age: None, record: None };
         let Some(registry) = &self.registry else { return own };
         let now = registry.shared.now();
         registry.shared.edit(|state| {

@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn keys_are_changed_one_gateway_after_the_other() {
-        let (old, both, new) =
-            (seal(&[("k1", "one")]), seal(&[("k2", "two"), ("k1", "one")]), seal(&[("k2", "two")]));
+        let (old, both, new) = (seal(&[("k1", "one")]), seal(&[("k2", "two"), ("k1", "one")]), seal(&[("k2", "two")]));
         let text = old.sign(&record()).unwrap();
         assert!(both.verify::<GatewayRecord>(&text).is_some());
         assert!(new.verify::<GatewayRecord>(&text).is_none());

@@ -240,9 +240,7 @@ async fn answered(asked: &mut Option<(Moment, Asked)>) -> (Moment, Result<Answer
     }
 }
 
-async fn kept(
-    keeper: &mut Option<Keeper>,
-) -> Result<Option<etcd_client::LeaseKeepAliveResponse>, etcd_client::Error> {
+async fn kept(keeper: &mut Option<Keeper>) -> Result<Option<etcd_client::LeaseKeepAliveResponse>, etcd_client::Error> {
     match keeper {
         Some(keeper) => keeper.answers.message().await,
         None => std::future::pending().await,

@@ -128,7 +128,8 @@ impl View {
         }
         // Count and record of a gateway are written in one transaction, so that one without the other is a forgery.
         for (address, change) in touched {
-            let unsigned = self.gateways.get(&address).is_some_and(|seen| seen.count.is_some() && seen.record.is_none());
+            let unsigned =
+                self.gateways.get(&address).is_some_and(|seen| seen.count.is_some() && seen.record.is_none());
             if unsigned {
                 self.ignore(&change, Refusal::Unsigned);
             }

@@ -154,6 +154,12 @@ impl Site {
         state
     }
 
+    /// [`Site::state`] without the number of the last transfer, which one that comes later and changes nothing raises.
+    pub fn state_that_counts(&self, image: &str) -> Vec<String> {
+        let lines = self.state(image).into_iter().flat_map(|part| part.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| !line.contains("rsnap.generation") && !line.contains("metadat")).collect()
+    }
+
     /// The table of a store in this namespace, with further lines.
     pub fn store(&self, lines: &str) -> String {
         format!(
