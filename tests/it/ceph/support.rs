@@ -133,6 +133,12 @@ impl Site {
         output.stdout
     }
 
+    /// Whether somebody holds the exclusive lock.
+    pub fn is_locked(&self, image: &str) -> bool {
+        let locks = self.try_rbd(&format!("lock ls @{image} --format json"));
+        locks.is_ok_and(|locks| !matches!(locks.trim(), "" | "[]" | "{}"))
+    }
+
     pub fn snapshots(&self, image: &str) -> Vec<Listed> {
         let listed = self.json(&format!("snap ls --all @{image}"));
         let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap().to_owned();

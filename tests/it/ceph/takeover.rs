@@ -44,8 +44,9 @@ impl Scene {
         Self { target, first, second, images: [one, two], change }
     }
 
+    /// Waits until the first gateway has the volume for itself.
     fn wait_until_running(&self, volume: &str) {
-        wait_for("the transfer", || self.first.admin("/transfers").1.contains(&format!("\"{volume}\"")));
+        wait_for("the lock", || self.target.is_locked(&format!("volume-{volume}")));
     }
 
     /// The second gateway takes the volume over.
