@@ -176,7 +176,7 @@ fn merge(
 ) -> Result<(), ImageError> {
     let (below, above) = (Pages::load(&session.pool, parent)?, Pages::load(&session.pool, child)?);
     let old = &child.layer.tree;
-    let tree = merged_name(catalog.generation.number, old);
+    let tree = merged_name(old)?;
     // Whichever of the two no record names, after this or after a death in the middle, is found and removed.
     let mut noted = catalog.generation.clone();
     noted.trees.extend([tree.clone(), old.clone()]);
@@ -188,10 +188,16 @@ fn merge(
     session.set(&key, &merged)
 }
 
-/// The name of a tree that is merged in this generation: `<generation>+<the child's first tree>`, so that it stays short.
-fn merged_name(generation: u64, tree: &str) -> String {
+/// The name of a merged tree: `<random>+<the child's first tree>`. Never one that was used before, because the old tree is
+/// read while the new one is written, and readers have it open.
+fn merged_name(tree: &str) -> Result<String, ImageError> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| ImageError::Io {
+        action: "name a merged tree".to_owned(),
+        source: std::io::Error::other("the system gives no random numbers"),
+    })?;
     let first = tree.rsplit_once('+').map_or(tree, |(_, first)| first);
-    format!("{generation}+{first}")
+    Ok(format!("{:016x}+{first}", u64::from_le_bytes(random)))
 }
 
 fn write_merged(session: &Session, below: &Pages, above: &Pages, tree: String) -> Result<Layer, ImageError> {

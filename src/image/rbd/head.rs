@@ -99,12 +99,15 @@ fn compare(image: &Image, snapshot: &str, size: u64) -> Result<(Difference, Vec<
     Ok((difference, extents))
 }
 
-/// The ranges that may differ: whole objects where an object map tells, else everything.
+/// The ranges that may differ: whole objects where the object maps tell, else everything. Maps are compared one after the
+/// other, and what the map of a smaller snapshot in between does not cover counts as never written from there on: then
+/// they tell nothing.
 fn changed_ranges(image: &Image, snapshot: &str, size: u64) -> Result<Vec<Extent>, ImageError> {
     let everything = Extent { offset: 0, length: size, exists: true };
     let flags = image.flags().map_err(failed)?;
     let has_map = image.features().map_err(failed)?.contains(Features::FAST_DIFF);
-    if !has_map || flags.fast_diff_invalid || flags.object_map_invalid {
+    let shrank = image.snapshots().map_err(failed)?.iter().any(|between| between.size < size);
+    if !has_map || shrank || flags.fast_diff_invalid || flags.object_map_invalid {
         return Ok(vec![everything]);
     }
     let mut ranges: Vec<Extent> = Vec::new();

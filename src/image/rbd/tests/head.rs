@@ -154,3 +154,15 @@ async fn a_failed_transfer_leaves_no_trace_in_the_next_one() {
         scene.bench.check(number, bytes).await;
     }
 }
+
+#[tokio::test]
+async fn a_base_behind_a_smaller_snapshot_comes_back_whole() {
+    let scene = Scene::new(site(), 41 * MIB).await;
+    let second = scene.first[..20 * MIB].to_vec();
+    scene.bench.put(1, Some((0, &scene.first)), &second).await.unwrap();
+    let mut third = scene.first.clone();
+    third[..4096].fill(7);
+    scene.bench.put(2, Some((0, &scene.first)), &third).await.unwrap();
+    scene.bench.check(2, &third).await;
+    assert!(scene.site.exported("snapshot-2") == third);
+}
