@@ -95,6 +95,11 @@ impl Shared {
         Ok(connection.insert(Connection { cluster, pool }).clone())
     }
 
+    #[cfg(test)]
+    pub(super) fn reader_address(&self) -> String {
+        self.connection().unwrap().cluster.addresses().unwrap()
+    }
+
     /// What an error of a reader means. A client that was blocklisted stays so: the next reader gets another one.
     fn read_failed(&self, error: Error) -> ImageError {
         if error.kind() == Kind::Blocklisted {

@@ -155,11 +155,12 @@ impl Pool {
         checked(code, || format!("open the pool {name}"))?;
         let full_name = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{name}/{namespace}"));
         let handle = PoolHandle { cluster: Arc::clone(cluster), raw, name: full_name };
+        // SAFETY: valid. Writes to a full pool fail then, instead of waiting for space that may never come. Before the
+        // namespace is asked for: that question counts as a write.
+        unsafe { cluster.library.ceph.rados_set_pool_full_try(raw) };
         if let Some(namespace) = namespace {
             handle.enter(namespace)?;
         }
-        // SAFETY: valid. Writes to a full pool fail then, instead of waiting for space that may never come.
-        unsafe { cluster.library.ceph.rados_set_pool_full_try(raw) };
         Ok(Self { handle: Arc::new(handle) })
     }
 

@@ -1,7 +1,12 @@
 //! The store: what it decides, and what it does on a real cluster.
 
 mod catalog;
+mod child;
 mod deaths;
+mod fence;
+mod head;
+mod limits;
+mod strangers;
 mod support;
 
 use self::support::site;

@@ -39,17 +39,17 @@ pub(super) fn config(ceph: &Path, namespace: Option<&str>) -> RbdConfig {
     config
 }
 
+/// A store that does not wait long for the owner of a lock: one that lives answers in milliseconds.
+pub(super) fn store(config: &RbdConfig, metrics: Arc<Metrics>) -> RbdStore {
+    let mut shared = Shared::open(config.clone(), metrics).unwrap();
+    shared.patience = Duration::from_secs(2);
+    RbdStore { shared: Arc::new(shared) }
+}
+
 impl Site {
     /// A store here, as another gateway would open it.
     pub(super) fn store(&self) -> RbdStore {
-        self.store_with(&self.config)
-    }
-
-    pub(super) fn store_with(&self, config: &RbdConfig) -> RbdStore {
-        let mut shared = Shared::open(config.clone(), Arc::clone(&self.metrics)).unwrap();
-        // The owner of a lock that lives answers at once, however busy this machine is with other tests.
-        shared.patience = Duration::from_secs(2);
-        RbdStore { shared: Arc::new(shared) }
+        store(&self.config, Arc::clone(&self.metrics))
     }
 
     pub(super) fn bench(&self) -> Bench {
@@ -63,10 +63,24 @@ impl Site {
     }
 
     /// A client of its own.
-    pub(super) fn pool(&self) -> Pool {
+    pub(super) fn client(&self) -> Client {
         let settings = Settings { configuration: self.config.configuration.clone(), ..Settings::default() };
-        let client = Client::connect(&Library::load().unwrap(), &settings).unwrap();
-        client.pool(POOL, Some(&self.namespace)).unwrap()
+        Client::connect(&Library::load().unwrap(), &settings).unwrap()
+    }
+
+    /// The namespace, for a stranger.
+    pub(super) fn pool(&self) -> Pool {
+        self.client().pool(POOL, Some(&self.namespace)).unwrap()
+    }
+
+    /// The bytes of a snapshot, as the `rbd` tool exports them.
+    pub(super) fn exported(&self, snapshot: &str) -> Vec<u8> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let arguments = ["export", "--no-progress", &self.name(snapshot), "-"];
+        let mut command = self.cluster.command("rbd").unwrap();
+        let status = command.args(arguments).stdout(file.reopen().unwrap()).status().unwrap();
+        assert!(status.success());
+        std::fs::read(file.path()).unwrap()
     }
 
     /// Names of the objects of content trees.

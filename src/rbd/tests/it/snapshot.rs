@@ -168,7 +168,11 @@ async fn an_image_open_for_reading_does_not_see_that_its_snapshot_is_gone() {
     let reader = place.at("one", "first");
     image.remove_snapshot("first").unwrap();
     image.create_snapshot("first").unwrap();
-    assert_eq!(reader.snapshot_id("first").unwrap(), id, "it was told of it; this test tells why nobody relies on that");
+    assert_eq!(
+        reader.snapshot_id("first").unwrap(),
+        id,
+        "it was told of it; this test tells why nobody relies on that"
+    );
     let again = place.pool.open("one", Mode::ReadOnly, None).unwrap();
     assert_ne!(again.snapshot_id("first").unwrap(), id);
 }
