@@ -29,8 +29,8 @@ pub async fn serve(arguments: Serve, json: bool) -> ExitCode {
     }
     match app.serve().await {
         Drained::Whole => ExitCode::SUCCESS,
-        Drained::Cut(transfers) => {
-            tracing::warn!(transfers, "the drain timeout came first; the senders can send again");
+        Drained::Cut(tasks) => {
+            tracing::warn!(tasks, "the drain timeout came first; the senders were told to send again elsewhere");
             ExitCode::SUCCESS
         }
         Drained::Stuck(tasks) => {
