@@ -8,10 +8,10 @@ use rsnap_test_ceph::{Cluster, Options, User};
 
 use super::support::{POOL, Site, config, site, store};
 use crate::content::GrainMap;
+use crate::image::ImageError;
 use crate::image::cases::{Bench, changed, content, image, request, sealed};
 use crate::image::file::Dice;
 use crate::image::rbd::{RbdConfig, RbdStore};
-use crate::image::ImageError;
 use crate::metrics::Metrics;
 use crate::quantity::Seconds;
 
