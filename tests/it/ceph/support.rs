@@ -103,9 +103,13 @@ impl Site {
     /// Applies an rbd-diff stream by `rbd import-diff`.
     #[track_caller]
     pub fn apply(&self, image: &str, stream: &[u8]) {
+        self.try_apply(image, stream).unwrap();
+    }
+
+    pub fn try_apply(&self, image: &str, stream: &[u8]) -> Result<(), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), stream).unwrap();
-        self.rbd(&format!("import-diff --no-progress {} @{image}", file.path().display()));
+        self.try_rbd(&format!("import-diff --no-progress {} @{image}", file.path().display())).map(drop)
     }
 
     /// Writes to the head, as a guest would.
