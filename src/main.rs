@@ -20,7 +20,6 @@ fn main() -> ExitCode {
         match cli::run(cli).await {
             Handled::Done(code) => code,
             Handled::Serve(arguments) => commands::serve(arguments, json).await,
-            Handled::PluginCheck(arguments) => commands::check_plugin(arguments, json).await,
             Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json).await,
         }
     });

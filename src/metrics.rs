@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -220,6 +220,20 @@ impl Metrics {
         self.add(&format!("rsnap_{name}"), help, None, total);
     }
 
+    /// Adds a family of values that are asked for at each scrape. `name` as for [`Metrics::sample`], without `_total`.
+    pub fn family(
+        &self,
+        name: &str,
+        help: &str,
+        nature: Nature,
+        read: impl Fn() -> Vec<Point> + Send + Sync + 'static,
+    ) {
+        let family =
+            SampledFamily { name: format!("rsnap_{name}"), help: format!("{help}."), nature, read: Box::new(read) };
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_collector(Box::new(family));
+    }
+
     /// Counts a transfer that ended, `duration` after its admission.
     pub fn transfer_ended(&self, outcome: Outcome, duration: Duration) {
         self.transfers.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
@@ -276,6 +290,53 @@ impl Collector for Sampled {
     }
 }
 
+/// What the values of a family do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// They only grow.
+    Counter,
+    Gauge,
+}
+
+/// One value of a family. The labels' values are few and chosen by the operator, never by a stranger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    pub labels: Vec<(&'static str, String)>,
+    pub value: f64,
+}
+
+/// A family that is read when it is asked for.
+struct SampledFamily {
+    name: String,
+    help: String,
+    nature: Nature,
+    read: Box<dyn Fn() -> Vec<Point> + Send + Sync>,
+}
+
+impl fmt::Debug for SampledFamily {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SampledFamily").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Collector for SampledFamily {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.nature {
+            Nature::Counter => MetricType::Counter,
+            Nature::Gauge => MetricType::Gauge,
+        };
+        let mut family = encoder.encode_descriptor(&self.name, &self.help, None, kind)?;
+        for Point { labels, value } in (self.read)() {
+            let point = family.encode_family(&labels)?;
+            match self.nature {
+                Nature::Counter => ConstCounter::new(value).encode(point)?,
+                Nature::Gauge => ConstGauge::new(value).encode(point)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +352,8 @@ mod tests {
         metrics.responded("PUT", 201);
         metrics.reloaded(Subject::Certificate, false);
         metrics.sample("buffers_in_use", "Buffers that hold data now", || 5);
+        let point = |name: &str| Point { labels: vec![("plugin", name.to_owned())], value: 1.5 };
+        metrics.family("guest_seconds", "Time", Nature::Counter, move || vec![point("a"), point("b")]);
         let text = metrics.encode();
         for line in [
             "rsnap_transfers_running 1\n",
@@ -305,6 +368,7 @@ mod tests {
             "rsnap_reloads_total{subject=\"certificate\",outcome=\"failed\"} 1\n",
             "rsnap_reloads_total{subject=\"secrets\",outcome=\"failed\"} 0\n",
             "rsnap_buffers_in_use 5\n",
+            "rsnap_guest_seconds_total{plugin=\"b\"} 1.5\n",
             "rsnap_build_info{version=\"",
             "process_start_time_seconds 1",
         ] {

@@ -1,13 +1,12 @@
-//! The commands that need the gateway's own modules: `serve` and the checks.
+//! The commands that need the whole gateway: `serve` and the check of its configuration.
 
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use super::check::{self, Finding};
 use super::{App, Config, Overrides};
-use crate::cli::{ConfigCheck, PluginCheck, PluginKind, Serve};
+use crate::cli::{ConfigCheck, Serve};
 use crate::drain::Drained;
-use crate::plugin::{self, Kind};
 use crate::telemetry::{self, Format};
 
 /// Runs a gateway until it is told to stop. With `json` its log is for programs, and nobody is greeted.
@@ -62,31 +61,6 @@ pub async fn check_config(arguments: &ConfigCheck, json: bool) -> ExitCode {
         }
     }
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Says whether a gateway would load this component.
-pub async fn check_plugin(arguments: PluginCheck, json: bool) -> ExitCode {
-    let settings = match arguments.settings.as_deref().map(read_settings).transpose() {
-        Ok(settings) => settings.unwrap_or_default(),
-        Err(fault) => return fail(&fault),
-    };
-    let kind = arguments.kind.map(|kind| match kind {
-        PluginKind::Writer => Kind::Writer,
-        PluginKind::Policy => Kind::Policy,
-        PluginKind::Resolver => Kind::Resolver,
-    });
-    let report = plugin::check::check(&arguments.file, kind, settings).await;
-    match json.then(|| serde_json::to_string(&report)) {
-        Some(Ok(text)) => println!("{text}"),
-        Some(Err(fault)) => return fail(&fault),
-        None => println!("{report}"),
-    }
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn read_settings(path: &std::path::Path) -> Result<toml::Table, String> {
-    let text = std::fs::read_to_string(path).map_err(|fault| format!("could not read {}: {fault}", path.display()))?;
-    text.parse().map_err(|fault| format!("{} is not TOML: {fault}", path.display()))
 }
 
 fn fail(fault: &dyn Display) -> ExitCode {

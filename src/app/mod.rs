@@ -103,6 +103,7 @@ impl App {
             path: config.plugins.search_path(),
         };
         let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        plugins.measure(&metrics);
         let group = group::find(&config, &stores).await?;
         let load = cluster::load(config.etcd.as_ref());
         let parts = Parts {

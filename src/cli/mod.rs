@@ -1,13 +1,15 @@
 //! The command line: what the user says, turned into operations of [`crate::client`], and what comes back, told.
 //!
-//! Thin on purpose: everything that can go wrong in a transfer lives in `client`, where programs can use it. What
-//! needs the gateway's own modules (`serve` and the checks) is only parsed here and handed back to the caller, because
-//! a command line that imports the gateway would turn the layers around.
+//! Thin on purpose: everything that can go wrong in a transfer lives in `client`, where programs can use it, and what
+//! can be found out about a plugin in `plugin::kit`. What needs the whole gateway (`serve` and the check of its
+//! configuration) is only parsed here and handed back to the caller, because a command line that imports the gateway
+//! would turn the layers around.
 
 mod args;
 mod connect;
 mod exit;
 mod output;
+mod plugin;
 mod queries;
 mod restore;
 mod send;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-pub use args::{Cli, Command, ConfigCheck, PluginCheck, PluginKind, Serve};
+pub use args::{Cli, Command, ConfigCheck, Serve};
 
 use crate::client::ClientError;
 use exit::Exit;
@@ -31,7 +33,6 @@ pub enum Handled {
     /// Nothing: end with this.
     Done(ExitCode),
     Serve(Serve),
-    PluginCheck(PluginCheck),
     ConfigCheck(ConfigCheck),
 }
 
@@ -40,7 +41,7 @@ pub async fn run(cli: Cli) -> Handled {
     let output = Output::new(cli.json);
     let done = match cli.command {
         Command::Serve(serve) => return Handled::Serve(serve),
-        Command::Plugin { command: args::Plugin::Check(check) } => return Handled::PluginCheck(check),
+        Command::Plugin { command } => return Handled::Done(plugin::run(command, &output).await.into()),
         Command::Config { command: args::Config::Check(check) } => return Handled::ConfigCheck(check),
         command => interruptible(client(command, &output)).await,
     };

@@ -170,7 +170,7 @@ impl Account {
             paused_seconds: self.paused.get().as_secs_f64(),
             memory_bytes: count(&self.memory),
             memory_peak_bytes: count(&self.memory_peak),
-            limit_hits: hits.filter(|(_, hits)| *hits > 0).collect(),
+            limit_hits: hits.collect(),
             last_failure: self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -197,7 +197,7 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Of the largest instance that there was.
     pub memory_peak_bytes: u64,
-    /// How often it ran into which limit; what is not named was never hit.
+    /// How often it ran into which limit.
     pub limit_hits: std::collections::BTreeMap<String, u64>,
     pub last_failure: Option<Failure>,
 }
@@ -217,7 +217,7 @@ mod tests {
         account.hit(Limit::Instances);
         let usage = account.usage();
         assert_eq!((usage.calls, usage.failures, usage.traps), (3, 2, 1));
-        assert_eq!(usage.limit_hits.into_iter().collect::<Vec<_>>(), [("instances".to_owned(), 1)]);
+        assert_eq!((usage.limit_hits["instances"], usage.limit_hits["memory"]), (1, 0));
         assert_eq!(usage.last_failure.unwrap().detail, "plugin p refused: no");
         assert!(usage.call_seconds >= usage.longest_call_seconds);
     }

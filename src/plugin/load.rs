@@ -26,6 +26,7 @@ use super::config::{Config, PluginConfig};
 use super::engine::{Threads, engine};
 use super::fault::{Fault, LoadError};
 use super::flood::Flood;
+use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
 use super::resolver::ComponentResolver;
@@ -38,6 +39,7 @@ use super::{Kind, PluginError, Policy, Resolver, Writer};
 use crate::buffer::BufferPool;
 use crate::id::{StoreName, VolumeId};
 use crate::image::ImageStore;
+use crate::metrics::Metrics;
 
 /// What plugins may get from the gateway.
 #[derive(Debug, Clone)]
@@ -99,7 +101,13 @@ impl Plugins {
         ]
     }
 
-    /// The loaded plugins and how often they were called.
+    /// Adds what the plugins do and use to `metrics`.
+    pub fn measure(&self, metrics: &Metrics) {
+        let entries = self.entries.clone();
+        measures::register(metrics, move || entries.clone());
+    }
+
+    /// The loaded plugins and what they did.
     #[must_use]
     pub fn info(&self) -> Vec<PluginInfo> {
         self.entries.iter().map(Entry::info).collect()

@@ -9,15 +9,16 @@ mod bindings;
 mod builtin;
 mod cache;
 mod call;
-pub mod check;
 mod config;
 mod engine;
 mod fault;
 mod flood;
 mod host;
 mod kind;
+pub mod kit;
 mod limits;
 mod load;
+mod measures;
 mod meter;
 mod pace;
 mod policy;
@@ -41,8 +42,11 @@ pub use kind::Kind;
 pub use load::{Context, Plugins};
 pub use shared::{Identity, PluginInfo, PluginLimits};
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
 use crate::image::{ImageError, Ingest};
@@ -99,24 +103,30 @@ pub trait Writer: Send + Sync {
 }
 
 /// A snapshot on the source, as the sender tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SourceSnapshot {
     pub id: String,
     /// Bytes.
     pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
 }
 
 /// A committed snapshot on the target, as a policy sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TargetSnapshot {
     pub id: SnapshotId,
     /// Bytes.
     pub size: u64,
     pub root: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_volume: Option<String>,
     /// Milliseconds since the Unix epoch.
+    #[serde(default)]
     pub created: u64,
 }
 
@@ -132,7 +142,8 @@ pub struct PolicyRequest {
 }
 
 /// What a chain policy answers, before the host has checked it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Decision {
     Present,
     Full,
@@ -141,10 +152,22 @@ pub enum Decision {
 }
 
 /// A decision with its reason in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     pub decision: Decision,
     pub reason: String,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.decision {
+            Decision::Present => write!(formatter, "present: {}", self.reason),
+            Decision::Full => write!(formatter, "full: {}", self.reason),
+            Decision::Incremental(base) => write!(formatter, "incremental since {base}: {}", self.reason),
+            Decision::Refused => write!(formatter, "refused: {}", self.reason),
+        }
+    }
 }
 
 /// A `chain-policy` plugin.
@@ -155,12 +178,19 @@ pub trait Policy: Send + Sync {
 }
 
 /// Addresses of a site.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Site {
     pub name: SiteName,
     pub keystone: String,
     pub region: String,
     pub gateway: String,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, keystone, region, gateway } = self;
+        write!(formatter, "site {name}: gateway {gateway}, keystone {keystone}, region {region}")
+    }
 }
 
 /// A `site-resolver` plugin.

@@ -50,7 +50,7 @@ impl Source {
 }
 
 /// A plain name is looked up; anything else is a path.
-fn locate(component: &str, folders: &[PathBuf]) -> Result<PathBuf, Fault> {
+pub(super) fn locate(component: &str, folders: &[PathBuf]) -> Result<PathBuf, Fault> {
     if component.contains('/') || Path::new(component).extension().is_some_and(|end| end == "wasm") {
         return Ok(PathBuf::from(component));
     }

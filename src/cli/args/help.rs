@@ -51,3 +51,18 @@ Examples:
 
 A file appears under its name only when it is whole, durable, and has the content root that the gateway recorded. What \
 goes to a block device or to a pipe cannot be held back: there a difference is an error at the end (exit code 5).";
+
+pub(super) const PLUGIN_RUN_EXAMPLES: &str = "\
+Examples:
+  Ask a policy. The question can be written from the example:
+    rsnap plugin run my-policy.wasm --example > question.json
+    rsnap plugin run my-policy.wasm < question.json
+  Ask a resolver for a site, with the sites of a file:
+    rsnap plugin run static dc1 --settings sites.toml
+  Send an image through a writer, and a change after it; what it stored is in files below `out`:
+    rsnap plugin run my-writer.wasm --stream disk.raw --snapshot monday --into out
+    rbd export-diff --from-snap mon volumes/volume-X@tue - |
+      rsnap plugin run my-writer.wasm --stream - --format rbd-diff --snapshot tuesday --base monday --into out
+
+What the plugin logs is shown on standard error. Components from Python or JavaScript need more memory than the \
+default: --memory 256MiB.";

@@ -1,16 +1,20 @@
 //! The arguments, and the help that explains them.
 
 mod help;
+mod plugin;
 mod queries;
 mod transfer;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub(super) use plugin::{
+    LoadArgs, Plugin, PluginCheck, PluginInspect, PluginList, PluginRun, StreamFormat, WriterArgs,
+};
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::id::SiteName;
 use help::{EXIT_CODES, RESTORE_EXAMPLES, SEND_EXAMPLES};
@@ -55,7 +59,7 @@ pub enum Command {
     /// Delete a snapshot that a gateway holds. The others of its chain stay whole.
     #[command(after_long_help = EXIT_CODES)]
     Delete(DeleteArgs),
-    /// Work with plugins.
+    /// Write, try out and watch plugins.
     Plugin {
         #[command(subcommand)]
         command: Plugin,
@@ -67,12 +71,6 @@ pub enum Command {
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// Load a component as the gateway would, and say what is wrong with it.
-    Check(PluginCheck),
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,25 +97,6 @@ pub struct Serve {
     /// Name of this site, instead of the configuration's.
     #[arg(long, value_name = "NAME")]
     pub site: Option<SiteName>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PluginKind {
-    Writer,
-    Policy,
-    Resolver,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct PluginCheck {
-    /// The component.
-    pub file: PathBuf,
-    /// What it must be; told from its world when not given.
-    #[arg(long)]
-    pub kind: Option<PluginKind>,
-    /// Settings to offer it: a TOML file with the plugin's own table.
-    #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -185,6 +164,9 @@ mod tests {
             "rsnap send a.raw --volume v --snapshot s --full --base-snapshot t --gateway https://gw",
             "rsnap chain --volume v --gateway https://gw --token a --token-file b",
             "rsnap serve --listen nowhere",
+            "rsnap plugin check a.wasm --kind writr",
+            "rsnap plugin run image --stream - --base b",
+            "rsnap plugin run a.wasm dc1 --example",
             "rsnap sites",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
@@ -200,6 +182,11 @@ mod tests {
             "rsnap servers --gateway https://gw --token-file t",
             "rsnap delete --volume v --snapshot s --gateway https://gw",
             "rsnap plugin check a.wasm --kind policy --settings s.toml",
+            "rsnap plugin inspect a.wasm --wit",
+            "rsnap plugin run static dc1 --settings s.toml --memory 256MiB --call-timeout 2s",
+            "rsnap plugin run a.wasm --example",
+            "rsnap plugin run image --stream - --format rbd-diff --into d --base b --store main --store fast",
+            "rsnap plugin list --admin 127.0.0.1:8081 --json",
             "rsnap config check a.toml --json",
             "rsnap completions bash",
         ] {

@@ -6,6 +6,8 @@ mod objects;
 mod pace;
 mod text;
 
+pub(super) use text::table;
+
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
@@ -72,6 +74,25 @@ impl Output {
         drop(writeln!(std::io::stderr().lock(), "{line}"));
     }
 
+    /// As [`Output::error`], for what is not between us and a gateway.
+    pub(super) fn fault(&self, fault: &str, remedy: &str) {
+        let line = match self.json {
+            true => json!({"event": "error", "error": fault, "remedy": remedy}).to_string(),
+            false => text::fault(fault, remedy),
+        };
+        drop(writeln!(std::io::stderr().lock(), "{line}"));
+    }
+
+    /// An answer that is shown in words or as an object.
+    pub(super) fn show(&self, answer: &(impl Serialize + std::fmt::Display)) -> Result<(), ClientError> {
+        self.answer(answer, ToString::to_string)
+    }
+
+    /// Text that is one for people and programs.
+    pub(super) fn text(&self, text: &str) -> Result<(), ClientError> {
+        write(Stream::Answers, text.trim_end())
+    }
+
     pub(super) fn outcome(&self, outcome: &Outcome) -> Result<(), ClientError> {
         self.say(Stream::Answers, || event("done", outcome), || text::outcome(outcome))
     }
@@ -101,7 +122,7 @@ impl Output {
         self.say(Stream::Answers, object, || format!("deleted snapshot {snapshot} of volume {volume}"))
     }
 
-    fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<(), ClientError> {
+    pub(super) fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<(), ClientError> {
         self.say(Stream::Answers, || serde_json::to_string(answer).unwrap_or_default(), || text(answer))
     }
 

@@ -9,8 +9,11 @@ use crate::client::restore::Restored;
 use crate::client::{ClientError, Event, Outcome, Stage};
 
 pub(super) fn error(error: &ClientError) -> String {
-    let what = error.to_string();
-    format!("rsnap: {}. {}", what.trim_end_matches('.'), error.remedy())
+    fault(&error.to_string(), error.remedy())
+}
+
+pub(super) fn fault(what: &str, remedy: &str) -> String {
+    format!("rsnap: {}. {remedy}", what.trim_end_matches('.'))
 }
 
 pub(super) fn outcome(outcome: &Outcome) -> String {
@@ -115,7 +118,7 @@ fn seconds(milliseconds: u64) -> String {
 }
 
 /// Columns as wide as their longest cell.
-fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+pub(in crate::cli) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let mut widths = [0; COLUMNS];
     for row in rows {
         widths.iter_mut().zip(row).for_each(|(width, cell)| *width = (*width).max(cell.chars().count()));

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::support::{config, context, target, writer_config};
-use crate::plugin::check::check;
+use crate::plugin::kit::Options;
+use crate::plugin::kit::check::check;
 use crate::plugin::{Config, Kind, LoadError, PluginConfig, Plugins};
 use crate::quantity::Seconds;
 
@@ -62,7 +63,7 @@ async fn a_file_that_is_too_large_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_file_than_the_pinned_one_is_refused() {
     let path = target().join("plugins/nearest-base.wasm");
-    let right = check(&path, None, toml::Table::new()).await.sha256.unwrap();
+    let right = check(&path, None, Options::default()).await.sha256.unwrap();
     let mut pinned = PluginConfig::new("nearest-base");
     pinned.sha256 = Some(right.to_uppercase());
     assert!(Plugins::load(&Config { policy: pinned.clone(), ..Config::default() }, context()).await.is_ok());
@@ -141,15 +142,15 @@ async fn harm_at_load_stops_the_start_and_not_the_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_reports_what_a_start_would_say() {
-    let good = check(&target().join("plugins/image.wasm"), None, toml::Table::new()).await;
+    let good = check(&target().join("plugins/image.wasm"), None, Options::default()).await;
     assert!(good.is_good(), "{good}");
     assert_eq!((good.kind, good.interface.as_deref()), (Some(Kind::Writer), Some("0.1.0")));
     assert!(good.imports.contains(&"rsnap:plugin/image-store@0.1.0".to_owned()));
     assert!(good.to_string().ends_with("result     good"));
-    let other = check(&target().join("plugins/static.wasm"), Some(Kind::Policy), toml::Table::new()).await;
+    let other = check(&target().join("plugins/static.wasm"), Some(Kind::Policy), Options::default()).await;
     assert!(other.problem.unwrap().fault.starts_with("it is a resolver"));
     let settings = toml::from_str("colour = 1").unwrap();
-    let rejected = check(&target().join("plugins/image.wasm"), None, settings).await;
+    let rejected = check(&target().join("plugins/image.wasm"), None, Options { settings, ..Options::default() }).await;
     assert!(rejected.to_string().contains("unknown field `colour`"), "{rejected}");
-    assert!(!check(Path::new("/nowhere"), None, toml::Table::new()).await.is_good());
+    assert!(!check(Path::new("/nowhere"), None, Options::default()).await.is_good());
 }

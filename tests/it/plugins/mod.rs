@@ -1,6 +1,7 @@
 //! Plugins in a whole gateway: what a configuration changes, and what hostile ones cannot.
 
 mod beside;
+mod commands;
 
 use crate::support::{Gateway, Image, Options, Upload};
 
@@ -19,6 +20,11 @@ fn plan(gateway: &Gateway, source_volume: &str) -> crate::support::Answer {
 fn put(gateway: &Gateway, volume: &str, snapshot: &str, body: &[u8]) -> crate::support::Answer {
     let headers = vec![("rsnap-source-volume", "sv".to_owned()), ("rsnap-source-snapshot", "s1".to_owned())];
     gateway.client().put(&Upload { path: path(volume, snapshot), headers, body, ..Upload::default() })
+}
+
+/// The admin listener's page: writer, policy, resolver.
+fn plugins(gateway: &Gateway) -> Vec<serde_json::Value> {
+    serde_json::from_str(&gateway.admin("/plugins").1).unwrap()
 }
 
 fn with_policy(policy: &str, extra: &str) -> Gateway {

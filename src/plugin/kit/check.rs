@@ -6,16 +6,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::bindings::policy::ChainPolicy;
-use super::bindings::resolver::SiteResolver;
-use super::bindings::writer::BackendWriter;
-use super::config::PluginConfig;
-use super::fault::Fault;
-use super::load::{Context, Loader, name};
-use super::source::Source;
-use super::surface::Surface;
-use super::{Kind, LoadError};
+use super::{Options, Problem};
 use crate::buffer::BufferPool;
+use crate::plugin::bindings::policy::ChainPolicy;
+use crate::plugin::bindings::resolver::SiteResolver;
+use crate::plugin::bindings::writer::BackendWriter;
+use crate::plugin::fault::Fault;
+use crate::plugin::load::{Context, Loader, name};
+use crate::plugin::source::Source;
+use crate::plugin::surface::Surface;
+use crate::plugin::{Kind, LoadError};
 
 /// What is known of a component.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -34,13 +34,6 @@ pub struct Report {
     pub problem: Option<Problem>,
 }
 
-/// A fault and what to do about it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Problem {
-    pub fault: String,
-    pub remedy: String,
-}
-
 impl Report {
     /// Whether a gateway would start with it, given the stores that it names.
     #[must_use]
@@ -50,16 +43,16 @@ impl Report {
 }
 
 /// Checks the component in `path`: that it is of `kind` (default: what it says it is), fits its world, and accepts
-/// `settings`. Runs its `configure`, with the default limits; nothing is granted to it.
-pub async fn check(path: &Path, kind: Option<Kind>, settings: toml::Table) -> Report {
+/// the settings. Runs its `configure`, with the default limits; nothing is granted to it.
+pub async fn check(path: &Path, kind: Option<Kind>, options: Options) -> Report {
     let mut report = Report { file: path.display().to_string(), ..Report::default() };
-    if let Err(fault) = inspect(path, kind, settings, &mut report).await {
-        report.problem = Some(Problem { fault: fault.text, remedy: fault.remedy });
+    if let Err(fault) = inspect(path, kind, options, &mut report).await {
+        report.problem = Some(fault.into());
     }
     report
 }
 
-async fn inspect(path: &Path, kind: Option<Kind>, settings: toml::Table, report: &mut Report) -> Result<(), Fault> {
+async fn inspect(path: &Path, kind: Option<Kind>, options: Options, report: &mut Report) -> Result<(), Fault> {
     let source = Source::read(path)?;
     report.bytes = source.bytes.len() as u64;
     report.sha256 = Some(source.sha256.clone());
@@ -70,13 +63,13 @@ async fn inspect(path: &Path, kind: Option<Kind>, settings: toml::Table, report:
     report.interface = Some(version.to_string());
     let kind = kind.unwrap_or(found);
     surface.fits(kind)?;
-    try_out(kind, source, settings).await
+    try_out(kind, source, options).await
 }
 
-async fn try_out(kind: Kind, source: Source, settings: toml::Table) -> Result<(), Fault> {
-    let mut config = PluginConfig::new(source.path.display().to_string());
-    config.settings = settings;
-    let context = Context { stores: HashMap::new(), pool: BufferPool::new(0), depth: 0, cache: None, path: Vec::new() };
+async fn try_out(kind: Kind, source: Source, options: Options) -> Result<(), Fault> {
+    let config = options.config(&source.path);
+    let (stores, cache) = (HashMap::new(), options.cache);
+    let context = Context { stores, pool: BufferPool::new(0), depth: 0, cache, path: Vec::new() };
     let unready = |error: LoadError| Fault::new(error.fault, error.remedy);
     let loader = Loader::start(context, config.memory.0).map_err(unready)?;
     let name = name(&config.component);
@@ -100,7 +93,7 @@ impl fmt::Display for Report {
         line(formatter, "imports", (!self.imports.is_empty()).then(|| self.imports.join(", ")))?;
         match &self.problem {
             None => write!(formatter, "result     good"),
-            Some(problem) => write!(formatter, "result     {}; {}", problem.fault, problem.remedy),
+            Some(problem) => write!(formatter, "result     {problem}"),
         }
     }
 }

@@ -1,0 +1,115 @@
+//! The arguments of `rsnap plugin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::help::PLUGIN_RUN_EXAMPLES;
+use crate::id::{SnapshotId, StoreName, VolumeId};
+use crate::plugin::Kind;
+use crate::quantity::{Bytes, Seconds};
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Load a component as a gateway would, and say what is wrong with it.
+    Check(PluginCheck),
+    /// Show what is in a component: its world and version, what it reaches, what it says of itself. Nothing of it runs.
+    Inspect(PluginInspect),
+    /// Call a plugin once, with the limits of a gateway: ask a policy or a resolver, send a stream through a writer.
+    #[command(after_long_help = PLUGIN_RUN_EXAMPLES)]
+    Run(Box<PluginRun>),
+    /// List the plugins that a running gateway has loaded: calls, failures, time and memory.
+    List(PluginList),
+}
+
+/// How a component is loaded.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Plugin")]
+pub struct LoadArgs {
+    /// The component: a file, or a name that is looked up as a gateway does it.
+    pub component: String,
+    /// Settings for it: a TOML file with the plugin's own table.
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Memory of one instance, instead of the gateway's default.
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Bytes>,
+    /// Time of its own code in one call, instead of the gateway's default.
+    #[arg(long, value_name = "TIME")]
+    pub call_timeout: Option<Seconds>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginCheck {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// What it must be; told from its world when not given.
+    #[arg(long)]
+    pub kind: Option<Kind>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginInspect {
+    /// The component: a file, or a name that is looked up as a gateway does it.
+    pub component: String,
+    /// Print its world as WIT instead.
+    #[arg(long)]
+    pub wit: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginRun {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// For a policy or resolver: the question as JSON (for a resolver, a site's name will do). Default: standard input.
+    pub question: Option<String>,
+    /// Print a question that can be asked, and ask nothing.
+    #[arg(long, conflicts_with = "question")]
+    pub example: bool,
+    #[command(flatten)]
+    pub writer: WriterArgs,
+}
+
+/// What is sent through a writer.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Writers")]
+pub struct WriterArgs {
+    /// What to send: a file, or `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub stream: Option<PathBuf>,
+    /// What the stream is.
+    #[arg(long, value_enum, default_value_t = StreamFormat::Raw)]
+    pub format: StreamFormat,
+    /// Bytes of a raw image that comes from standard input.
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<Bytes>,
+    #[arg(long, value_name = "ID", default_value = "my-volume")]
+    pub volume: VolumeId,
+    #[arg(long, value_name = "ID", default_value = "my-snapshot")]
+    pub snapshot: SnapshotId,
+    /// The snapshot that an rbd-diff starts from, which an earlier run has stored with --into.
+    #[arg(long, value_name = "ID", requires = "into")]
+    pub base: Option<SnapshotId>,
+    /// Store in files below this folder; default: in memory, gone at the end.
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// A store that the writer may use; again for more.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub store: Vec<StoreName>,
+}
+
+/// What a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StreamFormat {
+    /// The image itself.
+    Raw,
+    /// A stream of `rbd export-diff`.
+    RbdDiff,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginList {
+    /// The gateway's admin listener.
+    #[arg(long, env = "RSNAP_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
+    pub admin: String,
+}

@@ -1,0 +1,167 @@
+//! `rsnap plugin` as those who write and run plugins use it.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use super::{plan, put, with_policy};
+use crate::support::{Diff, Image, binary, components};
+
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+
+    fn plugin(&self, arguments: &[&str]) -> Command {
+        let paths = std::env::join_paths([components("plugins"), components("fixtures")]).unwrap();
+        let mut command = Command::new(binary());
+        command.arg("plugin").args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        // Compiled code is shared between the tests.
+        command.env("RSNAP_PLUGIN_PATH", paths).env("XDG_CACHE_HOME", components("plugins").join("../tmp"));
+        command
+    }
+
+    /// Runs it, holds it to its exit code, and gives what it answers and what it complains about.
+    fn run(&self, arguments: &[&str], code: i32) -> (String, String) {
+        checked(arguments, self.plugin(arguments).output().unwrap(), code)
+    }
+
+    fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let with_json: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+        serde_json::from_str(&self.run(&with_json, 0).0).unwrap()
+    }
+
+    fn pipe(&self, arguments: &[&str], input: &[u8], code: i32) -> (String, String) {
+        let mut command = self.plugin(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A refusal leaves the pipe unread.
+        drop(child.stdin.take().unwrap().write_all(input));
+        checked(arguments, child.wait_with_output().unwrap(), code)
+    }
+}
+
+fn checked(arguments: &[&str], output: Output, code: i32) -> (String, String) {
+    let (answer, complaint) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {answer}{complaint}");
+    (answer, complaint)
+}
+
+#[test]
+fn a_component_shows_what_is_in_it() {
+    let desk = Desk::new();
+    let found = desk.json(&["inspect", "nearest-base"]);
+    assert_eq!(
+        (&found["kind"], &found["interface"], &found["form"]),
+        (&"policy".into(), &"0.1.0".into(), &"component".into())
+    );
+    let names: Vec<_> = found["imports"].as_array().unwrap().iter().map(|import| import["name"].clone()).collect();
+    assert_eq!(names, ["rsnap:plugin/settings@0.1.0"]);
+    assert_eq!(found["exports"][0]["functions"], serde_json::json!(["configure", "decide"]));
+    assert_eq!(found["sha256"].as_str().unwrap().len(), 64);
+    let (text, _) = desk.run(&["inspect", "image"], 0);
+    assert!(text.contains("writer (world backend-writer)") && text.contains("image-store@0.1.0 (open)"), "{text}");
+    assert!(desk.run(&["inspect", "image", "--wit"], 0).0.contains("resource image"));
+    let noise = desk.file("noise", b"hello");
+    assert!(desk.run(&["inspect", &noise], 1).1.contains("not WebAssembly"));
+    assert!(desk.run(&["inspect", "nowhere"], 1).1.contains("RSNAP_PLUGIN_PATH"));
+    assert_eq!(desk.json(&["check", "nearest-base", "--kind", "policy"])["problem"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_policy_is_asked_its_own_example() {
+    let desk = Desk::new();
+    let (question, _) = desk.run(&["run", "nearest-base", "--example"], 0);
+    let answer = desk.json(&["run", "nearest-base", &question]);
+    assert_eq!(answer["answer"]["decision"]["incremental"], "monday");
+    assert!(answer["cost"]["guest_seconds"].as_f64().unwrap() > 0.0);
+    let (text, _) = desk.pipe(&["run", "ten-line-policy"], question.as_bytes(), 0);
+    assert!(text.starts_with("full: house rule"), "{text}");
+    let harm = question.replace("their-volume", "trap");
+    let (_, complaint) = desk.pipe(&["run", "hostile-policy"], harm.as_bytes(), 1);
+    assert!(complaint.contains("it gave up") && complaint.contains("rsnap plugin test"), "{complaint}");
+    let log = question.replace("their-volume", "flood");
+    assert!(desk.pipe(&["run", "hostile-policy"], log.as_bytes(), 0).1.contains("line 1"), "its log is not shown");
+    desk.pipe(&["run", "hostile-policy"], question.replace("their-volume", "refusal").as_bytes(), 3);
+    assert!(desk.pipe(&["run", "nearest-base"], b"{}", 2).1.contains("--example"));
+}
+
+#[test]
+fn a_resolver_is_asked_for_a_site() {
+    let desk = Desk::new();
+    let sites =
+        "[sites.dc1]\nkeystone = \"https://k.example/v3\"\nregion = \"R\"\ngateway = \"https://g.example:8443\"\n";
+    let settings = desk.file("sites.toml", sites.as_bytes());
+    let site = desk.json(&["run", "static", "dc1", "--settings", &settings]);
+    assert_eq!(site["answer"]["gateway"], "https://g.example:8443");
+    assert!(desk.run(&["run", "static", "dc9", "--settings", &settings], 3).1.contains("no site called dc9"));
+    assert!(desk.run(&["run", "static", "dc1", "--settings", "missing.toml"], 1).1.contains("missing.toml"));
+}
+
+#[test]
+fn a_writer_stores_what_is_sent_through_it() {
+    let desk = Desk::new();
+    let first = Image::random(3_000_000, 5);
+    let second = first.changed(6, 3);
+    let raw = desk.file("first.raw", &first.bytes);
+    let of = |writer: &str| desk.json(&["run", writer, "--stream", &raw]);
+    let (fast, chunks) = (of("image"), of("chunk-writer"));
+    assert_eq!((&fast["chunks"], &chunks["chunks"]), (&false.into(), &true.into()));
+    assert_eq!(fast["root"], chunks["root"]);
+    assert_eq!((&fast["store"], &fast["image"]), (&"main".into(), &"volume-my-volume".into()));
+
+    let into = ["--into", "out", "--snapshot", "mon"];
+    desk.run(&[&["run", "image", "--stream", &raw], &into[..]].concat(), 0);
+    let change = Diff::between(Some("mon"), "tue", &first.bytes, &second.bytes);
+    let options = ["run", "chunk-writer", "--stream", "-", "--format", "rbd-diff", "--base", "mon", "--into", "out"];
+    let (text, _) = desk.pipe(&options, &change, 0);
+    assert!(text.contains("a change since mon"), "{text}");
+    let whole = desk.file("second.raw", &second.bytes);
+    let root = of_whole(&desk, &whole);
+    assert!(text.contains(&root), "{root} is not in: {text}");
+    assert!(desk.run(&["run", "image", "--stream", "-"], 2).1.contains("--size"));
+    assert!(desk.run(&["run", "image"], 2).1.contains("--stream"));
+}
+
+fn of_whole(desk: &Desk, path: &str) -> String {
+    desk.json(&["run", "image", "--stream", path])["root"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_running_gateway_tells_what_its_plugins_did() {
+    let desk = Desk::new();
+    let gateway = with_policy("hostile-policy", "");
+    put(&gateway, "v", "t1", &Image::random(65_536, 1).bytes).expect(201);
+    plan(&gateway, "none").expect(200);
+    plan(&gateway, "trap").expect(500);
+    let admin = gateway.admin.to_string();
+    let list = desk.json(&["list", "--admin", &admin]);
+    let policy = &list[1];
+    assert_eq!((&policy["kind"], &policy["name"]), (&"policy".into(), &"hostile-policy".into()));
+    assert_eq!((&policy["calls"], &policy["failures"], &policy["traps"]), (&3.into(), &1.into(), &1.into()));
+    assert!(policy["guest_seconds"].as_f64().unwrap() > 0.0 && policy["memory_peak_bytes"].as_u64().unwrap() > 0);
+    assert_eq!((&policy["instances"], &policy["limits"]["instances"]), (&0.into(), &42.into()));
+    let (table, _) = desk.run(&["list", "--admin", &format!("http://{admin}/")], 0);
+    assert!(table.contains("hostile-policy: last failure") && table.contains("it gave up"), "{table}");
+
+    let metrics = gateway.admin("/metrics").1;
+    for line in [
+        "rsnap_plugin_calls_total{kind=\"policy\",plugin=\"hostile-policy\"} 3.0\n",
+        "rsnap_plugin_traps_total{kind=\"policy\",plugin=\"hostile-policy\"} 1.0\n",
+        "rsnap_plugin_instances_limit{kind=\"writer\",plugin=\"image\"} 42.0\n",
+        "rsnap_plugin_limit_hits_total{kind=\"policy\",plugin=\"hostile-policy\",limit=\"memory\"} 0.0\n",
+        "rsnap_plugin_memory_bytes{kind=\"resolver\",plugin=\"static\"} 0.0\n",
+        "rsnap_plugin_loaded{kind=\"writer\",plugin=\"image\",sha256=\"",
+    ] {
+        assert!(metrics.contains(line), "{line:?} is not in:\n{metrics}");
+    }
+    assert!(desk.run(&["list", "--admin", "127.0.0.1:1"], 1).1.contains("--admin"));
+}
