@@ -95,6 +95,7 @@ impl Error {
             Kind::ReadOnly => format!("another client holds the exclusive lock ({what})"),
             Kind::Blocklisted => format!("this client was blocklisted by its successor ({what})"),
             Kind::TimedOut => format!("the cluster did not answer in time ({what})"),
+            Kind::Permission => format!("the Ceph user's capabilities or key do not allow it ({what})"),
             _ => what.to_string(),
         };
         match &self.remedy {

@@ -132,6 +132,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// Bytes of the disk that objects take up, holes not counted. Only a store on a disk knows them.
+    pub fn allocated(&self) -> Result<u64> {
+        let request = serde_json::json!({ "prefix": "perf dump", "logger": "bluestore" });
+        let answer = self.running().osd.as_ref().context("the OSD is stopped")?.ask(&request)?;
+        let bytes = answer.get("bluestore").and_then(|counters| counters.get("bluestore_allocated")?.as_u64());
+        bytes.with_context(|| format!("the OSD does not say what is allocated: {answer}"))
+    }
+
     /// Makes a pool that is ready for RBD.
     pub fn create_pool(&self, name: &str) -> Result<()> {
         self.ceph(&["osd", "pool", "create", name, "8", "8", "replicated"])?;

@@ -1,7 +1,7 @@
 //! What stands in the way of a transfer on Ceph: each a clear problem before any data is written.
 
-use super::support::{Lock, Site, sha256};
-use crate::support::{Answer, Client, Diff, Gateway, Image, Options, Upload, wait_for};
+use super::support::{Lock, Site, refusal, sha256};
+use crate::support::{Answer, Client, Diff, Image, Options, Upload, wait_for};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
 
@@ -174,16 +174,4 @@ fn a_store_that_cannot_be_reached_says_what_is_wrong() {
             assert!(said.contains(word), "{word:?} is not in {said:?}");
         }
     }
-}
-
-/// What a gateway with this store says: at its start, or to the first transfer.
-fn refusal(store: &str) -> String {
-    let options = Options { store: Some(store.to_owned()), ..Options::default() };
-    let gateway = match std::panic::catch_unwind(|| Gateway::start_with(&options)) {
-        Ok(gateway) => gateway,
-        Err(panic) => return panic.downcast_ref::<String>().unwrap().clone(),
-    };
-    let answer = put(&gateway.client(), "s1", &image().1);
-    assert!(answer.status >= 400, "{answer:?}");
-    answer.json()["detail"].as_str().unwrap().to_owned() + &gateway.log()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rsnap_test_ceph::Cluster;
 
-use crate::support::{Diff, Gateway, Options};
+use crate::support::{Diff, Gateway, Options, Upload};
 
 pub const POOL: &str = "volumes";
 
@@ -103,9 +103,13 @@ impl Site {
     /// Applies an rbd-diff stream by `rbd import-diff`.
     #[track_caller]
     pub fn apply(&self, image: &str, stream: &[u8]) {
+        self.try_apply(image, stream).unwrap();
+    }
+
+    pub fn try_apply(&self, image: &str, stream: &[u8]) -> Result<(), String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), stream).unwrap();
-        self.rbd(&format!("import-diff --no-progress {} @{image}", file.path().display()));
+        self.try_rbd(&format!("import-diff --no-progress {} @{image}", file.path().display())).map(drop)
     }
 
     /// Writes to the head, as a guest would.
@@ -196,11 +200,19 @@ impl Site {
         command
     }
 
-    /// Sends image `vol`'s snapshot under its own name to volume `v`, and gives the last line of the answer.
+    /// Sends image `vol`'s snapshot under its own name to volume `v`, and gives what was committed.
     #[track_caller]
-    pub fn sent(&self, gateway: &Gateway, snapshot: &str, bases: &[&str]) -> serde_json::Value {
-        succeeded(self.send(gateway, &format!("vol@{snapshot}"), "v", snapshot, bases).output().unwrap())
+    pub fn sent(&self, gateway: &Gateway, snapshot: &str) -> serde_json::Value {
+        committed(self.send(gateway, &format!("vol@{snapshot}"), "v", snapshot, &[]).output().unwrap())
     }
+}
+
+/// The snapshot that a successful `rsnap send` has made.
+#[track_caller]
+pub fn committed(output: Output) -> serde_json::Value {
+    let answer = succeeded(output);
+    assert_eq!(answer["outcome"], "committed", "{answer}");
+    answer["snapshots"][0].clone()
 }
 
 /// The last object that a command printed.
@@ -209,6 +221,21 @@ pub fn succeeded(output: Output) -> serde_json::Value {
     let (answers, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{}: {answers}{errors}", output.status);
     serde_json::from_str(answers.lines().last().unwrap()).unwrap()
+}
+
+/// What a gateway with this store says to a transfer that it cannot take: at its start, or in its log.
+pub fn refusal(store: &str) -> String {
+    let options = Options { store: Some(store.to_owned()), ..Options::default() };
+    let gateway = match std::panic::catch_unwind(|| Gateway::start_with(&options)) {
+        Ok(gateway) => gateway,
+        Err(panic) => return panic.downcast_ref::<String>().unwrap().clone(),
+    };
+    let body = Diff::full("s1", &[7; 100_000]);
+    let path = "/v1/volumes/v/snapshots/s1".to_owned();
+    let content_type = Some("application/vnd.ceph.rbd-diff");
+    let answer = gateway.client().put(&Upload { path, content_type, body: &body, ..Upload::default() });
+    assert_eq!(answer.problem(), "storage", "{answer:?}");
+    gateway.log()
 }
 
 /// As the judge prints it.
