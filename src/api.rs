@@ -23,6 +23,11 @@ pub const SOURCE_VOLUME: &str = "rsnap-source-volume";
 /// Request header: the snapshot's id at the source.
 pub const SOURCE_SNAPSHOT: &str = "rsnap-source-snapshot";
 
+/// Request header: a mark that the source gives to the snapshot's content and to no other.
+pub const SOURCE_MARK: &str = "rsnap-source-mark";
+/// Request header: the mark of the base's content at the source, for a sender that does not know its root.
+pub const BASE_MARK: &str = "rsnap-base-mark";
+
 /// Answer of `GET /server`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServerAnswer {
@@ -114,6 +119,10 @@ pub struct SourceSnapshot {
     /// Content root, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// A mark that the source gives to this content and to no other, where it has such marks: 1 to 512 printable ASCII
+    /// characters without spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 /// Body of `POST /v1/volumes/{volume}/snapshots/{snapshot}/plan`.
@@ -161,6 +170,10 @@ pub struct PlanAnswer {
     pub reason: String,
     /// The chain policy that decided.
     pub policy: String,
+    /// Of `present` and `incremental`: the same content on both sides is proven, by content roots or by marks of the
+    /// source. False: only names and sizes agree.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// A committed snapshot.
@@ -178,6 +191,8 @@ pub struct SnapshotAnswer {
     pub source_volume: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mark: Option<String>,
     /// When it was committed, RFC 3339.
     pub created: String,
     /// Bytes that the transfer stored, without holes.

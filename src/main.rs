@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             Handled::Done(code) => code,
             Handled::Serve(arguments) => commands::serve(arguments, json).await,
             Handled::PluginCheck(arguments) => commands::check_plugin(arguments, json).await,
-            Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json),
+            Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json).await,
         }
     });
     // Work that blocks on a device must not keep a process that has nothing left to say.

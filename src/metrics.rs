@@ -127,6 +127,8 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// Bytes of snapshots sent; counted by the HTTP layer.
     pub sent_bytes: Counter,
+    /// Heads of images that were not as their base and were reverted: after a failed transfer, or because somebody wrote.
+    pub heads_reverted: Counter,
     /// Connections that are open now, on the listener that serves transfers.
     pub connections_open: Gauge,
     transfers: Family<OutcomeLabel, Counter>,
@@ -151,6 +153,7 @@ impl Metrics {
             transfers_running: Gauge::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
+            heads_reverted: Counter::default(),
             connections_open: Gauge::default(),
             transfers: Family::default(),
             transfer_duration: Histogram::new(DURATION_BUCKETS),
@@ -169,6 +172,8 @@ impl Metrics {
         self.add("rsnap_received", "Snapshot bytes received", Some(Unit::Bytes), self.received_bytes.clone());
         self.add("rsnap_sent", "Snapshot bytes sent", Some(Unit::Bytes), self.sent_bytes.clone());
         self.add("rsnap_transfers", "Transfers that ended, by outcome", None, self.transfers.clone());
+        let help = "Heads of images that were not as their base and were reverted";
+        self.add("rsnap_heads_reverted", help, None, self.heads_reverted.clone());
         let duration = self.transfer_duration.clone();
         self.add("rsnap_transfer_duration", "Time from admission to outcome", Some(Unit::Seconds), duration);
     }
@@ -280,6 +285,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.transfers_running.inc();
         metrics.received_bytes.inc_by(4096);
+        metrics.heads_reverted.inc();
         metrics.transfer_ended(Outcome::Committed, Duration::from_secs(2));
         metrics.connection_lost(Lost::Evicted);
         metrics.responded("PUT", 201);
@@ -290,6 +296,7 @@ mod tests {
             "rsnap_transfers_running 1\n",
             "rsnap_received_bytes_total 4096\n",
             "rsnap_sent_bytes_total 0\n",
+            "rsnap_heads_reverted_total 1\n",
             "rsnap_transfers_total{outcome=\"committed\"} 1\n",
             "rsnap_transfer_duration_seconds_bucket{le=\"1.0\"} 0\n",
             "rsnap_transfer_duration_seconds_bucket{le=\"3.0\"} 1\n",

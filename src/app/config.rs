@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::id::{SiteName, StoreName};
+use crate::image::RbdConfig;
 use crate::{admin, cluster, http, net, plugin, tls, transfer};
 
 /// The whole file.
@@ -45,6 +46,8 @@ pub struct Gateway {
 pub enum Store {
     /// Files in a directory.
     File { path: PathBuf },
+    /// Images in a Ceph pool.
+    Rbd(RbdConfig),
     /// The memory of this process; gone when it ends. For tries and tests.
     Memory {},
     /// Keeps no data at all: measures everything else.
@@ -133,10 +136,12 @@ impl Config {
             faults.push(format!("plugins.writer.stores: there is no [stores.{name}] table"));
         }
         for (name, store) in &self.stores {
-            if let Store::File { path } = store
-                && path.as_os_str().is_empty()
-            {
-                faults.push(format!("stores.{name}.path: must name a directory"));
+            match store {
+                Store::File { path } if path.as_os_str().is_empty() => {
+                    faults.push(format!("stores.{name}.path: must name a directory"));
+                }
+                Store::Rbd(rbd) => rbd.validate(&format!("stores.{name}"), faults),
+                _ => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
 //! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
 
+mod check;
 pub mod commands;
 mod config;
 mod greeting;
@@ -90,7 +91,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
-        let stores = stores::open(&config.stores).map_err(|(name, source)| BuildError::Store { name, source })?;
+        let stores =
+            stores::open(&config.stores, &metrics).map_err(|(name, source)| BuildError::Store { name, source })?;
         let health = Health::new(&stores);
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {
@@ -181,7 +183,9 @@ impl App {
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
         let _extension = service::stopping();
         drop(health);
-        let (drained, ()) = tokio::join!(drain.run(notice, timeout), cluster.withdraw());
+        // Whoever is still named must still be there: the listener outlives the key in etcd.
+        let noticed = async { tokio::join!(tokio::time::sleep(notice), cluster.withdraw()) };
+        let drained = drain.run_after(noticed, timeout).await;
         serving.abort();
         drained
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::account::Account;
 use super::host::not_granted;
-use super::shared::Counters;
 use super::{Destination, Location, PluginError, TransferDescription, Writer};
 use crate::buffer::BufferPool;
 use crate::id::{SnapshotName, StoreName, VolumeId};
@@ -40,7 +40,7 @@ pub(super) struct ImageWriter {
     store: Arc<dyn ImageStore>,
     pool: BufferPool,
     depth: usize,
-    pub(super) counters: Arc<Counters>,
+    pub(super) account: Arc<Account>,
 }
 
 impl ImageWriter {
@@ -56,7 +56,7 @@ impl ImageWriter {
         check("snapshot", &settings.snapshot, "{snapshot}")?;
         let name: StoreName = settings.store.parse().map_err(|error| format!("store: {error}"))?;
         let store = Arc::clone(stores.get(&name).ok_or_else(|| not_granted(&name))?);
-        Ok(Self { settings, name, store, pool, depth, counters: Arc::default() })
+        Ok(Self { settings, name, store, pool, depth, account: Arc::default() })
     }
 
     fn place(&self, volume: &VolumeId) -> Result<Location, PluginError> {
@@ -101,10 +101,10 @@ impl Writer for ImageWriter {
     }
 
     async fn locate(&self, volume: &VolumeId) -> Result<Location, PluginError> {
-        self.counters.count(self.place(volume))
+        self.account.call(async { self.place(volume) }).await
     }
 
     async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError> {
-        self.counters.count(self.open(transfer).await)
+        self.account.call(self.open(transfer)).await
     }
 }

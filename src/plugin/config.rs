@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
+use super::engine::INSTANCES;
 use crate::id::StoreName;
 use crate::quantity::{Bytes, Seconds};
 
 /// The largest memory that a plugin may be given: what a 32-bit guest can address.
 const MEMORY_MAX: Bytes = Bytes(4 << 30);
+const INSTANCES_MAX: usize = INSTANCES as usize;
 
 /// `[plugins]`: which plugin decides what, and what it may reach.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -39,6 +41,9 @@ pub struct PluginConfig {
     /// Memory of one instance, in total.
     #[serde(default = "default_memory")]
     pub memory: Bytes,
+    /// Instances at once: calls that run, and transfers whose chunks it takes.
+    #[serde(default = "default_instances")]
+    pub instances: usize,
     /// Time of the plugin's own code in one call.
     #[serde(default = "default_call_timeout")]
     pub call_timeout: Seconds,
@@ -52,6 +57,11 @@ pub struct PluginConfig {
 
 fn default_memory() -> Bytes {
     Bytes::mib(64)
+}
+
+/// A third of what all may have, so that no plugin can keep the others from running.
+fn default_instances() -> usize {
+    INSTANCES_MAX / 3
 }
 
 fn default_call_timeout() -> Seconds {
@@ -71,6 +81,7 @@ impl PluginConfig {
             sha256: None,
             stores: Vec::new(),
             memory: default_memory(),
+            instances: default_instances(),
             call_timeout: default_call_timeout(),
             host_timeout: default_host_timeout(),
             settings: toml::Table::new(),
@@ -88,6 +99,10 @@ impl PluginConfig {
         }
         if self.memory < Bytes::kib(64) || self.memory > MEMORY_MAX {
             faults.push(format!("{table}.memory: must be between 64KiB and {MEMORY_MAX}, not {}", self.memory));
+        }
+        if !(1..=INSTANCES_MAX).contains(&self.instances) {
+            let found = self.instances;
+            faults.push(format!("{table}.instances: must be between 1 and {INSTANCES_MAX}, not {found}"));
         }
         for (key, time) in [("call_timeout", self.call_timeout), ("host_timeout", self.host_timeout)] {
             if time == Seconds::default() {
@@ -178,6 +193,7 @@ mod tests {
         let mut config = Config::default();
         config.writer.sha256 = Some("abc".to_owned());
         config.policy.memory = Bytes(0);
+        config.policy.instances = 0;
         config.policy.call_timeout = Seconds::new(0);
         config.resolver.stores = config.writer.stores.clone();
         let mut faults = Vec::new();
@@ -185,6 +201,7 @@ mod tests {
         let keys = [
             "plugins.writer.sha256",
             "plugins.policy.memory",
+            "plugins.policy.instances",
             "plugins.policy.call_timeout",
             "plugins.resolver.stores",
         ];

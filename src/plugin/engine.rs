@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -16,7 +15,7 @@ use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAl
 use super::pace::TICK;
 
 /// Instances at once, over all plugins.
-const INSTANCES: u32 = 128;
+pub(super) const INSTANCES: u32 = 128;
 /// Core instances in one component: components made from Python have 38.
 const CORE_INSTANCES: u32 = 64;
 /// Tables and memories in one component: one for each library that it is linked from is plenty.
@@ -76,10 +75,9 @@ impl Threads {
         self.runtime.as_ref().map(|runtime| AbortOnDropHandle::new(runtime.spawn(work)))
     }
 
-    /// The right to one instance; `None` if none becomes free in `patience`.
-    pub(super) async fn admit(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.instances).acquire_owned();
-        tokio::time::timeout(patience, permit).await.ok()?.ok()
+    /// The right to one instance among those of all plugins, when there is room; `None` at the end.
+    pub(super) async fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.instances).acquire_owned().await.ok()
     }
 }
 

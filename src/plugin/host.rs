@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use wasmtime::component::Resource;
 
+use super::account::Limit;
 use super::bindings::writer::rsnap::plugin::{chunks, clock, image_store, log, settings, types};
 use super::flood::Verdict;
 use super::state::{Chunk, OpenImage, Opening, State};
@@ -21,11 +22,25 @@ const STORAGE_CALLS: u32 = 1000;
 
 /// The guest broke the contract; the text says how and is for the operator.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct Breach(pub(super) String);
+#[error("{text}")]
+pub(super) struct Breach {
+    text: String,
+    /// The limit that it ran into, where it was one.
+    pub(super) limit: Option<Limit>,
+}
+
+impl Breach {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), limit: None }
+    }
+
+    pub(super) fn of(limit: Limit, text: impl Into<String>) -> Self {
+        Self { text: text.into(), limit: Some(limit) }
+    }
+}
 
 fn breach<T>(text: impl Into<String>) -> wasmtime::Result<T> {
-    Err(Breach(text.into()).into())
+    Err(Breach::new(text).into())
 }
 
 impl settings::Host for State {
@@ -152,7 +167,8 @@ impl State {
     ) -> wasmtime::Result<T> {
         self.storage_calls += 1;
         if self.storage_calls > STORAGE_CALLS {
-            return breach(format!("it called the storage more than {STORAGE_CALLS} times in one call"));
+            let text = format!("it called the storage more than {STORAGE_CALLS} times in one call");
+            return Err(Breach::of(Limit::StorageCalls, text).into());
         }
         let _in_host = self.watch.enter_host();
         let (send, receive) = oneshot::channel();
@@ -234,6 +250,6 @@ pub(super) fn not_granted(store: &StoreName) -> String {
 
 /// The image name and the store name that a guest answered.
 pub(super) fn parse_location(store: &str, image: &str) -> Result<(StoreName, ImageName), Breach> {
-    let fault = |error| Breach(format!("it names an impossible place: {error}"));
+    let fault = |error| Breach::new(format!("it names an impossible place: {error}"));
     Ok((store.parse().map_err(fault)?, image.parse().map_err(fault)?))
 }

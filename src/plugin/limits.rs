@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
+use super::account::Limit;
 use super::watch::Watch;
 use crate::quantity::Bytes;
 
@@ -37,9 +38,10 @@ impl ResourceLimiter for Limits {
         let total = self.memory.saturating_add(desired.saturating_sub(current));
         if total > self.memory_max {
             let limit = Bytes(self.memory_max as u64);
-            self.watch.note_limit(format!("it wanted more memory than its limit of {limit}"));
+            self.watch.note_limit(Limit::Memory, format!("it wanted more memory than its limit of {limit}"));
             return Ok(false);
         }
+        self.watch.account.grew(total - self.memory, total);
         self.memory = total;
         Ok(true)
     }
@@ -47,7 +49,7 @@ impl ResourceLimiter for Limits {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.table_elements.saturating_add(desired.saturating_sub(current));
         if total > TABLE_ELEMENTS {
-            self.watch.note_limit(format!("it wanted more than {TABLE_ELEMENTS} table elements"));
+            self.watch.note_limit(Limit::Tables, format!("it wanted more than {TABLE_ELEMENTS} table elements"));
             return Ok(false);
         }
         self.table_elements = total;
@@ -67,24 +69,37 @@ impl ResourceLimiter for Limits {
     }
 }
 
+impl Drop for Limits {
+    fn drop(&mut self) {
+        self.watch.account.freed(self.memory);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn watch() -> Arc<Watch> {
+        Arc::new(Watch::new(Arc::default()))
+    }
+
     #[test]
     fn memories_count_together() {
-        let watch = Arc::new(Watch::new());
+        let watch = watch();
         let mut limits = Limits::new(3 << 16, Arc::clone(&watch));
         assert!(limits.memory_growing(0, 2 << 16, None).unwrap());
         assert!(limits.memory_growing(0, 1 << 16, None).unwrap());
         assert_eq!(watch.limit(), None);
         assert!(!limits.memory_growing(1 << 16, 2 << 16, None).unwrap());
         assert_eq!(watch.limit().unwrap(), "it wanted more memory than its limit of 192KiB");
+        assert_eq!(watch.account.usage().memory_bytes, 3 << 16);
+        drop(limits);
+        assert_eq!((watch.account.usage().memory_bytes, watch.account.usage().memory_peak_bytes), (0, 3 << 16));
     }
 
     #[test]
     fn tables_count_together() {
-        let watch = Arc::new(Watch::new());
+        let watch = watch();
         let mut limits = Limits::new(0, Arc::clone(&watch));
         assert!(limits.table_growing(0, TABLE_ELEMENTS, None).unwrap());
         assert!(!limits.table_growing(0, 1, None).unwrap());
@@ -97,7 +112,7 @@ mod tests {
         let wat = "(component (core module $m (memory 2) (memory 2)) (core instance (instantiate $m)))";
         let component = wasmtime::component::Component::from_binary(&engine, &wat::parse_str(wat).unwrap()).unwrap();
         for (pages, fits) in [(4, true), (3, false)] {
-            let watch = Arc::new(Watch::new());
+            let watch = watch();
             let mut store = wasmtime::Store::new(&engine, Limits::new(pages << 16, Arc::clone(&watch)));
             store.limiter(|limits| limits);
             store.set_epoch_deadline(u64::MAX / 2);

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -25,8 +27,9 @@ use super::engine::{Threads, engine};
 use super::fault::{Fault, LoadError};
 use super::flood::Flood;
 use super::policy::ComponentPolicy;
+use super::purse::Purse;
 use super::resolver::ComponentResolver;
-use super::shared::{Counters, Entry, PluginInfo, Shared};
+use super::shared::{Entry, Identity, PluginInfo, Shared};
 use super::source::Source;
 use super::surface::Surface;
 use super::world::World;
@@ -82,6 +85,20 @@ impl Plugins {
         })
     }
 
+    /// Loads each plugin as [`Plugins::load`] does and gives it up again; says of each what is wrong with it.
+    pub async fn try_each(config: &Config, context: Context) -> Vec<(Kind, Option<LoadError>)> {
+        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
+        let loader = match Loader::start(context, memory.into_iter().max().unwrap_or_default()) {
+            Ok(loader) => loader,
+            Err(fault) => return vec![(fault.kind, Some(fault))],
+        };
+        vec![
+            (Kind::Writer, loader.writer(&config.writer).await.err()),
+            (Kind::Policy, loader.component::<ChainPolicy>(&config.policy).await.err()),
+            (Kind::Resolver, loader.component::<SiteResolver>(&config.resolver).await.err()),
+        ]
+    }
+
     /// The loaded plugins and how often they were called.
     #[must_use]
     pub fn info(&self) -> Vec<PluginInfo> {
@@ -118,7 +135,7 @@ impl Loader {
         }
         let (guest, entry) = self.component::<BackendWriter>(config).await?;
         let writer = ComponentWriter(guest);
-        try_out(&writer).await.map_err(|fault| fault.of(&entry.fixed.name, Kind::Writer))?;
+        try_out(&writer).await.map_err(|fault| fault.of(&entry.identity.name, Kind::Writer))?;
         Ok((Arc::new(writer), entry))
     }
 
@@ -127,9 +144,8 @@ impl Loader {
         let (pool, depth) = (self.context.pool.clone(), self.context.depth);
         let rejected = |text: String| rejected(Kind::Writer, &text);
         let writer = ImageWriter::new(config.settings.clone(), &stores, pool, depth).map_err(rejected)?;
-        let mut fixed = info(builtin::NAME, Kind::Writer);
-        fixed.source = "compiled in".to_owned();
-        let entry = Entry { fixed, counters: Arc::clone(&writer.counters) };
+        let identity = identity(builtin::NAME, Kind::Writer, "compiled in".to_owned());
+        let entry = Entry { identity, account: Arc::clone(&writer.account), shared: None };
         Ok((Arc::new(writer), entry))
     }
 
@@ -147,12 +163,12 @@ impl Loader {
             let remedy = format!("grant some: plugins.{}.stores = [\"main\"]", W::KIND.table());
             return Err(Fault::new("it opens images, and no store is granted to it", remedy));
         }
-        let mut fixed = info(name, W::KIND);
-        fixed.source = source.path.display().to_string();
-        fixed.sha256 = Some(source.sha256.clone());
-        fixed.interface = Some(version.to_string());
+        let mut identity = identity(name, W::KIND, source.path.display().to_string());
+        identity.sha256 = Some(source.sha256.clone());
+        identity.interface = Some(version.to_string());
         let guest = self.ready(name, config, source).await?;
-        let entry = Entry { fixed, counters: Arc::clone(&guest.shared.counters) };
+        let account = Arc::clone(&guest.shared.account);
+        let entry = Entry { identity, account, shared: Some(Arc::clone(&guest.shared)) };
         Ok((guest, entry))
     }
 
@@ -183,8 +199,11 @@ impl Loader {
             depth: self.context.depth,
             host: self.host.clone(),
             threads: Arc::clone(&self.threads),
+            instances: config.instances,
+            places: Arc::new(Semaphore::new(config.instances)),
+            purse: Purse::new(),
             flood: Flood::new(),
-            counters: Arc::new(Counters::default()),
+            account: Arc::default(),
         })
     }
 
@@ -275,15 +294,7 @@ pub(super) fn name(component: &str) -> String {
     path.file_stem().map_or_else(|| component.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-fn info(name: &str, kind: Kind) -> PluginInfo {
-    PluginInfo {
-        name: name.to_owned(),
-        kind,
-        source: String::new(),
-        sha256: None,
-        interface: None,
-        calls: 0,
-        failures: 0,
-        traps: 0,
-    }
+fn identity(name: &str, kind: Kind, source: String) -> Identity {
+    let loaded = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    Identity { name: name.to_owned(), kind, source, sha256: None, interface: None, loaded }
 }

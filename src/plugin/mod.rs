@@ -3,6 +3,7 @@
 //! The rest of the gateway sees these traits only. A component behind a trait and the same decision compiled in are
 //! interchangeable, which is how the cost of WebAssembly is measured.
 
+mod account;
 mod addresses;
 mod bindings;
 mod builtin;
@@ -17,8 +18,10 @@ mod host;
 mod kind;
 mod limits;
 mod load;
+mod meter;
 mod pace;
 mod policy;
+mod purse;
 mod resolver;
 mod shared;
 mod source;
@@ -31,11 +34,12 @@ mod watch;
 mod world;
 mod writer;
 
+pub use account::{Failure, Usage};
 pub use config::{Config, PluginConfig};
 pub use fault::LoadError;
 pub use kind::Kind;
 pub use load::{Context, Plugins};
-pub use shared::PluginInfo;
+pub use shared::{Identity, PluginInfo, PluginLimits};
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -18,8 +18,7 @@ impl Policy for ComponentPolicy {
     }
 
     async fn decide(&self, request: &PolicyRequest) -> Result<Plan, PluginError> {
-        let shared = &self.0.shared;
-        shared.counters.count(self.ask(lower(request)).await)
+        self.0.shared.account.call(self.ask(lower(request))).await
     }
 }
 

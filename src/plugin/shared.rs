@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
+use super::account::{Account, Usage};
 use super::engine::Threads;
 use super::flood::Flood;
+use super::purse::Purse;
 use super::{Kind, PluginError};
 use crate::buffer::BufferPool;
 use crate::id::StoreName;
@@ -31,41 +33,33 @@ pub(super) struct Shared {
     /// Where the host's work for guests runs.
     pub(super) host: Handle,
     pub(super) threads: Arc<Threads>,
+    /// Instances that it may have at once.
+    pub(super) instances: usize,
+    /// Those of them that are free.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) purse: Purse,
     pub(super) flood: Flood,
-    pub(super) counters: Arc<Counters>,
+    pub(super) account: Arc<Account>,
 }
 
 impl Shared {
     pub(super) fn failed(&self, detail: impl Into<String>) -> PluginError {
         PluginError::Failed { plugin: self.name.clone(), detail: detail.into() }
     }
-}
 
-/// How often a plugin was called, and how that ended.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    calls: AtomicU64,
-    failures: AtomicU64,
-    traps: AtomicU64,
-}
-
-impl Counters {
-    /// Counts one call by its result.
-    pub(super) fn count<T>(&self, result: Result<T, PluginError>) -> Result<T, PluginError> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = &result {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            if matches!(error, PluginError::Failed { .. }) {
-                self.traps.fetch_add(1, Ordering::Relaxed);
-            }
+    fn limits(&self) -> PluginLimits {
+        PluginLimits {
+            instances: self.instances,
+            memory_bytes: self.memory as u64,
+            call_seconds: self.call_timeout.as_secs_f64(),
+            host_seconds: self.host_timeout.as_secs_f64(),
         }
-        result
     }
 }
 
-/// A loaded plugin, for the admin listener.
-#[derive(Debug, Clone, Serialize)]
-pub struct PluginInfo {
+/// What is known of a plugin and does not change while it is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
     pub name: String,
     pub kind: Kind,
     /// The component's file, or `compiled in`.
@@ -74,26 +68,53 @@ pub struct PluginInfo {
     pub sha256: Option<String>,
     /// The version of `rsnap:plugin` that it was built for; `None` for what is compiled in.
     pub interface: Option<String>,
-    pub calls: u64,
-    /// Calls that ended with an error of any kind.
-    pub failures: u64,
-    /// Those of the failures that are the plugin's fault: traps, limits, timeouts, breaches of the contract.
-    pub traps: u64,
+    /// When it was loaded, RFC 3339.
+    pub loaded: String,
 }
 
-/// What of a [`PluginInfo`] does not change, with the counters that do.
-#[derive(Debug, Clone)]
+/// What a plugin may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginLimits {
+    /// At once.
+    pub instances: usize,
+    /// Of each instance.
+    pub memory_bytes: u64,
+    /// Of its own code, in each call.
+    pub call_seconds: f64,
+    /// Of the host's work for it, in each call.
+    pub host_seconds: f64,
+}
+
+/// A loaded plugin, for the admin listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginInfo {
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// Instances that are alive now.
+    pub instances: usize,
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// `None` for what is compiled in.
+    pub limits: Option<PluginLimits>,
+}
+
+/// A loaded plugin and where its numbers are.
+#[derive(Clone)]
 pub(super) struct Entry {
-    pub(super) fixed: PluginInfo,
-    pub(super) counters: Arc<Counters>,
+    pub(super) identity: Identity,
+    pub(super) account: Arc<Account>,
+    /// `None` for what is compiled in.
+    pub(super) shared: Option<Arc<Shared>>,
 }
 
 impl Entry {
     pub(super) fn info(&self) -> PluginInfo {
-        let mut info = self.fixed.clone();
-        info.calls = self.counters.calls.load(Ordering::Relaxed);
-        info.failures = self.counters.failures.load(Ordering::Relaxed);
-        info.traps = self.counters.traps.load(Ordering::Relaxed);
-        info
+        let shared = self.shared.as_deref();
+        PluginInfo {
+            identity: self.identity.clone(),
+            instances: shared.map_or(0, |shared| shared.instances - shared.places.available_permits()),
+            usage: self.account.usage(),
+            limits: shared.map(Shared::limits),
+        }
     }
 }

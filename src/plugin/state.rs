@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 
 use super::limits::Limits;
 use super::pace::Pace;
@@ -18,7 +18,7 @@ use crate::image::Ingest;
 /// Handles that one instance may hold.
 const HANDLES: usize = 1024;
 /// What a guest may hand over in one call, in bytes: far above any text, far below what hurts.
-const HANDED_OVER: usize = 1 << 20;
+pub(super) const HANDED_OVER: usize = 1 << 20;
 
 /// The host's side of one instance.
 pub(in crate::plugin) struct State {
@@ -42,10 +42,19 @@ pub(super) struct Opening {
 }
 
 impl State {
-    /// A call about so many bytes begins, on this thread.
+    /// A call about so many bytes begins.
     pub(super) fn start(&mut self, bytes: usize) {
         self.pace.start(bytes);
         self.storage_calls = 0;
+    }
+
+    /// The call has ended well.
+    pub(super) fn end(&mut self) {
+        self.pace.end(&self.shared);
+    }
+
+    fn tick(&mut self) -> UpdateDeadline {
+        self.pace.tick(&self.shared, &self.watch)
     }
 
     /// A store for one instance, with all limits set.
@@ -68,7 +77,7 @@ impl State {
         store.set_hostcall_fuel(HANDED_OVER);
         store.set_max_component_handles(HANDLES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().pace.tick()));
+        store.epoch_deadline_callback(|mut context| Ok(context.data_mut().tick()));
         store
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use wasmtime::component::Resource;
 
+use super::account::Limit;
 use super::bindings::writer::BackendWriter;
 use super::bindings::writer::exports::rsnap::plugin::writer as wit;
 use super::bindings::writer::rsnap::plugin::types;
@@ -37,11 +38,11 @@ impl Writer for ComponentWriter {
     }
 
     async fn locate(&self, volume: &VolumeId) -> Result<Location, PluginError> {
-        self.0.shared.counters.count(self.ask(volume.to_string()).await)
+        self.0.shared.account.call(self.ask(volume.to_string())).await
     }
 
     async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError> {
-        self.0.shared.counters.count(self.open(transfer.clone()).await)
+        self.0.shared.account.call(self.open(transfer.clone())).await
     }
 }
 
@@ -72,7 +73,7 @@ async fn locate(instance: &mut Instance<BackendWriter>, volume: &str) -> wasmtim
     };
     let (store, image) = parse_location(&place.store, &place.image)?;
     if !instance.store.data().shared.stores.contains_key(&store) {
-        return Err(Breach(not_granted(&store)).into());
+        return Err(Breach::new(not_granted(&store)).into());
     }
     Ok(Ok(Location { store, image }))
 }
@@ -93,7 +94,7 @@ async fn begin(
     match answer {
         Ok(wit::Destination::Image(image)) => take(instance, image).map(|ingest| Ok(Some(ingest))),
         Ok(wit::Destination::Chunks) if opened => Ok(Ok(None)),
-        Ok(wit::Destination::Chunks) => Err(Breach("it wants chunks and opened no image".to_owned()).into()),
+        Ok(wit::Destination::Chunks) => Err(Breach::new("it wants chunks and opened no image").into()),
         Err(error) => Ok(Err(error)),
     }
 }
@@ -101,7 +102,7 @@ async fn begin(
 /// Takes an image back from the guest.
 fn take(instance: &mut Instance<BackendWriter>, image: Resource<OpenImage>) -> wasmtime::Result<Ingest> {
     let mut image = instance.store.data_mut().table.delete(image)?;
-    image.take().ok_or_else(|| Breach("it gives back an image that failed".to_owned()).into())
+    image.take().ok_or_else(|| Breach::new("it gives back an image that failed").into())
 }
 
 fn lower(transfer: &TransferDescription) -> wit::Transfer {
@@ -179,7 +180,7 @@ impl ComponentChunks {
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }
         };
-        let (instance, answer) = shared.counters.count(called.await)?;
+        let (instance, answer) = shared.account.call(called).await?;
         self.instance = Some(instance);
         Ok(answer)
     }
@@ -200,7 +201,7 @@ async fn write(instance: &mut Instance<BackendWriter>, pieces: Vec<Piece>) -> wa
     }
     let answer = instance.world.rsnap_plugin_writer().call_write(&mut instance.store, &extents).await?;
     if instance.store.data().held.load(Ordering::Relaxed) > HELD {
-        return Err(Breach(format!("it keeps more than {HELD} bytes of chunks")).into());
+        return Err(Breach::of(Limit::Chunks, format!("it keeps more than {HELD} bytes of chunks")).into());
     }
     Ok(answer)
 }

@@ -34,8 +34,8 @@ use self::registry::Registry;
 use crate::buffer::BufferPool;
 use crate::cluster::Load;
 use crate::content::Root;
-use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
-use crate::image::{Chain, ImageStore, SnapshotImage};
+use crate::id::{ImageName, SiteName, SnapshotId, SourceMark, StoreName, TransferId, VolumeId};
+use crate::image::{Chain, Identity, ImageStore, SnapshotImage};
 use crate::metrics::Metrics;
 use crate::plugin::{Policy, Resolver, Site, Writer};
 
@@ -55,6 +55,8 @@ pub struct BaseClaim {
     pub snapshot: Option<SnapshotId>,
     /// Its content root as the source knows it.
     pub root: Option<Root>,
+    /// The mark that the source gives to its content.
+    pub mark: Option<SourceMark>,
 }
 
 /// Everything that is known about an upload before its first byte.
@@ -70,8 +72,8 @@ pub struct Upload {
     pub base: BaseClaim,
     /// The content root that the result must have, when the sender knows it at the start.
     pub root: Option<Root>,
-    pub source_volume: Option<String>,
-    pub source_snapshot: Option<String>,
+    /// What the sender says of the snapshot at the source.
+    pub source: Identity,
     /// When the permission was issued: it cannot make again what was deleted since.
     pub issued: SystemTime,
     /// Who sends, for the list of running transfers and the audit log.

@@ -77,7 +77,8 @@ pub enum Plugin {
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Read a configuration file as the gateway would, and list all that is wrong with it.
+    /// Read a configuration file as the gateway would, and list all that is wrong with it and with the files that it
+    /// names. Run it as the gateway's user; it changes nothing.
     Check(ConfigCheck),
 }
 
@@ -123,6 +124,9 @@ pub struct PluginCheck {
 pub struct ConfigCheck {
     /// The configuration file.
     pub file: PathBuf,
+    /// Look at the text alone: the files that it names are on another machine.
+    #[arg(long)]
+    pub text_only: bool,
 }
 
 #[cfg(test)]

@@ -186,6 +186,7 @@ mod tests {
             base: Some("b".into()),
             source_volume: None,
             source_snapshot: None,
+            source_mark: None,
             created: "2026-11-23T00:00:00Z".into(),
             stored: 1 << 20,
         };

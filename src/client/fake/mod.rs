@@ -159,7 +159,7 @@ pub(crate) fn boxed(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, std::io::Er
 }
 
 pub(crate) fn plan(action: Action, base: Option<crate::api::PlanBase>) -> PlanAnswer {
-    PlanAnswer { action, base, reason: "as the test wants".into(), policy: "fake".into() }
+    PlanAnswer { action, base, reason: "as the test wants".into(), policy: "fake".into(), proven: false }
 }
 
 pub(crate) fn quick(retries: u32) -> Backoff {

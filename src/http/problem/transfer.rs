@@ -35,6 +35,7 @@ impl From<ImageError> for Problem {
             ImageError::NotFound { .. } => Kind::NoSnapshot,
             ImageError::Busy { .. } => Kind::Busy,
             ImageError::NotOwned { .. } => return Self::not_owned(&error),
+            ImageError::Foreign { .. } => Kind::Foreign,
             ImageError::BaseMissing { .. } => Kind::BaseMissing,
             ImageError::BaseChanged { .. } => Kind::BaseChanged,
             ImageError::Exists { .. } => Kind::Exists,

@@ -4,8 +4,7 @@
 //! middle. What no record names is removed; what a record names stays. While a record cannot be read nothing is
 //! removed at all: it may name anything.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 
 use super::catalog::{Catalog, Entry};
 use super::disk::{Lock, SyncPoint};
@@ -13,44 +12,9 @@ use super::failed;
 use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
 use super::record::Stored;
-use crate::id::{ImageName, SnapshotId};
 use crate::image::ImageError;
+use crate::image::readers::Readers;
 use crate::image::record::{Tombstone, unseal};
-
-/// Who reads which snapshot in this process: a deleted one keeps its data until its last reader has gone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Readers(Arc<Mutex<BTreeMap<(ImageName, SnapshotId), usize>>>);
-
-/// One reader, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Reading {
-    readers: Readers,
-    what: (ImageName, SnapshotId),
-}
-
-impl Readers {
-    pub(super) fn enter(&self, image: &ImageName, snapshot: &SnapshotId) -> Reading {
-        let what = (image.clone(), snapshot.clone());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what.clone()).or_default() += 1;
-        Reading { readers: self.clone(), what }
-    }
-
-    fn are_reading(&self, image: &ImageName, snapshot: &SnapshotId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(image.clone(), snapshot.clone()))
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = readers.get_mut(&self.what) {
-            *count -= 1;
-            if *count == 0 {
-                readers.remove(&self.what);
-            }
-        }
-    }
-}
 
 /// Does all that can be done now, and gives the records as they are then, with the lock on them. Wants the lock on
 /// the image, and not that on records.

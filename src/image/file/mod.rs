@@ -50,6 +50,7 @@ use async_trait::async_trait;
 use self::os::OsDisk;
 use self::store::Shared;
 use crate::id::{ImageName, SnapshotId};
+use crate::image::blocking::blocking;
 use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
 
 /// Images in a directory. Cheap to clone.
@@ -121,16 +122,6 @@ impl ImageStore for FileStore {
 
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.with(|shared| shared.free_bytes().map(Some)).await
-    }
-}
-
-/// Runs `work` where it may block. It runs to its end even if the caller is cancelled.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
-) -> Result<T, ImageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(failed("finish a blocking call")(io::Error::other(error))),
     }
 }
 

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::blocking;
 use super::catalog::Catalog;
-use super::collect::Reading;
 use super::overlay::Overlay;
 use super::record::Stored;
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSource};
+use crate::image::blocking::blocking;
+use crate::image::readers::Reading;
 use crate::image::sidecar::Key;
 use crate::image::{ImageError, SnapshotImage, SnapshotRecord};
 

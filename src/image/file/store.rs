@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::catalog::Catalog;
-use super::collect::{Readers, collect};
+use super::collect::collect;
 use super::disk::{Disk, SyncPoint};
 use super::failed;
 use super::layout::{ImageDirectory, UNFINISHED, hidden_file, read_small, tombstone_file, write_record};
@@ -14,6 +14,7 @@ use super::overlay::Overlay;
 use super::record::Marker;
 use super::snapshot::FileSnapshot;
 use crate::id::{ImageName, SnapshotId};
+use crate::image::readers::Readers;
 use crate::image::record::{RecordFault, Tombstone, unseal};
 use crate::image::{Chain, ImageError};
 use crate::secret;

@@ -3,6 +3,7 @@
 mod cache;
 mod chunks;
 mod loading;
+mod pace;
 mod policies;
 mod resolvers;
 mod shipped;

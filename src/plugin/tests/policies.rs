@@ -12,7 +12,12 @@ async fn impatient(limit: Seconds) -> ComponentPolicy {
     load_policy(&config).await
 }
 
-fn harm(kind: &str) -> PolicyRequest {
+/// A loop pauses or not, as the machine has time for it.
+fn without_pauses(words: &str) -> &str {
+    words.split_once(" (and paused").map_or(words, |(words, _)| words)
+}
+
+pub(super) fn harm(kind: &str) -> PolicyRequest {
     PolicyRequest { source_volume: Some(kind.to_owned()), ..request(vec![source("s1", None)], Vec::new()) }
 }
 
@@ -31,7 +36,7 @@ async fn each_harm_fails_one_call_and_the_next_is_served() {
     ];
     for (kind, words) in expected {
         let hostile = if kind.starts_with("loop") { &impatient } else { &patient };
-        assert_eq!(failure(hostile.decide(&harm(kind)).await), words, "{kind}");
+        assert_eq!(without_pauses(&failure(hostile.decide(&harm(kind)).await)), words, "{kind}");
         let good = patient.decide(&harm("none")).await.unwrap();
         assert_eq!(good.reason, "no harm done", "after {kind}");
     }
@@ -46,7 +51,7 @@ async fn too_much_is_not_taken_over() {
     let hostile = ComponentPolicy(guest);
     for kind in ["huge reason", "huge line"] {
         let words = failure(hostile.decide(&harm(kind)).await);
-        assert!(words.contains("too much data"), "{kind}: {words}");
+        assert_eq!(words, "it handed over more than 1MiB in one call", "{kind}");
     }
 }
 
@@ -93,6 +98,6 @@ async fn loops_do_not_keep_others_waiting() {
     assert_eq!(patient.decide(&harm("none")).await.unwrap().reason, "no harm done");
     assert!(loops.iter().all(|running| !running.is_finished()), "the call had to wait for the loops");
     for ended in loops {
-        assert_eq!(ended.await.unwrap(), "it ran longer than its limit of 5s");
+        assert_eq!(without_pauses(&ended.await.unwrap()), "it ran longer than its limit of 5s");
     }
 }

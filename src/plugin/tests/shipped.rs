@@ -94,8 +94,12 @@ async fn the_compiled_in_writer_decides_as_the_component() {
         let record = commit(plugins.writer.begin(&super::support::transfer("t1")).await.unwrap()).await;
         assert_eq!(record.name.as_str(), "snapshot-t1", "{component}");
         let info = plugins.info();
-        assert_eq!((info[0].name.as_str(), info[0].calls, info[0].failures), (component, 2, 0));
-        assert_eq!(info[0].sha256.is_some(), component == "image");
+        assert_eq!(info[0].identity.name, component);
+        assert_eq!((info[0].usage.calls, info[0].usage.failures, info[0].instances), (2, 0, 0));
+        assert_eq!(
+            (info[0].identity.sha256.is_some(), info[0].limits.is_some()),
+            (component == "image", component == "image")
+        );
     }
 }
 

@@ -124,13 +124,12 @@ impl Cluster {
         Ok(printed.split(' ').next().unwrap_or_default().to_owned())
     }
 
-    /// What a daemon (`mon.a`, `osd.0`) answers on its socket for administrators.
-    pub fn ask(&self, daemon: &str, question: &str) -> Result<serde_json::Value> {
-        let running = self.running();
-        match daemon {
-            MONITOR => running.monitor.ask(question),
-            _ => running.osd.as_ref().context("the OSD is stopped")?.ask(question),
-        }
+    /// Changes a setting of the running OSD, until it is started again.
+    pub fn configure_osd(&self, key: &str, value: &str) -> Result<()> {
+        let request = serde_json::json!({ "prefix": "config set", "var": key, "val": [value] });
+        let answer = self.running().osd.as_ref().context("the OSD is stopped")?.ask(&request)?;
+        ensure!(answer.get("success").is_some(), "the OSD does not take {key} = {value}: {answer}");
+        Ok(())
     }
 
     /// Makes a pool that is ready for RBD.

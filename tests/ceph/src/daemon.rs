@@ -45,7 +45,7 @@ impl Daemon {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the daemon ended with {status}; {}", self.tail());
             }
-            if self.ask(question).is_ok_and(|answer| ready(&answer)) {
+            if self.ask(&serde_json::json!({ "prefix": question })).is_ok_and(|answer| ready(&answer)) {
                 return Ok(());
             }
             ensure!(started.elapsed() < START, "the daemon is not ready after {START:?}; {}", self.tail());
@@ -53,17 +53,8 @@ impl Daemon {
         }
     }
 
-    /// Asks the daemon's socket for administrators. `ceph --admin-daemon` does the same in half a second of Python.
-    pub(crate) fn ask(&self, question: &str) -> Result<serde_json::Value> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let request = serde_json::json!({ "prefix": question, "format": "json" });
-        write!(stream, "{request}\0")?;
-        let mut length = [0; 4];
-        stream.read_exact(&mut length)?;
-        let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
-        stream.read_exact(&mut answer)?;
-        Ok(serde_json::from_slice(&answer)?)
+    pub(crate) fn ask(&self, request: &serde_json::Value) -> Result<serde_json::Value> {
+        ask(&self.socket, request)
     }
 
     fn tail(&self) -> String {
@@ -98,6 +89,19 @@ impl Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks a socket for administrators, which daemons have and clients if they are configured so. `ceph --admin-daemon`
+/// does the same in half a second of Python.
+pub fn ask(socket: &Path, request: &serde_json::Value) -> Result<serde_json::Value> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "{request}\0")?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+    stream.read_exact(&mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
 }
 
 impl Drop for Daemon {

@@ -18,4 +18,5 @@ mod program;
 mod watchdog;
 
 pub use cluster::Cluster;
+pub use daemon::ask;
 pub use options::{Options, Store, User};

@@ -3,7 +3,7 @@
 mod bad_input;
 mod chaos;
 mod clocks;
-mod etcd;
+pub mod etcd;
 mod etcd_gone;
 mod network;
 mod proxy;

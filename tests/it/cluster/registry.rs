@@ -136,7 +136,7 @@ fn a_new_certificate_is_told_to_the_others() {
 #[test]
 fn the_command_line_shows_the_gateways() {
     let group = Group::start(2);
-    let output = group.site.command(group.site.gateways[0].address, &["servers"]).output().unwrap();
+    let output = group.site.caller(group.site.gateways[0].address).command(&["servers"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("this one") && text.contains("ready"), "{text}");
     assert!(text.contains(&group.name(0)) && text.contains(&group.name(1)), "{text}");

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::site::{NAME, Site};
-use crate::support::{free_address, wait_for};
+use crate::support::{free_address, user, wait_for};
 
 const BACKEND: &str = "rsnap_gateways";
 
@@ -92,8 +92,8 @@ pub fn command(site: &Site, variant: &str, address: SocketAddr) -> Command {
         .env("RSNAP_CERTIFICATE", site.bundle())
         .env("RSNAP_CA", &site.authority.certificate)
         .env("RSNAP_STATS", site.path("haproxy.sock"))
-        .env("RSNAP_USER", said_by("-un"))
-        .env("RSNAP_GROUP", said_by("-gn"))
+        .env("RSNAP_USER", user("-un"))
+        .env("RSNAP_GROUP", user("-gn"))
         .stdin(Stdio::null());
     for (number, gateway) in site.gateways.iter().enumerate() {
         command.env(format!("RSNAP_GATEWAY_{}", number + 1), gateway.address.to_string());
@@ -106,9 +106,4 @@ fn program() -> PathBuf {
     let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     let found = folders.find_map(|folder| Some(folder.join("haproxy")).filter(|file| file.is_file()));
     found.expect("haproxy is not installed: `cargo xtask test` installs it")
-}
-
-fn said_by(option: &str) -> String {
-    let output = Command::new("id").arg(option).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

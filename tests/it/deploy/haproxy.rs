@@ -39,7 +39,8 @@ fn only_the_question_goes_through(variant: &str) {
     let client = site.client(balancer.address);
 
     let sent = site
-        .command(balancer.address, &["send", file.to_str().unwrap(), "--volume", "v", "--snapshot", "straight"])
+        .caller(balancer.address)
+        .command(&["send", file.to_str().unwrap(), "--volume", "v", "--snapshot", "straight"])
         .output()
         .unwrap();
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));

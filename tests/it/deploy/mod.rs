@@ -3,6 +3,9 @@
 pub mod authority;
 mod balancer;
 mod certificates;
+mod examples;
 mod haproxy;
+mod keystone;
+mod rolling;
 mod service;
 pub mod site;

@@ -1,4 +1,4 @@
-//! Several gateways of one site: one directory of snapshots, one authority, one set of tokens and ticket keys.
+//! Several gateways of one site: one directory of snapshots, one etcd, one authority, one set of tokens and ticket keys.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::authority::Authority;
+use crate::cluster::etcd::Etcd;
 use crate::support::{Client, Gateway, Options, binary};
 
 /// The name of the address before the gateways.
@@ -16,25 +17,37 @@ pub struct Site {
     pub gateways: Vec<Gateway>,
     pub authority: Authority,
     folder: tempfile::TempDir,
+    _etcd: Option<Etcd>,
 }
 
 impl Site {
     /// Starts `count` gateways; `listen` are keys for the `[listen]` table of each.
     pub fn start(count: usize, listen: &str) -> Self {
-        Self::start_with(count, listen, "")
+        Self::start_each(&vec![listen.to_owned(); count])
     }
 
-    /// As [`Site::start`], with more tables for the configuration of each.
+    /// Starts a gateway with each of these keys in its `[listen]` table, and an etcd for them.
+    pub fn start_each(listen: &[String]) -> Self {
+        let etcd = Etcd::start(1);
+        let tables = etcd.table("");
+        Self { _etcd: Some(etcd), ..Self::open(listen, &tables) }
+    }
+
+    /// As [`Site::start`], with these tables for the configuration of each instead of an etcd of its own.
     pub fn start_with(count: usize, listen: &str, tables: &str) -> Self {
+        Self::open(&vec![listen.to_owned(); count], tables)
+    }
+
+    fn open(listen: &[String], tables: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let authority = Authority::new(folder.path());
         authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
         fs::write(path("token"), TOKEN).unwrap();
         fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
-        let options = options(folder.path(), listen, tables);
-        let gateways = (0..count).map(|_| Gateway::start_with(&options)).collect();
-        Self { gateways, authority, folder }
+        let start = |listen: &String| Gateway::start_with(&options(folder.path(), listen, tables));
+        let gateways = listen.iter().map(start).collect();
+        Self { gateways, authority, folder, _etcd: None }
     }
 
     /// As [`Site::start_with`], with variables for the processes.
@@ -67,15 +80,13 @@ impl Site {
         Client::new(address, &self.authority.certificate, TOKEN.to_owned())
     }
 
-    /// A command of our own command line that asks at `address`.
-    pub fn command(&self, address: SocketAddr, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .args(arguments)
-            .env("RSNAP_GATEWAY", format!("https://{address}"))
-            .env("RSNAP_TOKEN_FILE", self.path("token"))
-            .env("RSNAP_CA", &self.authority.certificate);
-        command
+    /// Who runs our own command line, and asks at `address`.
+    pub fn caller(&self, address: SocketAddr) -> Caller {
+        Caller {
+            gateway: format!("https://{address}"),
+            token_file: self.path("token"),
+            authority: self.authority.certificate.clone(),
+        }
     }
 
     /// The gateway that receives a transfer to `volume` now.
@@ -101,6 +112,23 @@ fn options(folder: &Path, listen: &str, tables: &str) -> Options {
         store: Some(format!("kind = \"file\"\npath = {:?}", folder.join("store"))),
         extra: common(folder) + tables,
         ..Options::default()
+    }
+}
+
+/// See [`Site::caller`].
+#[derive(Clone)]
+pub struct Caller {
+    gateway: String,
+    token_file: PathBuf,
+    authority: PathBuf,
+}
+
+impl Caller {
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("RSNAP_GATEWAY", &self.gateway);
+        command.env("RSNAP_TOKEN_FILE", &self.token_file).env("RSNAP_CA", &self.authority);
+        command
     }
 }
 

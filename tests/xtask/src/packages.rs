@@ -40,6 +40,10 @@ pub(crate) const IP: Need = Need { command: "ip", package: "iproute2", why: "mak
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
+pub(crate) const PYTHON: Need =
+    Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
+pub(crate) const SYSTEMD: Need =
+    Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
 
 /// The etcd client is generated from etcd's own description when it is built.
 pub(crate) const PROTOC: [Need; 2] = [
@@ -84,10 +88,16 @@ pub(crate) fn tool(command: &str) -> Result<Command> {
 /// Installs what is missing, saying what and why.
 pub(crate) fn ensure(steps: &Steps, needs: &[Need]) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| find(need.command).is_none()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for need in &missing {
+    if missing.is_empty() { Ok(()) } else { provide(steps, &missing) }
+}
+
+/// Installs a package whose command alone does not prove that it is there.
+pub(crate) fn ensure_unless(steps: &Steps, need: Need, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() { Ok(()) } else { provide(steps, &[&need]) }
+}
+
+fn provide(steps: &Steps, missing: &[&Need]) -> Result<()> {
+    for need in missing {
         steps.line(format!("installing {}: {} {}", need.package, need.command, need.why));
     }
     let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
@@ -99,7 +109,8 @@ fn remedy(packages: &[&str]) -> String {
     format!("cannot install {0}; do it yourself, then run this again: apt-get install {0}", packages.join(" "))
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages, whether they are there or not.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("this is not a Debian or Ubuntu system (there is no apt-get)");
     }
