@@ -28,7 +28,7 @@ use crate::retry::Backoff;
 
 /// Between tries, when no member can be used.
 const BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(200), ceiling: Duration::from_secs(5), retries: u32::MAX };
+    Backoff { first: Duration::from_millis(200), ceiling: Duration::from_secs(3), retries: u32::MAX };
 /// A connection that held this long was a good one: what fails next is news.
 const GOOD: Duration = Duration::from_secs(10);
 

@@ -130,8 +130,12 @@ impl Etcd {
 
     /// Starts a member again on what it has on disk.
     pub fn restart(&mut self, number: usize) {
+        self.restart_by(number, Command::new("etcd"));
+    }
+
+    pub fn restart_by(&mut self, number: usize, program: Command) {
         self.kill(number);
-        self.spawn(number, Command::new("etcd"));
+        self.spawn(number, program);
     }
 
     /// SIGSTOP or SIGCONT: its connections stay, and nothing comes out of them.
@@ -140,15 +144,31 @@ impl Etcd {
         assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
     }
 
+    /// Starts a member again with nothing on its disk.
+    pub fn wipe(&mut self, number: usize) {
+        self.kill(number);
+        fs::remove_dir_all(self.folder.path().join(&self.nodes[number].name)).unwrap();
+        self.spawn(number, Command::new("etcd"));
+        self.wait_ready();
+    }
+
+    /// A file that goes with this etcd.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub fn address(&self, number: usize) -> SocketAddr {
         self.nodes[number].client
     }
 
+    /// Where the members listen for clients.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("{}://{}", self.scheme(), node.client)).collect()
+    }
+
     /// The `[etcd]` table of a gateway that uses this etcd.
     pub fn table(&self, more: &str) -> String {
-        let scheme = self.scheme();
-        let endpoints: Vec<String> = self.nodes.iter().map(|node| format!("{scheme}://{}", node.client)).collect();
-        self.table_at(&endpoints, more)
+        self.table_at(&self.endpoints(), more)
     }
 
     pub fn table_at(&self, endpoints: &[String], more: &str) -> String {

@@ -1,8 +1,11 @@
 //! Several gateways of one site, with a real etcd between them.
 
 mod bad_input;
+mod chaos;
+mod clocks;
 pub mod etcd;
 mod etcd_gone;
+mod network;
 mod proxy;
 mod registry;
 mod secured;
@@ -34,10 +37,19 @@ impl Group {
 
     /// Waits until every gateway has its key and knows that all others live.
     fn wait_registered(&self) {
+        for number in 0..self.site.gateways.len() {
+            wait_for("registration", || self.count(number).as_deref() == Some("0"));
+        }
+        self.wait_known();
+    }
+
+    /// Waits until every gateway would name all others.
+    fn wait_known(&self) {
         for gateway in &self.site.gateways {
-            wait_for("registration", || {
+            wait_for("the others to be known", || {
                 let listed = self.listed(gateway);
-                listed.len() == self.site.gateways.len() && listed.iter().all(|(_, state)| state != "silent")
+                let is_known = |(_, state): &(String, String)| state == "own" || state == "ready";
+                listed.len() == self.site.gateways.len() && listed.iter().all(is_known)
             });
         }
     }

@@ -45,14 +45,22 @@ impl Site {
         authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
         fs::write(path("token"), TOKEN).unwrap();
         fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
-        let options = |listen: &String| Options {
-            listen: listen.clone(),
-            store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
-            extra: common(folder.path()) + tables,
-            ..Options::default()
-        };
-        let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
+        let start = |listen: &String| Gateway::start_with(&options(folder.path(), listen, tables));
+        let gateways = listen.iter().map(start).collect();
         Self { gateways, authority, folder, _etcd: None }
+    }
+
+    /// As [`Site::start_with`], with variables for the processes.
+    pub fn start_in(count: usize, environment: Vec<(&'static str, PathBuf)>, tables: &str) -> Self {
+        let mut site = Self::start_with(0, "", tables);
+        let options = Options { environment, ..options(site.folder.path(), "", tables) };
+        site.gateways = (0..count).map(|_| Gateway::start_with(&options)).collect();
+        site
+    }
+
+    /// Starts another gateway of this site.
+    pub fn join(&self, tables: &str) -> Gateway {
+        Gateway::start_with(&options(self.folder.path(), "", tables))
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -95,6 +103,15 @@ impl Site {
             line.unwrap().parse().unwrap()
         };
         self.gateways.iter().map(count).sum()
+    }
+}
+
+fn options(folder: &Path, listen: &str, tables: &str) -> Options {
+    Options {
+        listen: listen.to_owned(),
+        store: Some(format!("kind = \"file\"\npath = {:?}", folder.join("store"))),
+        extra: common(folder) + tables,
+        ..Options::default()
     }
 }
 

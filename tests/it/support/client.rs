@@ -125,6 +125,14 @@ impl Client {
         read_answer(stream).unwrap()
     }
 
+    /// A GET to a gateway that may die meanwhile.
+    pub fn try_get(&self, path: &str) -> io::Result<Answer> {
+        let mut stream = self.connect()?;
+        stream.write_all(self.head("GET", path, &[]).as_bytes())?;
+        stream.flush()?;
+        read_answer(stream)
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], &[])
     }
@@ -162,9 +170,14 @@ impl Client {
 
     /// Sends the head; the body comes piece by piece.
     pub fn begin_put(&self, upload: &Upload<'_>) -> Pending {
-        let mut stream = self.connect().unwrap();
-        stream.write_all(self.put_head(upload).as_bytes()).unwrap();
-        Pending(stream)
+        self.try_begin_put(upload).unwrap()
+    }
+
+    /// As [`Client::begin_put`], for gateways that may be dead.
+    pub fn try_begin_put(&self, upload: &Upload<'_>) -> io::Result<Pending> {
+        let mut stream = self.connect()?;
+        stream.write_all(self.put_head(upload).as_bytes())?;
+        Ok(Pending(stream))
     }
 
     /// Sends the head and the first `bytes` of the body, then cuts the connection without a word.

@@ -28,12 +28,15 @@ pub(crate) const CURL: Need =
     Need { command: "curl", package: "curl", why: "speaks to the gateway as a stranger would" };
 pub(crate) const ETCD: Need =
     Need { command: "etcd", package: "etcd-server", why: "is where several gateways count themselves" };
+pub(crate) const FAKETIME: Need =
+    Need { command: "faketime", package: "faketime", why: "makes the clock of a gateway jump" };
 pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
     Need { command: "c++", package: "build-essential", why: "compiles the fuzzer (libFuzzer)" };
 pub(crate) const HAPROXY: Need =
     Need { command: "haproxy", package: "haproxy", why: "balances between gateways, with the shipped configurations" };
+pub(crate) const IP: Need = Need { command: "ip", package: "iproute2", why: "makes networks that can be cut" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
@@ -62,7 +65,7 @@ pub(crate) const CEPH: [Need; 4] = [
 
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
-    [FILE_SYSTEM, CURL, FUZZER, HAPROXY, ETCD].into_iter().chain(CEPH).collect()
+    [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP].into_iter().chain(CEPH).collect()
 }
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
