@@ -23,6 +23,11 @@ pub const SOURCE_VOLUME: &str = "rsnap-source-volume";
 /// Request header: the snapshot's id at the source.
 pub const SOURCE_SNAPSHOT: &str = "rsnap-source-snapshot";
 
+/// Request header: a mark that the source gives to the snapshot's content and to no other.
+pub const SOURCE_MARK: &str = "rsnap-source-mark";
+/// Request header: the mark of the base's content at the source, for a sender that does not know its root.
+pub const BASE_MARK: &str = "rsnap-base-mark";
+
 /// Answer of `GET /server`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServerAnswer {
@@ -30,8 +35,16 @@ pub struct ServerAnswer {
     pub server: String,
     pub ip: String,
     pub port: u16,
-    /// Transfers that run there now.
+    /// Transfers that run there now, as far as is known.
     pub connections: u64,
+    /// `etcd`: the gateway with the least to do, by the counts in etcd. `self`: the gateway that answers names itself,
+    /// because it has no etcd or cannot reach it.
+    #[serde(default)]
+    pub source: Source,
+    /// How old the knowledge of the other gateways is: milliseconds since etcd last said anything. Without, etcd never
+    /// has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
     /// The name to verify in that gateway's certificate; only with a ticket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_name: Option<String>,
@@ -46,6 +59,55 @@ pub struct ServerAnswer {
     pub expires: Option<String>,
 }
 
+/// Where an answer about gateways comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    Etcd,
+    #[default]
+    #[serde(rename = "self")]
+    Own,
+}
+
+/// Answer of `GET /v1/servers`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServersAnswer {
+    /// Whether etcd answers now; `self` without.
+    pub source: Source,
+    /// Milliseconds since etcd last said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+    /// The one that answers first, then the others by address.
+    pub servers: Vec<ServerEntry>,
+}
+
+/// One registered gateway.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerEntry {
+    /// `ip:port`.
+    pub server: String,
+    /// Transfers that run there.
+    pub connections: u64,
+    pub state: ServerState,
+    /// Milliseconds since it was alive for certain. Without, that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
+}
+
+/// Whether a gateway can be named to senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// The gateway that answers.
+    Own,
+    /// It can be named.
+    Ready,
+    /// It has not been heard of for too long, or not yet.
+    Silent,
+    /// It has no record that is signed for this group, so nobody is sent there.
+    Unsigned,
+}
+
 /// A snapshot on the source, in a plan request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +119,10 @@ pub struct SourceSnapshot {
     /// Content root, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
+    /// A mark that the source gives to this content and to no other, where it has such marks: 1 to 512 printable ASCII
+    /// characters without spaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
 }
 
 /// Body of `POST /v1/volumes/{volume}/snapshots/{snapshot}/plan`.
@@ -104,6 +170,10 @@ pub struct PlanAnswer {
     pub reason: String,
     /// The chain policy that decided.
     pub policy: String,
+    /// Of `present` and `incremental`: the same content on both sides is proven, by content roots or by marks of the
+    /// source. False: only names and sizes agree.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// A committed snapshot.
@@ -121,6 +191,8 @@ pub struct SnapshotAnswer {
     pub source_volume: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mark: Option<String>,
     /// When it was committed, RFC 3339.
     pub created: String,
     /// Bytes that the transfer stored, without holes.

@@ -3,7 +3,7 @@
 //! The order is fixed here, so that nobody has to remember it: readiness falls, load balancers get a moment to see
 //! it, the listener closes, what runs may finish, and what is left at the deadline is cut. Work that must not die
 //! with its request is spawned on the tracker: that is how an entry point shields it. Aborting tasks at the deadline
-//! was refused: they see a broken connection instead and clean up as after any other.
+//! was refused: they are told that it has come, clean up, and answer.
 
 use std::time::Duration;
 
@@ -55,12 +55,18 @@ impl Drain {
         self.stop.is_cancelled()
     }
 
+    /// Done when the gateway begins to stop: time to leave every list in which callers find it. What runs on the
+    /// tracker then still has the notice, in which the listener is open.
+    pub async fn stopping(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Done when listeners must close and connections must end after the request they are in.
     pub async fn closing(&self) {
         self.close.cancelled().await;
     }
 
-    /// Done when the deadline has passed: whatever still talks must break off.
+    /// Done when the deadline has passed: what runs must break off and say so.
     pub async fn cutting(&self) {
         self.cut.cancelled().await;
     }
@@ -100,6 +106,7 @@ mod tests {
             let drain = drain.clone();
             async move { drain.run(NOTICE, TIMEOUT).await }
         });
+        drain.stopping().await;
         sleep(NOTICE / 2).await;
         assert!(drain.is_stopping());
         assert!(!drain.close.is_cancelled());

@@ -98,6 +98,54 @@ name!(/// One snapshot on its way; made by the gateway that accepts it.
 name!(/// A configured storage backend (a `[stores.<name>]` table).
     StoreName, "store name");
 
+/// Longest accepted mark, in bytes.
+pub const MARK_MAX: usize = 512;
+
+/// Why a text is not a mark.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a source mark is 1 to {MARK_MAX} printable ASCII characters without spaces")]
+pub struct MarkError;
+
+/// A content at its source, by a mark that the source never gives to another content, such as a cluster's, pool's,
+/// image's and snapshot's numbers: equal marks are equal contents. Different ones say nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SourceMark(String);
+
+impl SourceMark {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SourceMark {
+    type Err = MarkError;
+    fn from_str(text: &str) -> Result<Self, MarkError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for SourceMark {
+    type Error = MarkError;
+    fn try_from(text: String) -> Result<Self, MarkError> {
+        let fits = (1..=MARK_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(Self(text)) } else { Err(MarkError) }
+    }
+}
+
+impl From<SourceMark> for String {
+    fn from(mark: SourceMark) -> Self {
+        mark.0
+    }
+}
+
+impl fmt::Display for SourceMark {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 impl SiteName {
     /// The site of a gateway that was not told its site.
     #[must_use]
@@ -138,6 +186,16 @@ mod tests {
     fn the_names_that_we_choose_are_names() {
         assert_eq!(SiteName::local().as_str().parse(), Ok(SiteName::local()));
         assert_eq!(StoreName::main().as_str().parse(), Ok(StoreName::main()));
+    }
+
+    #[test]
+    fn marks_are_bounded_and_printable() {
+        assert!(
+            "rbd:5b1c/3/10ab@7".parse::<SourceMark>().is_ok() && "x".repeat(MARK_MAX).parse::<SourceMark>().is_ok()
+        );
+        for text in ["", "a b", "a\n", "ä", "\u{7f}", &"x".repeat(MARK_MAX + 1)] {
+            assert_eq!(text.parse::<SourceMark>(), Err(MarkError), "{text:?}");
+        }
     }
 
     #[test]

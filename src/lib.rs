@@ -3,7 +3,7 @@
 //! The layers, each importing only downwards (held by a test of the integration suite):
 //!
 //! ```text
-//! main → app → { net, http, admin, cli } → { transfer, client } → plugin → image
+//! main → app → { net, http, admin, cli } → { transfer, client } → { plugin, cluster } → image
 //!      → { accept, api, buffer, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod app;
 pub mod buffer;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod content;
 pub mod drain;
 pub mod http;

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         match cli::run(cli).await {
             Handled::Done(code) => code,
             Handled::Serve(arguments) => commands::serve(arguments, json).await,
-            Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json),
+            Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json).await,
         }
     });
     // Work that blocks on a device must not keep a process that has nothing left to say.

@@ -28,6 +28,9 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 const DURATION_BUCKETS: [f64; 12] =
     [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_600.0, 14_400.0, 86_400.0];
 
+/// The ways in which a reload ends. Alerts look for the rise of a counter, so each is there from the start.
+const RELOAD_OUTCOMES: [&str; 2] = ["applied", "failed"];
+
 /// How a transfer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -75,6 +78,29 @@ impl Lost {
     }
 }
 
+/// What is read again while the gateway runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Certificate,
+    /// Tokens and ticket keys.
+    Secrets,
+}
+
+impl Subject {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabel {
+    subject: &'static str,
+    outcome: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
@@ -101,12 +127,15 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// Bytes of snapshots sent; counted by the HTTP layer.
     pub sent_bytes: Counter,
+    /// Heads of images that were not as their base and were reverted: after a failed transfer, or because somebody wrote.
+    pub heads_reverted: Counter,
     /// Connections that are open now, on the listener that serves transfers.
     pub connections_open: Gauge,
     transfers: Family<OutcomeLabel, Counter>,
     transfer_duration: Histogram,
     connections_lost: Family<LostLabel, Counter>,
     responses: Family<ResponseLabel, Counter>,
+    reloads: Family<ReloadLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -124,11 +153,13 @@ impl Metrics {
             transfers_running: Gauge::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
+            heads_reverted: Counter::default(),
             connections_open: Gauge::default(),
             transfers: Family::default(),
             transfer_duration: Histogram::new(DURATION_BUCKETS),
             connections_lost: Family::default(),
             responses: Family::default(),
+            reloads: Family::default(),
         };
         metrics.register_transfers();
         metrics.register_connections();
@@ -141,6 +172,8 @@ impl Metrics {
         self.add("rsnap_received", "Snapshot bytes received", Some(Unit::Bytes), self.received_bytes.clone());
         self.add("rsnap_sent", "Snapshot bytes sent", Some(Unit::Bytes), self.sent_bytes.clone());
         self.add("rsnap_transfers", "Transfers that ended, by outcome", None, self.transfers.clone());
+        let help = "Heads of images that were not as their base and were reverted";
+        self.add("rsnap_heads_reverted", help, None, self.heads_reverted.clone());
         let duration = self.transfer_duration.clone();
         self.add("rsnap_transfer_duration", "Time from admission to outcome", Some(Unit::Seconds), duration);
     }
@@ -153,6 +186,13 @@ impl Metrics {
     }
 
     fn register_process(&self) {
+        let help = "Certificates and secrets that were read again, by outcome; a failure leaves the old ones in use";
+        self.add("rsnap_reloads", help, None, self.reloads.clone());
+        for subject in [Subject::Certificate, Subject::Secrets] {
+            for outcome in RELOAD_OUTCOMES {
+                drop(self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }));
+            }
+        }
         let start: Gauge<f64, AtomicU64> = Gauge::default();
         start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         self.add("process_start_time_seconds", "Start of the process since the Unix epoch", None, start);
@@ -189,6 +229,11 @@ impl Metrics {
         registry.register_collector(Box::new(family));
     }
 
+    /// Adds a total that somebody else counts. `name` without the `rsnap_` before it and the `_total` after it.
+    pub fn count(&self, name: &str, help: &str, total: Counter) {
+        self.add(&format!("rsnap_{name}"), help, None, total);
+    }
+
     /// Counts a transfer that ended, `duration` after its admission.
     pub fn transfer_ended(&self, outcome: Outcome, duration: Duration) {
         self.transfers.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc();
@@ -203,6 +248,13 @@ impl Metrics {
     /// Counts a response. `method` is one of a fixed set: a stranger's word would be a new time series each.
     pub fn responded(&self, method: &'static str, status: u16) {
         self.responses.get_or_create(&ResponseLabel { method, status }).inc();
+    }
+
+    /// Counts that something was read again: taken into use, or not.
+    pub fn reloaded(&self, subject: Subject, taken: bool) {
+        let [applied, failed] = RELOAD_OUTCOMES;
+        let outcome = if taken { applied } else { failed };
+        self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }).inc();
     }
 
     /// Everything in the OpenMetrics text format, see [`MEDIA_TYPE`].
@@ -294,9 +346,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.transfers_running.inc();
         metrics.received_bytes.inc_by(4096);
+        metrics.heads_reverted.inc();
         metrics.transfer_ended(Outcome::Committed, Duration::from_secs(2));
         metrics.connection_lost(Lost::Evicted);
         metrics.responded("PUT", 201);
+        metrics.reloaded(Subject::Certificate, false);
         metrics.sample("buffers_in_use", "Buffers that hold data now", || 5);
         let point = |name: &str| Point { labels: vec![("plugin", name.to_owned())], value: 1.5 };
         metrics.family("guest_seconds", "Time", Nature::Counter, move || vec![point("a"), point("b")]);
@@ -305,11 +359,14 @@ mod tests {
             "rsnap_transfers_running 1\n",
             "rsnap_received_bytes_total 4096\n",
             "rsnap_sent_bytes_total 0\n",
+            "rsnap_heads_reverted_total 1\n",
             "rsnap_transfers_total{outcome=\"committed\"} 1\n",
             "rsnap_transfer_duration_seconds_bucket{le=\"1.0\"} 0\n",
             "rsnap_transfer_duration_seconds_bucket{le=\"3.0\"} 1\n",
             "rsnap_connections_lost_total{reason=\"evicted\"} 1\n",
             "rsnap_http_responses_total{method=\"PUT\",status=\"201\"} 1\n",
+            "rsnap_reloads_total{subject=\"certificate\",outcome=\"failed\"} 1\n",
+            "rsnap_reloads_total{subject=\"secrets\",outcome=\"failed\"} 0\n",
             "rsnap_buffers_in_use 5\n",
             "rsnap_guest_seconds_total{plugin=\"b\"} 1.5\n",
             "rsnap_build_info{version=\"",

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use super::check::{self, Finding};
 use super::{App, Config, Overrides};
 use crate::cli::{ConfigCheck, Serve};
 use crate::drain::Drained;
@@ -39,26 +40,27 @@ pub async fn serve(arguments: Serve, json: bool) -> ExitCode {
     }
 }
 
-/// Says what is wrong with a configuration file. What it points to (certificates, tokens, plugins) is not opened: it
-/// may be on another machine.
-#[must_use]
-pub fn check_config(arguments: &ConfigCheck, json: bool) -> ExitCode {
-    let fault = Config::load(Some(&arguments.file), &Overrides::default()).err();
+/// Says what is wrong with a configuration file, and with each file that it names.
+pub async fn check_config(arguments: &ConfigCheck, json: bool) -> ExitCode {
+    let file = &arguments.file;
+    let (fault, findings) = match Config::load(Some(file), &Overrides::default()) {
+        Err(fault) => (Some(fault.to_string()), Vec::new()),
+        Ok(_) if arguments.text_only => (None, Vec::new()),
+        Ok(config) => (None, check::findings(&config).await),
+    };
+    let is_good = fault.is_none() && findings.iter().all(Finding::is_good);
     if json {
-        let fault = fault.as_ref().map(ToString::to_string);
-        println!("{}", serde_json::json!({"file": arguments.file, "problem": fault}));
-    }
-    match fault {
-        Some(_) if json => ExitCode::FAILURE,
-        Some(fault) => fail(&fault),
-        None => {
-            if !json {
-                let file = arguments.file.display();
-                println!("{file} is valid; the files that it names are opened when the gateway starts");
-            }
-            ExitCode::SUCCESS
+        println!("{}", serde_json::json!({"file": file, "problem": fault, "checked": findings}));
+    } else {
+        findings.iter().for_each(|finding| println!("{finding}"));
+        match fault {
+            Some(fault) => return fail(&fault),
+            None if !is_good => return fail(&format!("{} names what a gateway cannot start with", file.display())),
+            None if arguments.text_only => println!("{} is valid; no file that it names was opened", file.display()),
+            None => println!("{} is valid, and so is what it names", file.display()),
         }
     }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn fail(fault: &dyn Display) -> ExitCode {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::id::{SiteName, StoreName};
-use crate::{admin, http, net, plugin, tls, transfer};
+use crate::image::RbdConfig;
+use crate::{admin, cluster, http, net, plugin, tls, transfer};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub listen: net::Config,
     pub tls: tls::Config,
     pub auth: http::auth::Config,
+    /// Where the gateways of the site know each other from; `None`: there is one.
+    pub etcd: Option<cluster::Config>,
     pub admin: admin::Config,
     pub limits: transfer::Config,
     /// The storage backends, by the names that plugins are granted.
@@ -43,6 +46,8 @@ pub struct Gateway {
 pub enum Store {
     /// Files in a directory.
     File { path: PathBuf },
+    /// Images in a Ceph pool.
+    Rbd(RbdConfig),
     /// The memory of this process; gone when it ends. For tries and tests.
     Memory {},
     /// Keeps no data at all: measures everything else.
@@ -125,16 +130,29 @@ impl Config {
         self.tls.validate(faults);
         self.auth.validate(faults);
         self.limits.validate(faults);
+        self.validate_etcd(faults);
         self.plugins.validate(faults);
         for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {
             faults.push(format!("plugins.writer.stores: there is no [stores.{name}] table"));
         }
         for (name, store) in &self.stores {
-            if let Store::File { path } = store
-                && path.as_os_str().is_empty()
-            {
-                faults.push(format!("stores.{name}.path: must name a directory"));
+            match store {
+                Store::File { path } if path.as_os_str().is_empty() => {
+                    faults.push(format!("stores.{name}.path: must name a directory"));
+                }
+                Store::Rbd(rbd) => rbd.validate(&format!("stores.{name}"), faults),
+                _ => {}
             }
+        }
+    }
+
+    /// Gateways that stand together trust each other by their ticket keys, and write to what all of them see.
+    fn validate_etcd(&self, faults: &mut Vec<String>) {
+        let Some(etcd) = &self.etcd else { return };
+        etcd.validate(faults);
+        if self.auth.ticket_keys.is_empty() {
+            let text = "auth.ticket_keys: must be set with [etcd], the same on all gateways of the site";
+            faults.push(text.to_owned());
         }
     }
 }

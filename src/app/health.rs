@@ -26,23 +26,37 @@ impl Health {
         Self { stores, fault: Arc::default() }
     }
 
-    /// The latest finding, for the readiness probe.
+    /// The latest finding, for the readiness probes.
     pub(super) fn probe(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
         let fault = Arc::clone(&self.fault);
         Box::new(move || fault.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
-    /// Asks again and again, until the answer is dropped.
-    pub(super) fn watch(self) -> JoinSet<()> {
+    /// Asks again and again, until the answer is dropped, and tells each time whether all is well.
+    pub(super) fn watch(self, tell: impl Fn(bool) + Send + 'static) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             loop {
                 let found = self.check().await;
-                *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                tell(found.is_none());
+                self.note(found);
                 tokio::time::sleep(INTERVAL).await;
             }
         });
         tasks
+    }
+
+    /// Says so in the log when a fault begins, changes or ends.
+    fn note(&self, found: Option<String>) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if *fault == found {
+            return;
+        }
+        match &found {
+            Some(found) => tracing::error!(fault = found, "not ready: no new transfers are sent here"),
+            None => tracing::info!("ready again: all stores answer"),
+        }
+        *fault = found;
     }
 
     async fn check(&self) -> Option<String> {

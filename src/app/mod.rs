@@ -3,10 +3,13 @@
 //! Everything that can be wrong with a machine or a configuration shows in `build`, before a port answers: stores are
 //! opened, plugins compiled, keys read, ports taken. What is left for `serve` is the order of stopping.
 
+mod check;
 pub mod commands;
 mod config;
 mod greeting;
+mod group;
 mod health;
+mod reload;
 mod service;
 mod stores;
 
@@ -16,13 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::config::{Config, ConfigError, Overrides};
 use self::health::Health;
+use self::reload::Reload;
 use crate::buffer::BufferPool;
 use crate::drain::{Drain, Drained};
 use crate::id::StoreName;
 use crate::image::ImageError;
 use crate::metrics::Metrics;
 use crate::transfer::{Parts, Transfers};
-use crate::{admin, http, net, plugin, tls};
+use crate::{admin, cluster, http, net, plugin, tls};
 
 /// A gateway that has everything it needs.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct App {
     gateway: http::Gateway,
     sources: admin::Sources,
     health: Health,
-    certificate: std::path::PathBuf,
+    reload: Reload,
 }
 
 /// Why the gateway cannot start.
@@ -45,6 +49,10 @@ pub enum BuildError {
     Store { name: StoreName, source: ImageError },
     #[error(transparent)]
     Plugin(#[from] plugin::LoadError),
+    #[error(transparent)]
+    Group(#[from] group::GroupError),
+    #[error(transparent)]
+    Cluster(#[from] cluster::ClusterError),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error(transparent)]
@@ -83,7 +91,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
-        let stores = stores::open(&config.stores).map_err(|(name, source)| BuildError::Store { name, source })?;
+        let stores =
+            stores::open(&config.stores, &metrics).map_err(|(name, source)| BuildError::Store { name, source })?;
         let health = Health::new(&stores);
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {
@@ -95,8 +104,11 @@ impl App {
         };
         let plugins = plugin::Plugins::load(&config.plugins, context).await?;
         plugins.measure(&metrics);
+        let group = group::find(&config, &stores).await?;
+        let load = cluster::load(config.etcd.as_ref());
         let parts = Parts {
             metrics: Arc::clone(&metrics),
+            load: load.clone(),
             writer: Arc::clone(&plugins.writer),
             policy: Arc::clone(&plugins.policy),
             resolver: Arc::clone(&plugins.resolver),
@@ -105,12 +117,23 @@ impl App {
         let transfers = Arc::new(Transfers::new(parts, &config.limits));
         sample(&metrics, pool);
 
-        let authority = http::Authority::load(&config.auth, data, config.gateway.site.clone())?;
+        let authority = Arc::new(http::Authority::load(&config.auth, data, config.gateway.site.clone())?);
         let audit = http::Audit::open(&config.auth.audit_path(data))?;
-        let identity = config.tls.load(data, config.listen.advertised_ip()?)?;
-        let (certificate, tls_sha256) = (identity.certificate.clone(), identity.sha256.clone());
-        let listener = net::Listener::bind(&config.listen, identity, Arc::clone(&metrics)).await?;
+        let renewal = config.tls.load(data, config.listen.advertised_ip()?, config.listen.tls_name.as_deref())?;
+        let certificate = renewal.live();
+        warn_of_dates(&certificate.now());
+        let listener = net::Listener::bind(&config.listen, certificate.clone(), Arc::clone(&metrics)).await?;
         let admin = admin::Listener::bind(&config.admin)?;
+        let cluster = match (&config.etcd, group) {
+            (Some(etcd), Some(group)) => {
+                let shown = certificate.now();
+                let (tls_name, tls_sha256) = (shown.name.clone(), shown.sha256.clone());
+                let identity = cluster::Identity { address: listener.advertised(), group, tls_name, tls_sha256 };
+                cluster::Cluster::start(etcd.clone(), identity, authority.seal(), load, &metrics)?
+            }
+            _ => cluster::Cluster::alone(listener.advertised(), load),
+        };
+        let reload = Reload::new(renewal, Arc::clone(&authority), cluster.clone(), Arc::clone(&metrics));
 
         let running = Arc::clone(&transfers);
         let sources = admin::Sources {
@@ -118,26 +141,27 @@ impl App {
             drain: drain.clone(),
             running: Box::new(move || running.running()),
             plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
-            fault: health.probe(),
+            fault: fault(health.probe(), cluster.clone()),
         };
         let gateway = http::Gateway {
             transfers,
+            fault: fault(health.probe(), cluster.clone()),
+            cluster,
             authority,
             audit,
             drain,
             metrics,
-            advertised: listener.advertised(),
-            tls_name: listener.tls_name().to_owned(),
-            tls_sha256,
+            certificate,
             idle_timeout: config.listen.idle_timeout.0,
         };
-        Ok(Self { config, listener, admin, gateway, sources, health, certificate })
+        Ok(Self { config, listener, admin, gateway, sources, health, reload })
     }
 
     /// What a person who has just started it wants to know.
     #[must_use]
     pub fn greeting(&self) -> String {
-        greeting::text(&self.config, self.listener.advertised(), self.admin.address(), &self.certificate)
+        let certificate = &self.gateway.certificate.now().certificate;
+        greeting::text(&self.config, self.listener.advertised(), self.admin.address(), certificate)
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: readiness falls, the listener closes, transfers end or are cut at
@@ -147,18 +171,31 @@ impl App {
         let (notice, timeout) = (self.config.listen.drain_notice.0, self.config.listen.drain_timeout.0);
         let (site, transfers, admin) = (self.config.gateway.site, self.listener.advertised(), self.admin.address());
         let _admin = self.admin.spawn(self.sources);
-        let _health = self.health.watch();
+        let (cluster, offering) = (self.gateway.cluster.clone(), self.gateway.cluster.clone());
+        let health = self.health.watch(move |well| offering.offer(well));
+        let _reload = self.reload.watch();
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
-        let _watchdog = service::ready();
+        let accepting = serving.abort_handle();
+        let draining = drain.clone();
+        let _watchdog = service::ready(move || draining.is_stopping() || !accepting.is_finished());
         tracing::info!(%site, %transfers, %admin, "ready");
 
         stop_signal().await;
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
-        service::stopping();
-        let drained = drain.run(notice, timeout).await;
+        let _extension = service::stopping();
+        drop(health);
+        let (drained, ()) = tokio::join!(drain.run(notice, timeout), cluster.withdraw());
         serving.abort();
         drained
     }
+}
+
+/// Why the gateway must not get new work: its own stores first.
+fn fault(
+    health: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    cluster: cluster::Cluster,
+) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+    Box::new(move || health().or_else(|| cluster.fault()))
 }
 
 fn make_data(path: &std::path::Path) -> Result<(), BuildError> {
@@ -168,6 +205,14 @@ fn make_data(path: &std::path::Path) -> Result<(), BuildError> {
         .mode(0o700)
         .create(path)
         .map_err(|source| BuildError::Data { path: path.to_owned(), source })
+}
+
+/// It serves all the same: some callers pin the certificate, and the rest is told by theirs.
+fn warn_of_dates(identity: &tls::Identity) {
+    if !identity.is_valid_at(std::time::SystemTime::now()) {
+        let (file, not_after) = (identity.certificate.display(), humantime::format_rfc3339_seconds(identity.not_after));
+        tracing::error!(%file, %not_after, "the certificate is not valid now: callers will refuse it");
+    }
 }
 
 fn sample(metrics: &Metrics, pool: BufferPool) {

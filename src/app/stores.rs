@@ -5,21 +5,24 @@ use std::sync::Arc;
 
 use super::config::Store;
 use crate::id::StoreName;
-use crate::image::{DiscardStore, FileStore, ImageError, ImageStore, MemoryStore};
+use crate::image::{DiscardStore, FileStore, ImageError, ImageStore, MemoryStore, RbdStore};
+use crate::metrics::Metrics;
 
 /// Opens each store; the error names the one that failed.
 pub(super) fn open(
     config: &BTreeMap<StoreName, Store>,
+    metrics: &Arc<Metrics>,
 ) -> Result<HashMap<StoreName, Arc<dyn ImageStore>>, (StoreName, ImageError)> {
     let open = |(name, store): (&StoreName, &Store)| {
-        open_one(store).map(|opened| (name.clone(), opened)).map_err(|fault| (name.clone(), fault))
+        open_one(store, metrics).map(|opened| (name.clone(), opened)).map_err(|fault| (name.clone(), fault))
     };
     config.iter().map(open).collect()
 }
 
-fn open_one(store: &Store) -> Result<Arc<dyn ImageStore>, ImageError> {
+fn open_one(store: &Store, metrics: &Arc<Metrics>) -> Result<Arc<dyn ImageStore>, ImageError> {
     Ok(match store {
         Store::File { path } => Arc::new(FileStore::open(path)?),
+        Store::Rbd(rbd) => Arc::new(RbdStore::open(rbd.clone(), Arc::clone(metrics))?),
         Store::Memory {} => Arc::new(MemoryStore::new()),
         Store::Discard {} => Arc::new(DiscardStore::new()),
     })

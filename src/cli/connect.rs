@@ -7,10 +7,12 @@ use crate::client::{ClientError, Endpoint, Gateway, Limits, Trust};
 
 /// The gateway that the arguments and the environment name.
 pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
-    let missing = || ClientError::Usage("no gateway: give --gateway URL, or set RSNAP_GATEWAY".to_owned());
-    let endpoint = Endpoint::parse(args.gateway.as_deref().ok_or_else(missing)?)?;
+    if args.gateway.is_empty() {
+        return Err(ClientError::Usage("no gateway: give --gateway URL, or set RSNAP_GATEWAY".to_owned()));
+    }
+    let endpoints = args.gateway.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
     let trust = args.ca.as_deref().map_or_else(Trust::system, Trust::file)?;
-    Gateway::new(endpoint, trust, &token(args)?, Limits::default())
+    Gateway::any_of(endpoints, trust, &token(args)?, Limits::default())
 }
 
 /// Arguments come before the environment, the token itself before a file with it.

@@ -14,7 +14,7 @@ pub(super) async fn site(args: &SiteArgs, output: &Output) -> Result<(), ClientE
 }
 
 pub(super) async fn servers(args: &ConnectArgs, output: &Output) -> Result<(), ClientError> {
-    output.server(&gateway(args)?.server().await?)
+    output.servers(&gateway(args)?.servers().await?)
 }
 
 pub(super) async fn delete(args: &DeleteArgs, output: &Output) -> Result<(), ClientError> {

@@ -84,10 +84,7 @@ enum Content {
 type Gate = Pin<Box<WaitForCancellationFutureOwned>>;
 
 impl UploadBody {
-    pub(super) fn empty() -> Self {
-        Self::small(Bytes::new())
-    }
-
+    /// A document, or nothing at all.
     pub(super) fn small(document: Bytes) -> Self {
         let document = (!document.is_empty()).then_some(document);
         Self { content: Content::Small(document), activity: Arc::default() }

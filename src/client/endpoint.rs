@@ -112,6 +112,8 @@ mod tests {
             ip: "192.0.2.1".into(),
             port: 8443,
             connections: 0,
+            source: crate::api::Source::Own,
+            age_ms: None,
             tls_name: name.map(str::to_owned),
             tls_sha256: pin.map(str::to_owned),
             ticket: None,

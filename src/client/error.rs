@@ -129,6 +129,8 @@ fn heal_problem(problem: &Problem, retry_after: Option<Duration>) -> Heal {
         (_, other) => other.is_server_error(),
     };
     match (transient, retry_after) {
+        // It asks to be left alone itself; another gateway need not wait.
+        (true, _) if kind(problem) == "stopping" => Heal::Later,
         (false, _) => Heal::Never,
         (true, Some(wait)) => Heal::After(wait),
         (true, None) => Heal::Later,
@@ -192,6 +194,7 @@ mod tests {
         assert_eq!(refused(503, Some(2)), Heal::After(Duration::from_secs(2)));
         assert_eq!(refused(507, Some(2)), Heal::Never);
         assert_eq!(named("expired-ticket", 401, None), Heal::Later);
+        assert_eq!(named("stopping", 503, Some(5)), Heal::Later);
         assert_eq!(named("damaged", 500, None), Heal::Never);
     }
 }

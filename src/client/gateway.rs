@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode};
 use serde::Serialize;
 
 use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
 use super::{ClientError, Endpoint, Limits, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, SiteAnswer};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
-/// A gateway and the permission to talk to it.
+/// A gateway, or several of one site of which any will do, and the permission to talk to it.
 #[derive(Clone)]
 pub struct Gateway {
-    endpoint: Endpoint,
+    endpoints: Arc<[Endpoint]>,
     trust: Trust,
     authorization: Arc<HeaderValue>,
     limits: Limits,
@@ -26,7 +26,7 @@ pub struct Gateway {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Gateway").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }
 
@@ -51,15 +51,20 @@ pub struct Ticketed {
 impl Gateway {
     /// `token` is shown to this gateway as a bearer token.
     pub fn new(endpoint: Endpoint, trust: Trust, token: &str, limits: Limits) -> Result<Self, ClientError> {
+        Self::any_of(vec![endpoint], trust, token, limits)
+    }
+
+    /// The gateways are asked in this order, until one takes the question.
+    pub fn any_of(endpoints: Vec<Endpoint>, trust: Trust, token: &str, limits: Limits) -> Result<Self, ClientError> {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
         authorization.set_sensitive(true);
-        Ok(Self { endpoint, trust, authorization: Arc::new(authorization), limits })
+        Ok(Self { endpoints: endpoints.into(), trust, authorization: Arc::new(authorization), limits })
     }
 
-    /// `GET /server`: which gateway has the fewest transfers.
-    pub async fn server(&self) -> Result<ServerAnswer, ClientError> {
-        self.get("/server", HeaderMap::new()).await?.json().await
+    /// All gateways of the site, as this one knows them.
+    pub async fn servers(&self) -> Result<ServersAnswer, ClientError> {
+        self.get("/v1/servers", HeaderMap::new()).await?.json().await
     }
 
     /// `GET /server` with a wish: the gateway to talk to and a ticket for it.
@@ -92,28 +97,51 @@ impl Gateway {
 
     pub async fn delete(&self, volume: &VolumeId, snapshot: &SnapshotId) -> Result<(), ClientError> {
         let path = snapshot_path(volume, snapshot);
-        let answer = self.call(Method::DELETE, &path, HeaderMap::new(), UploadBody::empty()).await?;
+        let answer = self.call(Method::DELETE, &path, HeaderMap::new(), Bytes::new()).await?;
         answer.success().await.map(drop)
     }
 
     pub(super) async fn get(&self, path: &str, headers: HeaderMap) -> Result<Answer, ClientError> {
-        self.call(Method::GET, path, headers, UploadBody::empty()).await
+        self.call(Method::GET, path, headers, Bytes::new()).await
     }
 
     async fn post(&self, path: &str, document: &impl Serialize) -> Result<Answer, ClientError> {
         let document = serde_json::to_vec(document).map_err(|fault| ClientError::Protocol(fault.to_string()))?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.call(Method::POST, path, headers, UploadBody::small(Bytes::from(document))).await
+        self.call(Method::POST, path, headers, Bytes::from(document)).await
     }
 
+    /// Sends a body, which can be sent once.
     pub(super) async fn put(&self, path: &str, headers: HeaderMap, body: UploadBody) -> Result<Answer, ClientError> {
-        self.call(Method::PUT, path, headers, body).await
+        let endpoint = self.endpoints.first().ok_or_else(nobody)?;
+        self.ask(endpoint, (Method::PUT, path), headers, body).await
     }
 
+    /// Asks one after the other, as long as a gateway is not there or takes nothing now.
     async fn call(
         &self,
         method: Method,
         path: &str,
+        headers: HeaderMap,
+        document: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let mut answer = Err(nobody());
+        for endpoint in self.endpoints.iter() {
+            let body = UploadBody::small(document.clone());
+            answer = self.ask(endpoint, (method.clone(), path), headers.clone(), body).await;
+            match &answer {
+                Err(ClientError::Connect { .. }) => {}
+                Ok(refusal) if refusal.status() == StatusCode::SERVICE_UNAVAILABLE => {}
+                _ => break,
+            }
+        }
+        answer
+    }
+
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        (method, path): (Method, &str),
         headers: HeaderMap,
         body: UploadBody,
     ) -> Result<Answer, ClientError> {
@@ -122,11 +150,15 @@ impl Gateway {
         *request.uri_mut() = path.parse().map_err(|fault| ClientError::Usage(format!("{path}: {fault}")))?;
         *request.headers_mut() = headers;
         let host =
-            HeaderValue::from_str(&self.endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
+            HeaderValue::from_str(&endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
-        exchange(&self.endpoint, &self.trust, self.limits, request).await
+        exchange(endpoint, &self.trust, self.limits, request).await
     }
+}
+
+fn nobody() -> ClientError {
+    ClientError::Usage("no gateway is named".to_owned())
 }
 
 pub(super) fn collection_path(volume: &VolumeId) -> String {

@@ -32,6 +32,7 @@ pub(super) fn snapshot(record: &SnapshotRecord) -> SnapshotAnswer {
         base: record.base.as_ref().map(ToString::to_string),
         source_volume: record.identity.source_volume.clone(),
         source_snapshot: record.identity.source_snapshot.clone(),
+        source_mark: record.identity.source_mark.as_ref().map(ToString::to_string),
         created: moment(created),
         stored: record.stored,
     }

@@ -1,8 +1,9 @@
 //! The body of a PUT as a transfer sees it.
 //!
 //! The transfer pulls; what it does not pull stays in the socket, which is the back-pressure. A sender that falls
-//! silent is given up after the idle timeout. A body that ends early is an error even if the protocol below had let
-//! it pass, and so is a trailer that was announced and did not come: the sender believes that it is verified.
+//! silent is given up after the idle timeout, and one that still sends at the deadline of a stop is told so, because
+//! he can go on at another gateway. A body that ends early is an error even if the protocol below had let it pass, and
+//! so is a trailer that was announced and did not come: the sender believes that it is verified.
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::headers::{self, Announced};
+use crate::drain::Drain;
 use crate::transfer::{self, BodyError, Trailers};
 
 #[derive(Debug)]
@@ -23,14 +25,15 @@ pub(super) struct Upstream {
     received: u64,
     announced: Announced,
     trailers: HeaderMap,
+    drain: Drain,
 }
 
 impl Upstream {
     /// `idle` is how long the sender may be silent. Nothing is read, and no `100 Continue` sent, before the first
     /// call of `next`.
-    pub(super) fn new(body: Body, headers: &HeaderMap, declared: Option<u64>, idle: Duration) -> Self {
+    pub(super) fn new(body: Body, headers: &HeaderMap, declared: Option<u64>, idle: Duration, drain: Drain) -> Self {
         let announced = headers::announced(headers);
-        Self { body, idle, declared, received: 0, announced, trailers: HeaderMap::new() }
+        Self { body, idle, declared, received: 0, announced, trailers: HeaderMap::new(), drain }
     }
 
     /// Reads all that comes, into nothing.
@@ -53,7 +56,12 @@ impl Upstream {
 impl transfer::Body for Upstream {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
-            let frame = tokio::time::timeout(self.idle, self.body.frame()).await;
+            let frame = tokio::select! {
+                // First: at the deadline, a sender who is fast must not be heard out.
+                biased;
+                () = self.drain.cutting() => return Err(BodyError::Stopping),
+                frame = tokio::time::timeout(self.idle, self.body.frame()) => frame,
+            };
             let frame = match frame.map_err(|_| BodyError::Idle(self.idle))? {
                 None => return self.ended(),
                 Some(Err(error)) => return Err(BodyError::Cut(error.to_string())),
@@ -115,7 +123,7 @@ mod tests {
 
     fn upstream(announced: &str, trailers: &[(&'static str, &str)]) -> Upstream {
         let frames = vec![Frame::data(Bytes::from_static(b"abc")), Frame::trailers(headers(trailers))];
-        Upstream::new(body(frames), &headers(&[("trailer", announced)]), None, IDLE)
+        Upstream::new(body(frames), &headers(&[("trailer", announced)]), None, IDLE, Drain::new())
     }
 
     async fn trailers(mut upstream: Upstream) -> Result<Trailers, BodyError> {
@@ -154,7 +162,7 @@ mod tests {
     async fn a_body_of_another_length_is_cut() {
         for (declared, whole) in [(3, true), (2, false), (4, false)] {
             let frames = vec![Frame::data(Bytes::from_static(b"ab")), Frame::data(Bytes::from_static(b"c"))];
-            let upstream = Upstream::new(body(frames), &HeaderMap::new(), Some(declared), IDLE);
+            let upstream = Upstream::new(body(frames), &HeaderMap::new(), Some(declared), IDLE, Drain::new());
             assert_eq!(upstream.discard().await.is_ok(), whole, "{declared}");
         }
     }
@@ -162,9 +170,27 @@ mod tests {
     #[tokio::test]
     async fn a_broken_connection_is_never_an_end() {
         let broken = stream::iter([Ok(Bytes::from_static(b"ab")), Err(std::io::Error::other("reset"))]);
-        let mut upstream = Upstream::new(Body::from_stream(broken), &HeaderMap::new(), None, IDLE);
+        let mut upstream = Upstream::new(Body::from_stream(broken), &HeaderMap::new(), None, IDLE, Drain::new());
         assert_eq!(upstream.next().await.unwrap().unwrap(), "ab");
         assert!(matches!(upstream.next().await, Err(BodyError::Cut(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_deadline_of_a_stop_a_fast_sender_is_broken_off() {
+        let drain = Drain::new();
+        let endless = stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from_static(b"x")));
+        let body = Body::from_stream(endless);
+        let mut upstream = Upstream::new(body, &HeaderMap::new(), None, IDLE, drain.clone());
+        let work = drain.spawn(async move {
+            loop {
+                if let Err(error) = upstream.next().await {
+                    return error;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        drain.run(Duration::ZERO, Duration::ZERO).await;
+        assert!(matches!(work.await.unwrap(), BodyError::Stopping));
     }
 
     #[tokio::test(start_paused = true)]
@@ -174,7 +200,8 @@ mod tests {
             Ok::<_, Infallible>(Bytes::from_static(b"x"))
         });
         let silent = stream::pending::<Result<Bytes, Infallible>>();
-        let mut upstream = Upstream::new(Body::from_stream(drops.chain(silent)), &HeaderMap::new(), None, IDLE);
+        let mut upstream =
+            Upstream::new(Body::from_stream(drops.chain(silent)), &HeaderMap::new(), None, IDLE, Drain::new());
         for _ in 0..5 {
             assert!(upstream.next().await.unwrap().is_some());
         }

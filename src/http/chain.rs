@@ -85,7 +85,7 @@ pub(super) async fn put(
     gateway.refuse_when_stopping()?;
     let last = snapshots.last().cloned().ok_or_else(|| Problem::new(Kind::BadRequest, "name the snapshots"))?;
     let upload = upload::chain(&parts.headers, volume.clone(), last, permission)?;
-    let body = Upstream::new(body, &parts.headers, upload.length, gateway.idle_timeout);
+    let body = gateway.upstream(body, &parts.headers, upload.length);
     let received = receive(Arc::clone(&gateway), upload, snapshots, body, caller.origin);
     let committed = shielded(&gateway, received).await?;
     Ok((status(&committed), Json(answer(&volume, &committed))).into_response())

@@ -10,6 +10,7 @@ use super::problem::{Kind, Problem};
 use crate::api;
 use crate::content::Root;
 use crate::id::SnapshotId;
+use crate::image::Identity;
 use crate::transfer::{BaseClaim, Digest};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -19,6 +20,8 @@ const BASE_ROOT: HeaderName = HeaderName::from_static(api::BASE_ROOT);
 const CONTENT_ROOT: HeaderName = HeaderName::from_static(api::CONTENT_ROOT);
 const SOURCE_VOLUME: HeaderName = HeaderName::from_static(api::SOURCE_VOLUME);
 const SOURCE_SNAPSHOT: HeaderName = HeaderName::from_static(api::SOURCE_SNAPSHOT);
+const SOURCE_MARK: HeaderName = HeaderName::from_static(api::SOURCE_MARK);
+const BASE_MARK: HeaderName = HeaderName::from_static(api::BASE_MARK);
 /// Longest name from the source that is kept, in bytes.
 const SOURCE_NAME_MAX: usize = 256;
 
@@ -79,12 +82,17 @@ pub(super) fn announced(headers: &HeaderMap) -> Announced {
 /// What the sender claims of the base.
 pub(super) fn base(headers: &HeaderMap) -> Result<BaseClaim, Problem> {
     let snapshot: Option<SnapshotId> = parsed(headers, &BASE, Kind::BadName)?;
-    Ok(BaseClaim { snapshot, root: parsed(headers, &BASE_ROOT, Kind::BadDigest)? })
+    let (root, mark) = (parsed(headers, &BASE_ROOT, Kind::BadDigest)?, parsed(headers, &BASE_MARK, Kind::BadName)?);
+    Ok(BaseClaim { snapshot, root, mark })
 }
 
-/// The names of volume and snapshot at the source.
-pub(super) fn source(headers: &HeaderMap) -> Result<(Option<String>, Option<String>), Problem> {
-    Ok((source_name(headers, &SOURCE_VOLUME)?, source_name(headers, &SOURCE_SNAPSHOT)?))
+/// What the source is there: names of volume and snapshot, and the mark of its content.
+pub(super) fn source(headers: &HeaderMap) -> Result<Identity, Problem> {
+    Ok(Identity {
+        source_volume: source_name(headers, &SOURCE_VOLUME)?,
+        source_snapshot: source_name(headers, &SOURCE_SNAPSHOT)?,
+        source_mark: parsed(headers, &SOURCE_MARK, Kind::BadName)?,
+    })
 }
 
 fn source_name(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Problem> {
@@ -177,10 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn marks_are_bounded() {
+        let given = headers(&[("rsnap-source-mark", "rbd:f/1/i@2"), ("rsnap-base-mark", "rbd:f/1/i@1")]);
+        assert_eq!(source(&given).unwrap().source_mark.unwrap().as_str(), "rbd:f/1/i@2");
+        assert_eq!(base(&given).unwrap().mark.unwrap().as_str(), "rbd:f/1/i@1");
+        for wrong in ["", "a b", &"x".repeat(513)] {
+            let given = headers(&[("rsnap-source-mark", wrong), ("rsnap-base-mark", wrong)]);
+            assert_eq!(source(&given).unwrap_err().kind(), Kind::BadName);
+            assert_eq!(base(&given).unwrap_err().kind(), Kind::BadName);
+        }
+    }
+
+    #[test]
     fn names_of_the_source_are_bounded() {
         let long = "x".repeat(SOURCE_NAME_MAX + 1);
         assert!(source(&headers(&[("rsnap-source-volume", &long)])).is_err());
         let given = headers(&[("rsnap-source-volume", "volume/with:odd name"), ("rsnap-source-snapshot", "s")]);
-        assert_eq!(source(&given).unwrap().0.as_deref(), Some("volume/with:odd name"));
+        assert_eq!(source(&given).unwrap().source_volume.as_deref(), Some("volume/with:odd name"));
     }
 }

@@ -21,6 +21,7 @@ mod plan;
 mod problem;
 mod put;
 mod range;
+mod ready;
 mod server;
 mod sites;
 #[cfg(test)]
@@ -28,41 +29,45 @@ mod tests;
 mod ticket;
 mod upload;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post, put};
 
+use crate::cluster::Cluster;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
+use crate::tls::Live;
 use crate::transfer::Transfers;
 pub use audit::{Audit, AuditError};
 pub use auth::Authority;
+use body::Upstream;
 pub use problem::{Kind, Problem};
 
 /// What the handlers share.
 pub struct Gateway {
     pub transfers: Arc<Transfers>,
-    pub authority: Authority,
+    /// Which gateways there are.
+    pub cluster: Cluster,
+    pub authority: Arc<Authority>,
     pub audit: Audit,
     pub drain: Drain,
     pub metrics: Arc<Metrics>,
-    /// The address that callers are told to send to.
-    pub advertised: SocketAddr,
-    /// The name that callers verify in the certificate.
-    pub tls_name: String,
-    /// SHA-256 of the certificate (DER), in hexadecimal.
-    pub tls_sha256: String,
+    /// What callers verify at this gateway's address.
+    pub certificate: Live,
     /// How long a body may be silent.
     pub idle_timeout: Duration,
+    /// Why the gateway cannot take transfers, such as a failing store; `None` when it can.
+    pub fault: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Gateway").field("advertised", &self.advertised).finish_non_exhaustive()
+        formatter.debug_struct("Gateway").field("cluster", &self.cluster).finish_non_exhaustive()
     }
 }
 
@@ -74,16 +79,23 @@ impl Gateway {
             false => Ok(()),
         }
     }
+
+    /// The body of a PUT, of which `declared` bytes shall come.
+    fn upstream(&self, body: Body, headers: &HeaderMap, declared: Option<u64>) -> Upstream {
+        Upstream::new(body, headers, declared, self.idle_timeout, self.drain.clone())
+    }
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 7] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 9] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
+        ("/v1/servers", get(server::servers)),
         ("/v1/sites/{name}", get(sites::site)),
+        (ready::PATH, get(ready::ready)),
         ("/openapi.json", get(openapi::document)),
         ("/", get(openapi::pointer)),
     ]

@@ -13,6 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::Gateway;
 use super::audit::Origin;
 use super::problem::{Kind, Reported};
+use super::ready;
 use crate::accept::Peer;
 use crate::secret::random_text;
 
@@ -24,10 +25,11 @@ pub(super) async fn observe(State(gateway): State<Arc<Gateway>>, mut request: Re
     let peer = request.extensions().get::<Peer>().copied();
     let span = span(&id, peer, &request);
     let method = label(request.method());
+    let is_probe = request.uri().path() == ready::PATH;
     request.extensions_mut().insert(Origin { peer, request: id.clone() });
     let start = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| report(&response, start));
+    span.in_scope(|| report(&response, start, is_probe));
     gateway.metrics.responded(method, response.status().as_u16());
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -42,9 +44,11 @@ fn span(id: &str, peer: Option<Peer>, request: &Request) -> Span {
     tracing::info_span!("request", id, peer, %method, path, volume = Empty, snapshot = Empty, principal = Empty)
 }
 
-fn report(response: &Response, start: Instant) {
+/// Probes come every few seconds from each balancer, and what they find is told where it begins.
+fn report(response: &Response, start: Instant, is_probe: bool) {
     let (status, seconds) = (response.status().as_u16(), start.elapsed().as_secs_f64());
     match response.extensions().get::<Reported>() {
+        None if is_probe => tracing::debug!(status, seconds, "answer a probe"),
         None => tracing::info!(status, seconds, "answer"),
         Some(Reported { kind, text }) if needs_a_human(*kind) => {
             tracing::error!(status, seconds, problem = kind.name(), text, "answer with a problem");

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
-use super::{chain, delete, get, plan, put, server, sites};
+use super::{chain, delete, get, plan, put, ready, server, sites};
 use crate::api;
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use crate::api;
     info(title = "rsnap", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
         server::server,
+        server::servers,
         chain::chain,
         chain::put,
         put::put,
@@ -23,6 +24,7 @@ use crate::api;
         delete::delete,
         plan::plan,
         sites::site,
+        ready::ready,
         document,
         pointer
     ),
@@ -96,7 +98,7 @@ mod tests {
         for (path, operations) in document["paths"].as_object().unwrap() {
             for (method, operation) in operations.as_object().unwrap() {
                 assert!(operation["summary"].is_string(), "{method} {path}");
-                let open = matches!(path.as_str(), "/" | "/openapi.json");
+                let open = matches!(path.as_str(), "/" | "/openapi.json" | ready::PATH);
                 assert_eq!(operation["security"].is_null(), open, "{method} {path}");
                 assert_eq!(operation["responses"]["default"].is_null(), open, "{method} {path}");
             }

@@ -33,9 +33,11 @@ use crate::transfer::Upload;
         ("snapshot" = String, Path, description = "The target's snapshot id"),
         ("rsnap-base" = Option<String>, Header, description = "The target's snapshot that the diff starts from"),
         ("rsnap-base-root" = Option<String>, Header, description = "The content root that the sender knows the base to have"),
+        ("rsnap-base-mark" = Option<String>, Header, description = "The source's mark of the base's content, instead of its root"),
         ("rsnap-content-root" = Option<String>, Header, description = "The content root that the result must have; also as trailer"),
         ("rsnap-source-volume" = Option<String>, Header, description = "The volume's id at the source"),
         ("rsnap-source-snapshot" = Option<String>, Header, description = "The snapshot's id at the source"),
+        ("rsnap-source-mark" = Option<String>, Header, description = "A mark that the source gives to this content and to no other"),
         ("Content-Digest" = Option<String>, Header, description = "RFC 9530, sha-256 or sha-512; also as trailer; Repr-Digest is the same"),
     ),
     request_body(content((Vec<u8> = "application/octet-stream"), (Vec<u8> = "application/vnd.ceph.rbd-diff"))),
@@ -56,7 +58,7 @@ pub(super) async fn put(
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;
     let upload = upload::single(&parts.headers, target.volume, target.snapshot, permission)?;
-    let body = Upstream::new(body, &parts.headers, upload.length, gateway.idle_timeout);
+    let body = gateway.upstream(body, &parts.headers, upload.length);
     if let Some(present) = gateway.transfers.admit(&upload).await? {
         take_unasked(body, &parts.headers).await?;
         return Ok(answers::committed(&present));

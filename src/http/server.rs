@@ -1,7 +1,9 @@
 //! `GET /server`: the address to send to, and on request the permission to do so.
 //!
 //! The caller reached us through a load balancer that also serves the rest of the cloud; a transfer of days must not
-//! go through it. The answer is this gateway's own address.
+//! go through it. The answer is the address of the gateway with the least to do, or this gateway's own when it knows no
+//! other. Nothing is asked of anybody for it: what is known of the other gateways is here already. What a caller must
+//! verify at another gateway comes from that gateway's signed record and never from the key that holds its count.
 
 #![allow(unused_qualifications, reason = "the macro of utoipa qualifies the query types that it is given")]
 
@@ -21,7 +23,8 @@ use super::caller::Caller;
 use super::names;
 use super::problem::{Kind, Problem};
 use super::{Gateway, answers};
-use crate::api::{self, ServerAnswer};
+use crate::api::{self, ServerAnswer, ServerEntry, ServerState, ServersAnswer};
+use crate::cluster::{self, Choice, Member};
 use crate::content::SIZE_MAX;
 
 /// What a ticket is wanted for. All but the project, or none.
@@ -59,7 +62,8 @@ impl ServerQuery {
 
 /// Where to send
 ///
-/// The address to send to. With volume, snapshot and size also a ticket for that transfer, and what to verify in the
+/// The address to send to: of the gateway with the fewest transfers, or of the one that answers when it knows no other.
+/// Senders that come at the same time are told different ones. With volume, snapshot and size also a ticket for that transfer, and what to verify in the
 /// certificate at that address.
 #[utoipa::path(
     get,
@@ -77,22 +81,25 @@ pub(super) async fn server(
     uri: Uri,
 ) -> Result<([(HeaderName, &'static str); 1], Json<ServerAnswer>), Problem> {
     caller.permit(Action::Server)?;
+    gateway.refuse_when_stopping()?;
     let wanted = names::query::<ServerQuery>(&uri)?.wanted()?;
-    let plain = address(&gateway);
+    let choice = gateway.cluster.choose();
+    let plain = address(&choice);
     let answer = match wanted {
         None => plain,
-        Some(wanted) => with_ticket(&gateway, &caller, plain, wanted).await?,
+        Some(wanted) => with_ticket(&gateway, &caller, &choice, plain, wanted).await?,
     };
     Ok(([(CACHE_CONTROL, "no-store")], Json(answer)))
 }
 
-fn address(gateway: &Gateway) -> ServerAnswer {
-    let running = gateway.transfers.running().len();
+fn address(choice: &Choice) -> ServerAnswer {
     ServerAnswer {
-        server: gateway.advertised.to_string(),
-        ip: gateway.advertised.ip().to_string(),
-        port: gateway.advertised.port(),
-        connections: u64::try_from(running).unwrap_or(u64::MAX),
+        server: choice.address.to_string(),
+        ip: choice.address.ip().to_string(),
+        port: choice.address.port(),
+        connections: choice.count,
+        source: source(choice.source),
+        age_ms: choice.age.map(milliseconds),
         tls_name: None,
         tls_sha256: None,
         ticket: None,
@@ -100,9 +107,60 @@ fn address(gateway: &Gateway) -> ServerAnswer {
     }
 }
 
+fn source(source: cluster::Source) -> api::Source {
+    match source {
+        cluster::Source::Etcd => api::Source::Etcd,
+        cluster::Source::Own => api::Source::Own,
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// All gateways
+///
+/// The gateways that are registered in etcd, as this one knows them: with their transfers, and whether they can be named.
+#[utoipa::path(
+    get,
+    path = "/v1/servers",
+    responses(
+        (status = 200, description = "The gateways", body = ServersAnswer),
+        (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = []))
+)]
+pub(super) async fn servers(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+) -> Result<([(HeaderName, &'static str); 1], Json<ServersAnswer>), Problem> {
+    caller.permit(Action::Servers)?;
+    let known = gateway.cluster.members();
+    let own = known.members.first().map(|(member, _)| member.address);
+    let entry = |(member, age): (Member, Option<Duration>)| {
+        let ready = age.is_some_and(|age| gateway.cluster.lifetime().is_none_or(|lifetime| age < lifetime));
+        let state = match (own == Some(member.address), member.signed, ready) {
+            (true, ..) => ServerState::Own,
+            (_, false, _) => ServerState::Unsigned,
+            (_, _, true) => ServerState::Ready,
+            (_, _, false) => ServerState::Silent,
+        };
+        ServerEntry {
+            server: member.address.to_string(),
+            connections: member.count,
+            state,
+            age_ms: age.map(milliseconds),
+        }
+    };
+    let servers = known.members.into_iter().map(entry).collect();
+    let answer = ServersAnswer { source: source(known.source), age_ms: known.age.map(milliseconds), servers };
+    Ok(([(CACHE_CONTROL, "no-store")], Json(answer)))
+}
+
 async fn with_ticket(
     gateway: &Gateway,
     caller: &Caller,
+    choice: &Choice,
     plain: ServerAnswer,
     wanted: Wanted,
 ) -> Result<ServerAnswer, Problem> {
@@ -115,9 +173,16 @@ async fn with_ticket(
     let nonce = minted.as_ref().ok().map(|(_, claims)| claims.jti.clone());
     gateway.audit.record(Entry { ticket: nonce, ..entry.ended(minted.as_ref()) }).await;
     let (ticket, claims) = minted?;
+    let (tls_name, tls_sha256) = match &choice.record {
+        Some(record) => (record.tls_name.clone(), record.tls_sha256.clone()),
+        None => {
+            let certificate = gateway.certificate.now();
+            (certificate.name.clone(), certificate.sha256.clone())
+        }
+    };
     Ok(ServerAnswer {
-        tls_name: Some(gateway.tls_name.clone()),
-        tls_sha256: Some(gateway.tls_sha256.clone()),
+        tls_name: Some(tls_name),
+        tls_sha256: Some(tls_sha256),
         ticket: Some(ticket),
         expires: Some(answers::moment(UNIX_EPOCH + Duration::from_secs(claims.exp))),
         ..plain

@@ -61,12 +61,19 @@ impl Resolver for Mute {
 fn transfers() -> Arc<Transfers> {
     let parts = Parts {
         metrics: Arc::new(Metrics::new()),
+        load: crate::cluster::load(None),
         writer: Arc::new(Mute),
         policy: Arc::new(Mute),
         resolver: Arc::new(Mute),
         stores: std::collections::HashMap::new(),
     };
     Arc::new(Transfers::new(parts, &Config::default()))
+}
+
+/// A store fails as long as there is a file that says so.
+fn fault(data: &tempfile::TempDir) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+    let path = data.path().join("fault");
+    Box::new(move || std::fs::read_to_string(&path).ok())
 }
 
 struct Fixture {
@@ -88,14 +95,17 @@ impl Fixture {
         let (drain, metrics, transfers) = (Drain::new(), Arc::new(Metrics::new()), transfers());
         let gateway = Gateway {
             transfers: Arc::clone(&transfers),
-            authority,
+            authority: Arc::new(authority),
             audit: Audit::open(&data.path().join("audit.log")).unwrap(),
             drain: drain.clone(),
             metrics: Arc::clone(&metrics),
-            advertised: "192.0.2.1:8443".parse().unwrap(),
-            tls_name: "gw1".to_owned(),
-            tls_sha256: "00".repeat(32),
+            cluster: Cluster::alone("192.0.2.1:8443".parse().unwrap(), crate::cluster::load(None)),
+            certificate: crate::tls::Config::default()
+                .load(data.path(), [192, 0, 2, 1].into(), Some("gw1"))
+                .unwrap()
+                .live(),
             idle_timeout: Duration::from_secs(60),
+            fault: fault(&data),
         };
         Self { transfers, router: TowerToHyperService::new(router(gateway)), drain, metrics, ticket, data }
     }
@@ -165,6 +175,26 @@ async fn a_stopping_gateway_takes_nothing_new() {
     let fixture = Fixture::new();
     fixture.drain.run(Duration::ZERO, Duration::ZERO).await;
     fixture.refused(Method::PUT, SNAPSHOT, &fixture.ticket, &[], Kind::Stopping).await;
+    fixture.refused(Method::GET, "/server", OPERATOR, &[], Kind::Stopping).await;
+}
+
+#[tokio::test]
+async fn a_balancer_is_told_whether_to_send_callers_here_and_not_why_not() {
+    let fixture = Fixture::new();
+    let probe = async || {
+        let response = fixture.router.call(Request::get("/readyz").body(Body::empty()).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(text.to_vec()).unwrap())
+    };
+    assert_eq!(probe().await, (200, "ready\n".to_owned()));
+    let fault = fixture.data.path().join("fault");
+    std::fs::write(&fault, "store main: /srv/secret is gone").unwrap();
+    assert_eq!(probe().await, (503, "not ready\n".to_owned()));
+    std::fs::remove_file(&fault).unwrap();
+    assert_eq!(probe().await.0, 200);
+    fixture.drain.run(Duration::ZERO, Duration::ZERO).await;
+    assert_eq!(probe().await.0, 503);
 }
 
 #[tokio::test]

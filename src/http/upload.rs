@@ -8,7 +8,7 @@ use super::problem::{Kind, Problem};
 use crate::api;
 use crate::content::SIZE_MAX;
 use crate::id::{SnapshotId, VolumeId};
-use crate::transfer::{Format, TransferError, Upload};
+use crate::transfer::{BaseClaim, Format, TransferError, Upload};
 
 /// Reads the headers of a PUT of one snapshot.
 pub(super) fn single(
@@ -25,7 +25,7 @@ pub(super) fn single(
         Format::RbdDiff => permission.size,
     };
     let upload = upload(headers, volume, snapshot, permission)?;
-    if format == Format::Raw && (upload.base.snapshot.is_some() || upload.base.root.is_some()) {
+    if format == Format::Raw && upload.base != BaseClaim::default() {
         return Err(Problem::new(Kind::BadRequest, "a raw image is complete: send it without a base"));
     }
     Ok(Upload { format, size, length, ..upload })
@@ -54,7 +54,6 @@ fn upload(
     snapshot: SnapshotId,
     permission: Permission,
 ) -> Result<Upload, Problem> {
-    let (source_volume, source_snapshot) = headers::source(headers)?;
     Ok(Upload {
         volume,
         snapshot,
@@ -63,8 +62,7 @@ fn upload(
         size: None,
         base: headers::base(headers)?,
         root: headers::root(headers)?,
-        source_volume,
-        source_snapshot,
+        source: headers::source(headers)?,
         issued: permission.issued,
         principal: permission.principal,
         digests: headers::digests(headers)?,

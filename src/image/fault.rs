@@ -179,6 +179,10 @@ impl ImageStore for FaultStore {
         self.store.is_private()
     }
 
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        self.store.identity().await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.plan.around(Operation::FreeBytes, self.store.free_bytes()).await
     }

@@ -8,6 +8,7 @@
 //! The order is fixed by types: [`StagedImage::commit`] wants a [`Durable`], and only [`StagedImage::flush`] makes one.
 
 mod block;
+mod blocking;
 #[cfg(test)]
 mod cases;
 mod discard;
@@ -17,6 +18,11 @@ mod ingest;
 #[cfg(test)]
 mod ingest_tests;
 mod memory;
+mod presence;
+mod rbd;
+mod readers;
+mod record;
+mod sidecar;
 mod verified;
 
 pub use discard::DiscardStore;
@@ -24,6 +30,7 @@ pub use fault::{Fault, FaultStore, Moment, Operation};
 pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
 pub use memory::MemoryStore;
+pub use rbd::{RbdConfig, RbdStore};
 pub use verified::Verified;
 
 use std::fmt;
@@ -35,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::buffer::BlockBuffer;
 use crate::content::{GrainMap, Page, PageSink, PageSource, Root};
-use crate::id::{ImageName, SnapshotId, SnapshotName, TransferId, VolumeId};
+use crate::id::{ImageName, SnapshotId, SnapshotName, SourceMark, TransferId, VolumeId};
 
 /// Where a snapshot's content came from, recorded at its commit. Names are those of the source site.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +52,9 @@ pub struct Identity {
     pub source_volume: Option<String>,
     /// The source's snapshot id or name (the `t` record of an rbd-diff stream), when the sender gave it.
     pub source_snapshot: Option<String>,
+    /// The mark of the content at the source, where the source has such marks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mark: Option<SourceMark>,
 }
 
 /// A committed snapshot.
@@ -162,6 +172,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// Whether only this process can see the store (memory): such a store cannot be behind a shared address.
     fn is_private(&self) -> bool;
 
+    /// What tells this store from every other one, and is the same for all gateways that see it; `None` when the store
+    /// cannot tell.
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        Ok(None)
+    }
+
     /// Free bytes for new data, where the storage can tell.
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError>;
 }
@@ -221,10 +237,12 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
 pub enum ImageError {
     #[error("there is no snapshot {snapshot} in image {image}")]
     NotFound { image: ImageName, snapshot: SnapshotId },
-    #[error("image {image} is being written by another transfer")]
+    #[error("image {image} is being written, by another transfer or by somebody who has it open")]
     Busy { image: ImageName },
     #[error("image {image} belongs to volume {owner}")]
     NotOwned { image: ImageName, owner: VolumeId },
+    #[error("image {image} holds what rsnap did not make: {detail}")]
+    Foreign { image: ImageName, detail: String },
     #[error("the base snapshot {base} is not in image {image}")]
     BaseMissing { image: ImageName, base: SnapshotId },
     #[error("the base snapshot {base} in image {image} is not what was committed: {detail}")]

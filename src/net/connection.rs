@@ -22,6 +22,7 @@ use super::service::Requests;
 use crate::accept::Peer;
 use crate::drain::Drain;
 use crate::metrics::{Lost, Metrics};
+use crate::tls::Live;
 
 /// Read ahead below TLS, in bytes. rustls asks the socket for 4 KiB at a time, five calls for each record; with this
 /// between them one call fetches many records. Untouched pages of it cost nothing, so a silent peer does not either.
@@ -36,6 +37,9 @@ const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
 const HTTP2_FRAME: u32 = 256 << 10;
 /// Requests at a time on one HTTP/2 connection.
 const HTTP2_STREAMS: u32 = 32;
+/// After the deadline of a stop: how long a request that was broken off has for its answer, which tells the sender that
+/// he may go on at another gateway.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A dead peer is noticed by this, although it owes us nothing.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
@@ -43,7 +47,7 @@ type Stream = TlsStream<BufReader<TcpStream>>;
 
 /// What all connections of a listener share.
 pub(super) struct Server {
-    pub(super) tls: TlsAcceptor,
+    pub(super) certificate: Live,
     pub(super) router: Router,
     pub(super) limits: Limits,
     pub(super) drain: Drain,
@@ -58,8 +62,14 @@ impl Server {
         tokio::select! {
             () = self.talk(stream, peer, Arc::clone(&entry)) => {}
             () = entry.evicted() => tracing::debug!(peer = %peer.0, "evict a silent connection"),
-            () = self.drain.cutting() => tracing::info!(peer = %peer.0, "cut a connection that did not end in time"),
+            () = self.severing() => tracing::info!(peer = %peer.0, "cut a connection that did not end in time"),
         }
+    }
+
+    /// Done when a connection must end, whatever it is doing.
+    async fn severing(&self) {
+        self.drain.cutting().await;
+        tokio::time::sleep(LAST_WORDS).await;
     }
 
     async fn talk(&self, stream: TcpStream, peer: Peer, entry: Arc<Entry>) {
@@ -78,7 +88,8 @@ impl Server {
     }
 
     async fn handshake(&self, stream: TcpStream, peer: Peer) -> Option<Stream> {
-        let accepting = self.tls.accept(BufReader::with_capacity(READ_AHEAD, stream));
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.certificate.now().server));
+        let accepting = acceptor.accept(BufReader::with_capacity(READ_AHEAD, stream));
         let error = match tokio::time::timeout(self.limits.header_timeout, accepting).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => error,

@@ -23,13 +23,12 @@ use axum::Router;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 
 use crate::accept::Acceptor;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::quantity::{Bytes, Seconds};
-use crate::tls::Identity;
+use crate::tls::Live;
 use connection::Server;
 use opening::Opening;
 
@@ -114,8 +113,6 @@ pub enum NetError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("this machine has no way out that would tell its address: set listen.advertise = \"ip:port\"")]
     Advertise,
-    #[error("the certificate has no DNS name that callers could verify: set listen.tls_name")]
-    Name,
 }
 
 /// What a connection may cost.
@@ -132,16 +129,15 @@ pub struct Listener {
     acceptor: Acceptor,
     places: Arc<Semaphore>,
     limits: Limits,
-    identity: Identity,
+    certificate: Live,
     metrics: Arc<Metrics>,
     address: SocketAddr,
     advertised: SocketAddr,
-    tls_name: String,
 }
 
 impl Listener {
     /// Takes the port.
-    pub async fn bind(config: &Config, identity: Identity, metrics: Arc<Metrics>) -> Result<Self, NetError> {
+    pub async fn bind(config: &Config, certificate: Live, metrics: Arc<Metrics>) -> Result<Self, NetError> {
         let bound = |source| NetError::Bind { address: config.address, source };
         let socket = TcpListener::bind(config.address).await.map_err(bound)?;
         let address = socket.local_addr().map_err(bound)?;
@@ -149,7 +145,6 @@ impl Listener {
             Some(address) => address,
             None => SocketAddr::new(config.advertised_ip()?, address.port()),
         };
-        let tls_name = config.tls_name.clone().or_else(|| identity.dns_name.clone()).ok_or(NetError::Name)?;
         Ok(Self {
             acceptor: Acceptor::new(socket),
             places: Arc::new(Semaphore::new(config.connections)),
@@ -158,11 +153,10 @@ impl Listener {
                 idle_timeout: config.idle_timeout.0,
                 header_bytes: usize::try_from(config.header_bytes.0).unwrap_or(usize::MAX),
             },
-            identity,
+            certificate,
             metrics,
             address,
             advertised,
-            tls_name,
         })
     }
 
@@ -178,17 +172,11 @@ impl Listener {
         self.advertised
     }
 
-    /// The name that callers verify in the certificate.
-    #[must_use]
-    pub fn tls_name(&self) -> &str {
-        &self.tls_name
-    }
-
     /// Serves until the drain closes; connections that are open then go on, on the drain's tracker.
     pub async fn serve(mut self, router: Router, drain: Drain) {
         let opening = Arc::new(Opening::default());
         let server = Arc::new(Server {
-            tls: TlsAcceptor::from(Arc::clone(&self.identity.server)),
+            certificate: self.certificate.clone(),
             router,
             limits: self.limits,
             drain: drain.clone(),

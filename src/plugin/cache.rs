@@ -7,7 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +20,8 @@ use super::source::{Source, hex};
 /// Files kept; the oldest go first.
 const FILES: usize = 32;
 const KEY: &str = "key";
+/// Nobody else has a reason to look at machine code that this process will run, or at its key.
+const FOLDER_MODE: u32 = 0o700;
 const ENDING: &str = "code";
 
 /// A folder of sealed machine code.
@@ -32,7 +34,7 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens the folder, or makes it with a new key.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        make_private(folder)?;
         let path = folder.join(KEY);
         let key = match read_key(&path)? {
             Some(key) => key,
@@ -82,6 +84,16 @@ impl Cache {
         for (_, path) in files.iter().take(files.len().saturating_sub(FILES)) {
             let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Makes the folder for its owner alone, or closes one that an earlier version left open to others.
+fn make_private(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    let found = fs::metadata(folder)?.permissions();
+    match found.mode() & 0o777 {
+        FOLDER_MODE => Ok(()),
+        _ => fs::set_permissions(folder, fs::Permissions::from_mode(FOLDER_MODE)),
     }
 }
 

@@ -30,7 +30,7 @@ use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
 use super::resolver::ComponentResolver;
-use super::shared::{Entry, Identity, PluginInfo, Shared};
+use super::shared::{Entry, Identity, PluginInfo, Settings, Shared};
 use super::source::Source;
 use super::surface::Surface;
 use super::world::World;
@@ -91,6 +91,20 @@ impl Plugins {
     pub fn measure(&self, metrics: &Metrics) {
         let entries = self.entries.clone();
         measures::register(metrics, move || entries.clone());
+    }
+
+    /// Loads each plugin as [`Plugins::load`] does and gives it up again; says of each what is wrong with it.
+    pub async fn try_each(config: &Config, context: Context) -> Vec<(Kind, Option<LoadError>)> {
+        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
+        let loader = match Loader::start(context, memory.into_iter().max().unwrap_or_default()) {
+            Ok(loader) => loader,
+            Err(fault) => return vec![(fault.kind, Some(fault))],
+        };
+        vec![
+            (Kind::Writer, loader.writer(&config.writer).await.err()),
+            (Kind::Policy, loader.component::<ChainPolicy>(&config.policy).await.err()),
+            (Kind::Resolver, loader.component::<SiteResolver>(&config.resolver).await.err()),
+        ]
     }
 
     /// The loaded plugins and what they did.
@@ -181,7 +195,7 @@ impl Loader {
     }
 
     fn shared(&self, name: &str, kind: Kind, config: &PluginConfig) -> Result<Shared, Fault> {
-        let settings = serde_json::to_string(&config.settings);
+        let settings = Settings::new(&config.settings);
         Ok(Shared {
             name: name.to_owned(),
             settings: settings.map_err(|error| rejected(kind, &error.to_string()))?,

@@ -1,6 +1,6 @@
 //! Which committed snapshot a stream is a change of, and whether its sender means the same content.
 
-use super::{TransferError, Upload};
+use super::{BaseClaim, TransferError, Upload};
 use crate::content::Root;
 use crate::image::{Chain, SnapshotRecord};
 
@@ -14,8 +14,8 @@ pub(super) fn resolve<'c>(
     chain: &'c Chain,
 ) -> Result<Option<&'c SnapshotRecord>, TransferError> {
     let record = match (&upload.base.snapshot, from) {
-        (None, None) if upload.base.root.is_some() => {
-            return mismatch("the request names the content root of a base, but the stream is a full one");
+        (None, None) if upload.base.root.is_some() || upload.base.mark.is_some() => {
+            return mismatch("the request names the content of a base, but the stream is a full one");
         }
         (None, None) => return Ok(None),
         (Some(base), _) => {
@@ -24,13 +24,14 @@ pub(super) fn resolve<'c>(
                     "the base snapshot {base} is not here; send a full one, or ask for a plan"
                 ))
             })?;
-            check_name(record, from, upload.base.root)?;
+            check_name(record, from, &upload.base)?;
             record
         }
         (None, Some(from)) => by_source_name(upload, from, chain)?,
     };
     check_volume(upload, record)?;
     check_root(record, upload.base.root)?;
+    check_mark(record, &upload.base)?;
     Ok(Some(record))
 }
 
@@ -50,10 +51,11 @@ pub(super) fn source_name(record: &SnapshotRecord) -> &str {
     record.identity.source_snapshot.as_deref().unwrap_or_else(|| record.snapshot.as_str())
 }
 
-/// A stream without `from` leaves zeroes out, so it fits no base; otherwise equal roots prove more than any name.
-fn check_name(record: &SnapshotRecord, from: Option<&str>, root: Option<Root>) -> Result<(), TransferError> {
+/// A stream without `from` leaves zeroes out, so it fits no base; otherwise equal roots or marks prove more than any
+/// name.
+fn check_name(record: &SnapshotRecord, from: Option<&str>, claim: &BaseClaim) -> Result<(), TransferError> {
     match from {
-        Some(_) if root == Some(record.root) => Ok(()),
+        Some(_) if claim.root == Some(record.root) || same_mark(record, claim) => Ok(()),
         None => mismatch(format!("the request names the base {}, but the stream is a full one", record.snapshot)),
         Some(from) if same_name(source_name(record), from) => Ok(()),
         Some(from) => mismatch(format!(
@@ -81,7 +83,7 @@ fn by_source_name<'c>(upload: &Upload, from: &str, chain: &'c Chain) -> Result<&
 }
 
 fn check_volume(upload: &Upload, record: &SnapshotRecord) -> Result<(), TransferError> {
-    match (&upload.source_volume, &record.identity.source_volume) {
+    match (&upload.source.source_volume, &record.identity.source_volume) {
         (Some(told), Some(recorded)) if told != recorded => mismatch(format!(
             "the base {} is a copy from the source's volume {recorded:?}, this stream comes from {told:?}",
             record.snapshot
@@ -97,5 +99,97 @@ fn check_root(record: &SnapshotRecord, told: Option<Root>) -> Result<(), Transfe
             "the base {} has the content {} here and {told} at the source; send a full one, or from another base",
             record.snapshot, record.root
         )),
+    }
+}
+
+fn same_mark(record: &SnapshotRecord, claim: &BaseClaim) -> bool {
+    claim.mark.is_some() && claim.mark == record.identity.source_mark
+}
+
+/// Who claims a base by its mark does not know its root: nothing else would prove it.
+fn check_mark(record: &SnapshotRecord, claim: &BaseClaim) -> Result<(), TransferError> {
+    match (&claim.mark, &record.identity.source_mark) {
+        (Some(_), _) if claim.root.is_some() || same_mark(record, claim) => Ok(()),
+        (Some(told), Some(recorded)) => mismatch(format!(
+            "the base {} is a copy of the source's {recorded}, and this stream starts from {told}; send a full one",
+            record.snapshot
+        )),
+        (Some(_), None) => mismatch(format!(
+            "the base {} was sent without a mark of its source, so that it cannot be compared; send a full one",
+            record.snapshot
+        )),
+        (None, _) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::content::Hash;
+    use crate::image::Identity;
+    use crate::transfer::Format;
+
+    fn root(seed: u8) -> Root {
+        Root::new(4096, Hash([seed; 32]))
+    }
+
+    /// `t1`, committed as the source's `s1`, with and without a mark.
+    fn chain(mark: Option<&str>) -> Chain {
+        let source_mark = mark.map(|mark| mark.parse().unwrap());
+        let record = SnapshotRecord {
+            volume: "v".parse().unwrap(),
+            snapshot: "t1".parse().unwrap(),
+            name: "snapshot-t1".parse().unwrap(),
+            size: 4096,
+            root: root(1),
+            identity: Identity { source_volume: None, source_snapshot: Some("s1".to_owned()), source_mark },
+            base: None,
+            created_ms: 0,
+            stored: 0,
+        };
+        Chain { snapshots: vec![record], damaged: Vec::new() }
+    }
+
+    /// Whether a stream that starts from `from` may use `t1`.
+    fn fits(chain: &Chain, from: Option<&str>, told: Option<Root>, mark: Option<&str>) -> bool {
+        let mark = mark.map(|mark| mark.parse().unwrap());
+        let snapshot = from.map(|_| "t1".parse().unwrap());
+        let upload = Upload {
+            volume: "v".parse().unwrap(),
+            snapshot: "t2".parse().unwrap(),
+            format: Format::RbdDiff,
+            length: None,
+            size: None,
+            base: BaseClaim { snapshot, root: told, mark },
+            root: None,
+            source: Identity::default(),
+            issued: SystemTime::now(),
+            principal: "test".to_owned(),
+            digests: Vec::new(),
+            digest_trailer: false,
+        };
+        match resolve(&upload, from, chain) {
+            Ok(found) => found.is_some(),
+            Err(TransferError::BaseMismatch(_)) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_equal_mark_proves_a_base_and_a_name_does_not_mend_another() {
+        let marked = chain(Some("m1"));
+        assert!(fits(&marked, Some("renamed"), None, Some("m1")));
+        assert!(!fits(&marked, Some("s1"), None, Some("m2")));
+        assert!(!fits(&chain(None), Some("s1"), None, Some("m1")), "there is nothing to compare with");
+        assert!(!fits(&marked, None, None, Some("m1")), "a full stream has no base");
+    }
+
+    #[test]
+    fn a_root_decides_where_there_is_one() {
+        assert!(fits(&chain(Some("m1")), Some("s1"), Some(root(1)), Some("m2")));
+        assert!(!fits(&chain(Some("m1")), Some("s1"), Some(root(2)), Some("m1")));
+        assert!(fits(&chain(None), Some("s1"), None, None));
     }
 }

@@ -11,7 +11,7 @@ use rsnap_wire::chain::{Decoder, Event as ChainEvent, Limits};
 use super::receive::Reception;
 use super::{BaseClaim, Body, Format, TransferError, Transfers, Upload};
 use crate::id::SnapshotId;
-use crate::image::Committed;
+use crate::image::{Committed, Identity};
 
 impl Transfers {
     /// Receives a whole chain. `snapshots` are the target's ids, oldest first, one for each snapshot in the stream; the
@@ -28,10 +28,13 @@ impl Transfers {
             return Err(TransferError::Request(text.to_owned()));
         }
         let mut chain = Chained { transfers: self, upload, snapshots, committed: Vec::new(), current: None };
+        // One transfer for the other gateways: they would see it come and go between its snapshots.
+        let counted = self.load.enter();
         let result = chain.run(Decoder::new(Limits::default()), body).await;
         if let (Err(fault), Some(mut current)) = (&result, chain.current.take()) {
             current.fail(fault).await;
         }
+        counted.leave().await;
         result.map(|()| chain.committed)
     }
 }
@@ -102,8 +105,11 @@ async fn begin<'a>(
     let base = before.map_or_else(BaseClaim::default, |before| BaseClaim {
         snapshot: Some(before.record().snapshot.clone()),
         root: Some(before.record().root),
+        mark: None,
     });
     let upload = Upload { snapshot: snapshot.clone(), format: Format::RbdDiff, length: None, base, ..chain.clone() };
-    let upload = Upload { source_snapshot: None, ..upload };
+    // What the request says of a snapshot cannot be meant for each of them.
+    let source = Identity { source_snapshot: None, source_mark: None, ..upload.source };
+    let upload = Upload { source, ..upload };
     transfers.start(upload).await
 }

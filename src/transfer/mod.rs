@@ -32,9 +32,10 @@ use tokio::sync::Semaphore;
 
 use self::registry::Registry;
 use crate::buffer::BufferPool;
+use crate::cluster::Load;
 use crate::content::Root;
-use crate::id::{ImageName, SiteName, SnapshotId, StoreName, TransferId, VolumeId};
-use crate::image::{Chain, ImageStore, SnapshotImage};
+use crate::id::{ImageName, SiteName, SnapshotId, SourceMark, StoreName, TransferId, VolumeId};
+use crate::image::{Chain, Identity, ImageStore, SnapshotImage};
 use crate::metrics::Metrics;
 use crate::plugin::{Policy, Resolver, Site, Writer};
 
@@ -54,6 +55,8 @@ pub struct BaseClaim {
     pub snapshot: Option<SnapshotId>,
     /// Its content root as the source knows it.
     pub root: Option<Root>,
+    /// The mark that the source gives to its content.
+    pub mark: Option<SourceMark>,
 }
 
 /// Everything that is known about an upload before its first byte.
@@ -69,8 +72,8 @@ pub struct Upload {
     pub base: BaseClaim,
     /// The content root that the result must have, when the sender knows it at the start.
     pub root: Option<Root>,
-    pub source_volume: Option<String>,
-    pub source_snapshot: Option<String>,
+    /// What the sender says of the snapshot at the source.
+    pub source: Identity,
     /// When the permission was issued: it cannot make again what was deleted since.
     pub issued: SystemTime,
     /// Who sends, for the list of running transfers and the audit log.
@@ -113,6 +116,9 @@ pub enum BodyError {
     Idle(std::time::Duration),
     #[error("the trailer is malformed: {0}")]
     Trailer(String),
+    /// The gateway's own deadline, and not the sender's fault.
+    #[error("this gateway stops and could not wait any longer; nothing is kept, so send it again to another one")]
+    Stopping,
 }
 
 /// One running transfer, for the admin listener.
@@ -134,6 +140,8 @@ pub type Stream = futures_util::stream::BoxStream<'static, Result<Bytes, Transfe
 #[expect(missing_debug_implementations, reason = "plugins are trait objects that say nothing of themselves")]
 pub struct Parts {
     pub metrics: Arc<Metrics>,
+    /// Where running transfers are counted for the other gateways.
+    pub load: Load,
     pub writer: Arc<dyn Writer>,
     pub policy: Arc<dyn Policy>,
     pub resolver: Arc<dyn Resolver>,
@@ -147,6 +155,7 @@ pub struct Transfers {
     resolver: Arc<dyn Resolver>,
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
+    load: Load,
     read_pool: BufferPool,
     reads: Arc<Semaphore>,
     reads_allowed: usize,
@@ -167,6 +176,7 @@ impl Transfers {
             resolver: parts.resolver,
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
+            load: parts.load,
             read_pool: BufferPool::new(config.read_buffers()),
             reads: Arc::new(Semaphore::new(config.reads)),
             reads_allowed: config.reads,

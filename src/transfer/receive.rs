@@ -33,8 +33,9 @@ impl Transfers {
         let (store, image) = self.locate(&upload.volume).await?;
         refuse_deleted(store.as_ref(), &image, upload).await?;
         let chain = store.chain(&image).await?;
-        if let (Some(there), Some(root)) = (chain.find(&upload.snapshot), upload.root) {
-            let committed = already(there, root)?;
+        if let Some(there) = chain.find(&upload.snapshot)
+            && let Some(committed) = already(there, upload)?
+        {
             store.confirm(&image).await?;
             return Ok(Some(committed));
         }
@@ -56,10 +57,13 @@ impl Transfers {
     /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
     pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
         let mut reception = self.start(upload).await?;
+        let counted = self.load.enter();
         let result = reception.run(body).await;
         if let Err(fault) = &result {
             reception.fail(fault).await;
         }
+        drop(reception);
+        counted.leave().await;
         result
     }
 
@@ -100,7 +104,7 @@ impl Transfers {
         base: Option<&SnapshotRecord>,
         chain: &crate::image::Chain,
     ) -> Result<(), TransferError> {
-        let wanted_id = upload.source_snapshot.clone().unwrap_or_else(|| upload.snapshot.to_string());
+        let wanted_id = upload.source.source_snapshot.clone().unwrap_or_else(|| upload.snapshot.to_string());
         let wanted = SourceSnapshot { id: wanted_id, size, root: upload.root.map(|root| root.to_string()) };
         let before = base.map(|record| SourceSnapshot {
             id: base::source_name(record).to_owned(),
@@ -110,7 +114,7 @@ impl Transfers {
         let request = PolicyRequest {
             volume: upload.volume.clone(),
             snapshot: upload.snapshot.clone(),
-            source_volume: upload.source_volume.clone(),
+            source_volume: upload.source.source_volume.clone(),
             source: before.into_iter().chain([wanted.clone()]).collect(),
             wanted,
             target: super::plan::targets(chain),
@@ -138,11 +142,19 @@ async fn refuse_deleted(store: &dyn ImageStore, image: &ImageName, upload: &Uplo
     }
 }
 
-fn already(there: &SnapshotRecord, root: Root) -> Result<Committed, TransferError> {
-    if there.root == root {
-        return Ok(Committed::Already(there.clone()));
-    }
-    Err(crate::image::ImageError::Exists { snapshot: there.snapshot.clone(), root: there.root }.into())
+/// The snapshot that is there, if the sender announced its content; another content is an error. Marks that differ say
+/// nothing: then the stream is taken and compared.
+fn already(there: &SnapshotRecord, upload: &Upload) -> Result<Option<Committed>, TransferError> {
+    let mark = &upload.source.source_mark;
+    let same = match upload.root {
+        Some(root) if root != there.root => {
+            let (snapshot, root) = (there.snapshot.clone(), there.root);
+            return Err(crate::image::ImageError::Exists { snapshot, root }.into());
+        }
+        Some(_) => true,
+        None => mark.is_some() && *mark == there.identity.source_mark,
+    };
+    Ok(same.then(|| Committed::Already(there.clone())))
 }
 
 /// A raw stream has no size of its own: the declared length, or the size that the permission is for.
@@ -285,10 +297,8 @@ impl Reception<'_> {
     }
 
     fn identity(&self) -> Identity {
-        Identity {
-            source_volume: self.upload.source_volume.clone(),
-            source_snapshot: self.upload.source_snapshot.clone().or_else(|| self.prelude.to.clone()),
-        }
+        let told = self.upload.source.clone();
+        Identity { source_snapshot: told.source_snapshot.or_else(|| self.prelude.to.clone()), ..told }
     }
 
     /// Frees what was staged.

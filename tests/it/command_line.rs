@@ -79,6 +79,11 @@ fn a_snapshot_goes_and_comes_back_and_goes_away() {
     let other = desk.text("send one.raw --volume v --snapshot s2", 3);
     assert!(other.contains("with other content"), "{other}");
 
+    for line in ["chain --volume v", "servers", "plan two.raw --volume v --snapshot s2", "sites dc1"] {
+        let answer = desk.run(&format!("{line} --json"), 0).0;
+        assert_eq!(answer.iter().filter(|byte| **byte == b'\n').count(), 1, "{line}");
+        assert_eq!(answer.last(), Some(&b'\n'), "{line}");
+    }
     let chain: serde_json::Value = serde_json::from_slice(&desk.run("chain --volume v --json", 0).0).unwrap();
     assert_eq!((&chain["snapshots"][1]["snapshot"], &chain["snapshots"][1]["base"]), (&"s2".into(), &"s1".into()));
     desk.run("restore --volume v --snapshot s2 back.raw", 0);
@@ -174,4 +179,68 @@ fn a_gateway_that_cannot_start_says_why() {
     let taken = gateway.address.to_string();
     let errors = serve(&["--config", "path.toml", "--data", "data", "--listen", &taken, "--admin", "127.0.0.1:0"]);
     assert!(errors.contains("in use") && errors.contains("--listen"), "{errors}");
+}
+
+#[test]
+fn a_configuration_is_checked_with_what_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let check = |arguments: &[&str], code: i32| {
+        let output = Command::new(binary()).args(["config", "check"]).args(arguments).output().unwrap();
+        checked(&arguments.join(" "), output, code)
+    };
+    let file = path("rsnap.toml");
+    let file = file.to_str().unwrap();
+    let plugins = crate::support::components("plugins");
+    let configured = |policy: &str| {
+        format!(
+            "[gateway]\ndata = {:?}\n[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\naudit = {:?}\n\
+             tokens = [{{ name = \"cinder\", role = \"ticket\", file = {:?} }}]\n\
+             ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n[stores.main]\nkind = \"file\"\npath = {:?}\n\
+             [plugins]\npath = [{plugins:?}]\n[plugins.policy]\ncomponent = \"{policy}\"\n",
+            path("data"),
+            path("gateway.pem"),
+            path("gateway.key"),
+            path("nowhere/audit.log"),
+            path("cinder.token"),
+            path("ticket.key"),
+            path("cinder.token/store"),
+        )
+    };
+    fs::write(file, configured("no-such-policy")).unwrap();
+    fs::write(path("cinder.token"), "short").unwrap();
+    let (told, errors) = check(&[file], 1);
+    let told = String::from_utf8(told).unwrap();
+    for (key, fault) in [
+        ("good   gateway.data: ", ""),
+        ("wrong  tls.certificate", "gateway.pem"),
+        ("wrong  auth.tokens.cinder", "5 bytes"),
+        ("wrong  auth.ticket_keys.k1", "ticket.key"),
+        ("wrong  auth.audit", "directory"),
+        ("wrong  stores.main.path", "not a directory"),
+        ("good   plugins.writer: image", ""),
+        ("wrong  plugins.policy: no-such-policy", "RSNAP_PLUGIN_PATH"),
+        ("good   plugins.resolver: static", ""),
+    ] {
+        assert!(told.lines().any(|line| line.starts_with(key) && line.contains(fault)), "{key}: {told}");
+    }
+    assert!(errors.contains("cannot start"), "{errors}");
+    assert!(!path("data").exists(), "a check has made something");
+
+    let (json, _) = check(&[file, "--json"], 1);
+    assert_eq!(json.last(), Some(&b'\n'));
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!((json["checked"].as_array().unwrap().len(), &json["problem"]), (9, &serde_json::Value::Null));
+    check(&[file, "--text-only"], 0);
+
+    fs::write(file, configured("nearest-base").replace("nowhere/", "").replace("cinder.token/store", "store")).unwrap();
+    let signed = rcgen::generate_simple_self_signed(vec!["gw.example".to_owned()]).unwrap();
+    fs::write(path("gateway.pem"), signed.cert.pem()).unwrap();
+    fs::write(path("gateway.key"), signed.signing_key.serialize_pem()).unwrap();
+    for name in ["cinder.token", "ticket.key"] {
+        fs::write(path(name), "x".repeat(40)).unwrap();
+    }
+    assert!(String::from_utf8(check(&[file], 0).0).unwrap().contains("and so is what it names"));
+    fs::write(file, "[gateway]\nsiet = \"x\"\n").unwrap();
+    assert!(check(&[file], 1).1.contains("siet"));
 }

@@ -4,17 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Client, Diff, Gateway, Image, Upload, next};
+use crate::support::{Client, Diff, Gateway, Image, Upload, next, seed};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
 const RAW: &str = "application/octet-stream";
-
-fn seed() -> u64 {
-    let seed = std::env::var("RSNAP_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| std::process::id().into());
-    println!("replay with RSNAP_SEED={seed}");
-    seed
-}
 
 /// What must be there, by snapshot.
 type Model = BTreeMap<String, Vec<u8>>;

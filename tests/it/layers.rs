@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["app"],
     &["admin", "cli", "http", "net"],
     &["client", "transfer"],
-    &["plugin"],
+    &["cluster", "plugin"],
     &["image"],
     &["accept", "api", "audit", "buffer", "drain", "retry", "telemetry", "tls"],
     &["content", "quantity", "secret"],
@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
 const NEIGHBOURS: &[(&str, &str)] = &[];
 
 /// The leaf crates, which import nothing of the gateway.
-const LEAVES: &[&str] = &["wire", "sys"];
+const LEAVES: &[&str] = &["rbd", "sys", "wire"];
 
 /// A path in the sources that leads to a top-level module.
 #[derive(Debug, Clone, PartialEq, Eq)]

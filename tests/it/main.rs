@@ -12,8 +12,10 @@
 mod support;
 
 mod bad_input;
+mod ceph;
 mod command_line;
 mod cuts;
+mod deploy;
 mod layers;
 mod plugins;
 mod readme;

@@ -2,9 +2,8 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, Image, Options, Upload};
+use crate::support::{Gateway, Image, Options, Upload, wait_for};
 
 const PATH: &str = "/v1/volumes/v/snapshots/s";
 
@@ -21,14 +20,6 @@ fn half_sent<'a>(gateway: &Gateway, image: &'a Image) -> impl FnOnce() -> std::i
     move || {
         put.send(&image.bytes[half..])?;
         put.answer().map(|answer| answer.status)
-    }
-}
-
-fn wait_for(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !happened() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -49,17 +40,20 @@ fn a_stop_lets_a_running_transfer_finish() {
 }
 
 #[test]
-fn a_transfer_that_outlasts_the_drain_is_cut_and_commits_nothing() {
+fn a_transfer_that_outlasts_the_drain_is_told_to_go_elsewhere_and_commits_nothing() {
     let mut gateway = Gateway::start_with(&draining("1s"));
     let image = Image::random(4 << 20, 52);
-    let finish = half_sent(&gateway, &image);
+    let upload = Upload { path: PATH.to_owned(), body: &image.bytes, ..Upload::default() };
+    let mut put = gateway.client().begin_put(&upload);
+    put.send(&image.bytes[..image.bytes.len() / 2]).unwrap();
     wait_for("the transfer", || gateway.admin("/transfers").1.contains("\"s\""));
     gateway.signal("TERM");
-    gateway.wait();
-    assert!(finish().map_or(true, |status| status >= 400), "a cut transfer was answered as a success");
+    let answer = put.answer().unwrap();
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "stopping"));
+    assert!(answer.header("retry-after").is_some());
+    assert!(gateway.wait().success());
     gateway.restart();
     assert_eq!(gateway.client().chain("v")["snapshots"], serde_json::json!([]));
-    let upload = Upload { path: PATH.to_owned(), body: &image.bytes, ..Upload::default() };
     gateway.client().put(&upload).expect(201);
 }
 

@@ -53,7 +53,7 @@ pub enum Command {
     /// Show where a site is: its Keystone, region and gateway.
     #[command(after_long_help = EXIT_CODES)]
     Sites(SiteArgs),
-    /// Show which gateway a transfer would be sent to now.
+    /// Show the gateways of the site, and what each has to do.
     #[command(after_long_help = EXIT_CODES)]
     Servers(ConnectArgs),
     /// Delete a snapshot that a gateway holds. The others of its chain stay whole.
@@ -75,7 +75,8 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Read a configuration file as the gateway would, and list all that is wrong with it.
+    /// Read a configuration file as the gateway would, and list all that is wrong with it and with the files that it
+    /// names. Run it as the gateway's user; it changes nothing.
     Check(ConfigCheck),
 }
 
@@ -102,6 +103,9 @@ pub struct Serve {
 pub struct ConfigCheck {
     /// The configuration file.
     pub file: PathBuf,
+    /// Look at the text alone: the files that it names are on another machine.
+    #[arg(long)]
+    pub text_only: bool,
 }
 
 #[cfg(test)]

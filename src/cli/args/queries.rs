@@ -10,9 +10,10 @@ use crate::id::{SiteName, SnapshotId, VolumeId};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Gateway")]
 pub struct ConnectArgs {
-    /// The gateway, or the balancer before several: https://host:port.
-    #[arg(long, env = "RSNAP_GATEWAY", value_name = "URL")]
-    pub gateway: Option<String>,
+    /// The gateway, or the balancer before several: https://host:port. Without a balancer, several gateways of one site
+    /// with commas between: the first that answers is asked.
+    #[arg(long, env = "RSNAP_GATEWAY", value_name = "URL", value_delimiter = ',')]
+    pub gateway: Vec<String>,
     /// Bearer token. Others on this machine can see it: prefer --token-file or RSNAP_TOKEN.
     #[arg(long, conflicts_with = "token_file")]
     pub token: Option<String>,

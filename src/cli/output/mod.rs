@@ -13,7 +13,7 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{ChainAnswer, PlanAnswer, ServerAnswer, SiteAnswer};
+use crate::api::{ChainAnswer, PlanAnswer, ServersAnswer, SiteAnswer};
 use crate::client::restore::Restored;
 use crate::client::{ClientError, Event, Outcome, Reporter};
 
@@ -113,8 +113,8 @@ impl Output {
         self.answer(site, text::site)
     }
 
-    pub(super) fn server(&self, server: &ServerAnswer) -> Result<(), ClientError> {
-        self.answer(server, |server| format!("{} with {} running transfers", server.server, server.connections))
+    pub(super) fn servers(&self, servers: &ServersAnswer) -> Result<(), ClientError> {
+        self.answer(servers, text::servers)
     }
 
     pub(super) fn deleted(&self, volume: &str, snapshot: &str) -> Result<(), ClientError> {

@@ -2,7 +2,9 @@
 
 use indicatif::BinaryBytes;
 
-use crate::api::{Action, ChainAnswer, PlanAnswer, SiteAnswer, SnapshotAnswer};
+use crate::api::{
+    Action, ChainAnswer, PlanAnswer, ServerEntry, ServerState, ServersAnswer, SiteAnswer, SnapshotAnswer, Source,
+};
 use crate::client::restore::Restored;
 use crate::client::{ClientError, Event, Outcome, Stage};
 
@@ -85,6 +87,36 @@ fn row(snapshot: &SnapshotAnswer) -> [String; 7] {
     ]
 }
 
+pub(super) fn servers(servers: &ServersAnswer) -> String {
+    let mut rows = vec![["GATEWAY", "TRANSFERS", "STATE", "HEARD OF"].map(str::to_owned)];
+    rows.extend(servers.servers.iter().map(server_row));
+    let note = match (servers.source, servers.age_ms) {
+        (Source::Etcd, _) => String::new(),
+        (Source::Own, Some(age)) => format!("\netcd has not answered for {}", seconds(age)),
+        (Source::Own, None) => "\nthis gateway knows no others: it has no etcd, or has not reached it yet".to_owned(),
+    };
+    table(&rows) + &note
+}
+
+fn server_row(server: &ServerEntry) -> [String; 4] {
+    let state = match server.state {
+        ServerState::Own => "this one",
+        ServerState::Ready => "ready",
+        ServerState::Silent => "silent, not named",
+        ServerState::Unsigned => "not signed, not named",
+    };
+    let heard = match (server.state, server.age_ms) {
+        (ServerState::Own, _) => "-".to_owned(),
+        (_, Some(age)) => format!("{} ago", seconds(age)),
+        (_, None) => "-".to_owned(),
+    };
+    [server.server.clone(), server.connections.to_string(), state.to_owned(), heard]
+}
+
+fn seconds(milliseconds: u64) -> String {
+    format!("{:.1} s", milliseconds as f64 / 1000.0)
+}
+
 /// Columns as wide as their longest cell.
 pub(in crate::cli) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let mut widths = [0; COLUMNS];
@@ -124,6 +156,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn gateways_are_a_table_that_says_when_etcd_is_gone() {
+        let entry = |server: &str, connections, state, age_ms| ServerEntry {
+            server: server.into(),
+            connections,
+            state,
+            age_ms,
+        };
+        let list = vec![
+            entry("192.0.2.1:8443", 2, ServerState::Own, Some(0)),
+            entry("192.0.2.2:8443", 0, ServerState::Ready, Some(1500)),
+            entry("192.0.2.3:8443", 0, ServerState::Unsigned, None),
+        ];
+        let answer = ServersAnswer { source: Source::Own, age_ms: Some(61_000), servers: list };
+        assert_eq!(
+            servers(&answer),
+            "GATEWAY         TRANSFERS  STATE                  HEARD OF\n\
+             192.0.2.1:8443  2          this one               -\n\
+             192.0.2.2:8443  0          ready                  1.5 s ago\n\
+             192.0.2.3:8443  0          not signed, not named  -\n\
+             etcd has not answered for 61.0 s"
+        );
+    }
+
+    #[test]
     fn a_chain_is_a_table() {
         let snapshot = SnapshotAnswer {
             volume: "v".into(),
@@ -133,6 +189,7 @@ mod tests {
             base: Some("b".into()),
             source_volume: None,
             source_snapshot: None,
+            source_mark: None,
             created: "2026-11-23T00:00:00Z".into(),
             stored: 1 << 20,
         };

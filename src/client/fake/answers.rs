@@ -42,12 +42,16 @@ fn broken() -> Error {
 }
 
 pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
-    let pinned = state.lock().unwrap().pinned.clone();
+    let mut state = state.lock().unwrap();
+    let pinned = state.pinned.clone();
+    let address = state.named.pop_front().unwrap_or(address);
     let answer = ServerAnswer {
         server: address.to_string(),
         ip: address.ip().to_string(),
         port: address.port(),
         connections: 3,
+        source: api::Source::Own,
+        age_ms: None,
         tls_name: pinned.is_none().then(|| "gw.test".into()),
         tls_sha256: pinned,
         ticket: Some("ticket".into()),

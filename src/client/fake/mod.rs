@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) received: Vec<Received>,
     pub(crate) ranges: Vec<String>,
     pub(crate) pinned: Option<String>,
+    /// What `/server` names before it names this gateway.
+    pub(crate) named: VecDeque<SocketAddr>,
 }
 
 pub(crate) struct Fake {
@@ -156,7 +158,7 @@ pub(crate) fn boxed(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, std::io::Er
 }
 
 pub(crate) fn plan(action: Action, base: Option<crate::api::PlanBase>) -> PlanAnswer {
-    PlanAnswer { action, base, reason: "as the test wants".into(), policy: "fake".into() }
+    PlanAnswer { action, base, reason: "as the test wants".into(), policy: "fake".into(), proven: false }
 }
 
 pub(crate) fn quick(retries: u32) -> Backoff {

@@ -42,6 +42,7 @@ impl Store {
             base: None,
             source_volume: None,
             source_snapshot: None,
+            source_mark: None,
             created: "2026-11-23T00:00:00Z".into(),
             stored: 0,
         }

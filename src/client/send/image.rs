@@ -125,7 +125,7 @@ impl Material for Image {
             let image = ImageFile::open(&base.path)?;
             let size = image.size();
             let root = prove(Box::new(image), &base.id, reporter).await?;
-            self.proven.push(SourceSnapshot { id: base.id.clone(), size, root: Some(root.to_string()) });
+            self.proven.push(SourceSnapshot { id: base.id.clone(), size, root: Some(root.to_string()), mark: None });
         }
         Ok(())
     }

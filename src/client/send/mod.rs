@@ -131,6 +131,7 @@ impl Run<'_> {
             id: job.source_snapshot.clone(),
             size: job.material.size(),
             root: self.root.map(|root| root.to_string()),
+            mark: None,
         };
         let mut chain = job.material.bases();
         chain.push(wanted);

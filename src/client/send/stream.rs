@@ -97,7 +97,10 @@ impl Material for PassThrough {
 
     fn bases(&self) -> Vec<SourceSnapshot> {
         let root = self.base.root.map(|root| root.to_string());
-        self.from.iter().map(|id| SourceSnapshot { id: id.clone(), size: self.size, root: root.clone() }).collect()
+        self.from
+            .iter()
+            .map(|id| SourceSnapshot { id: id.clone(), size: self.size, root: root.clone(), mark: None })
+            .collect()
     }
 
     fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError> {

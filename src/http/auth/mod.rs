@@ -4,6 +4,8 @@
 //! operators), and those with a ticket that such a caller was given for them. Tokens are compared by their digests and
 //! in constant time, all of them at each request, so that the time taken tells nothing about any. There is no
 //! anonymous role: without a configuration the gateway makes one operator's token of its own and nothing is open.
+//! Tokens and keys are read again on request, all or none of them: a token that has leaked must not live until the
+//! transfers of days are done.
 
 mod config;
 mod load;
@@ -11,7 +13,8 @@ mod permission;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -19,6 +22,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::problem::{Kind, Problem};
 use super::ticket::{AUDIENCE, Claims, Keys, Operation, TicketError};
+use crate::cluster::Seal;
 use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
 use crate::secret;
 pub use config::{Config, KeyConfig, Role, TokenConfig};
@@ -37,9 +41,18 @@ pub enum Principal {
 #[derive(Debug)]
 pub struct Authority {
     site: SiteName,
+    lifetime: Duration,
+    config: Config,
+    data: PathBuf,
+    secrets: RwLock<Arc<Secrets>>,
+}
+
+/// What the files of the configuration hold.
+#[derive(Debug)]
+struct Secrets {
     tokens: Vec<Token>,
     keys: Keys,
-    lifetime: Duration,
+    seal: Arc<Seal>,
 }
 
 struct Token {
@@ -57,9 +70,26 @@ impl std::fmt::Debug for Token {
 impl Authority {
     /// Reads the secrets, or makes them in `data` where none are configured.
     pub fn load(config: &Config, data: &Path, site: SiteName) -> Result<Self, AuthError> {
-        let tokens = load_tokens(config, data)?;
-        let keys = Keys::new(&load_keys(config, data)?).ok_or(AuthError::NoKey)?;
-        Ok(Self { site, tokens, keys, lifetime: config.ticket_lifetime.0 })
+        let secrets = RwLock::new(Arc::new(Secrets::load(config, data)?));
+        let lifetime = config.ticket_lifetime.0;
+        Ok(Self { site, lifetime, config: config.clone(), data: data.to_owned(), secrets })
+    }
+
+    /// Reads the secrets again. An error leaves all of them as they were. Blocks on the disk.
+    pub fn reload(&self) -> Result<(), AuthError> {
+        let secrets = Arc::new(Secrets::load(&self.config, &self.data)?);
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets;
+        Ok(())
+    }
+
+    fn secrets(&self) -> Arc<Secrets> {
+        Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the gateways that take each other's tickets sign their records with.
+    #[must_use]
+    pub fn seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.secrets().seal)
     }
 
     /// The site that tickets are for.
@@ -70,23 +100,18 @@ impl Authority {
 
     /// Who shows this bearer token.
     pub fn authenticate(&self, bearer: &str, now: SystemTime) -> Result<Principal, Problem> {
-        if let Some(token) = self.find_token(bearer) {
+        let secrets = self.secrets();
+        if let Some(token) = secrets.find_token(bearer) {
             return Ok(Principal::Token { name: token.name.clone(), role: token.role });
         }
         if bearer.split('.').count() != 3 {
             return Err(Problem::new(Kind::BadToken, "this gateway does not know the bearer token"));
         }
-        let claims = self.keys.verify(bearer, now)?;
+        let claims = secrets.keys.verify(bearer, now)?;
         if claims.site != self.site {
             return Err(Problem::new(Kind::TicketScope, format!("the ticket is for site {}", claims.site)));
         }
         Ok(Principal::Ticket(Box::new(claims)))
-    }
-
-    fn find_token(&self, bearer: &str) -> Option<&Token> {
-        let shown = sha256(bearer);
-        let same = |token: &&Token| verify_slices_are_equal(&token.digest, &shown).is_ok();
-        self.tokens.iter().filter(same).fold(None, |_, token| Some(token))
     }
 
     /// A ticket for the transfer of `snapshots`, and its claims.
@@ -104,7 +129,22 @@ impl Authority {
             iat: since.as_secs_f64(),
             exp: (since + self.lifetime).as_secs(),
         };
-        Ok((self.keys.mint(&claims)?, claims))
+        Ok((self.secrets().keys.mint(&claims)?, claims))
+    }
+}
+
+impl Secrets {
+    fn load(config: &Config, data: &Path) -> Result<Self, AuthError> {
+        let tokens = load_tokens(config, data)?;
+        let secrets = load_keys(config, data)?;
+        let keys = Keys::new(&secrets).ok_or(AuthError::NoKey)?;
+        Ok(Self { tokens, keys, seal: Arc::new(Seal::new(&secrets)) })
+    }
+
+    fn find_token(&self, bearer: &str) -> Option<&Token> {
+        let shown = sha256(bearer);
+        let same = |token: &&Token| verify_slices_are_equal(&token.digest, &shown).is_ok();
+        self.tokens.iter().filter(same).fold(None, |_, token| Some(token))
     }
 }
 

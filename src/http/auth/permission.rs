@@ -11,6 +11,7 @@ use crate::id::{SnapshotId, VolumeId};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) enum Action<'a> {
     Server,
+    Servers,
     Sites,
     Chain(&'a VolumeId),
     Plan(&'a VolumeId, &'a SnapshotId),
@@ -61,7 +62,7 @@ fn permit_ticket(claims: &Claims, action: Action<'_>) -> Result<(), Problem> {
         Action::Plan(volume, snapshot) => (Operation::Plan, volume, std::slice::from_ref(snapshot)),
         Action::Put(volume, snapshots) => (Operation::Put, volume, snapshots),
         Action::Chain(volume) | Action::Read(volume) => (Operation::Read, volume, [].as_slice()),
-        Action::Server | Action::Sites | Action::Delete => {
+        Action::Server | Action::Servers | Action::Sites | Action::Delete => {
             return Err(Problem::new(Kind::Forbidden, "a ticket cannot do this; use a token"));
         }
     };

@@ -128,3 +128,22 @@ fn roles_have_their_limits() {
         assert!(root.permit(action).is_ok(), "{action:?}");
     }
 }
+
+#[test]
+fn secrets_are_read_again_all_or_none() {
+    let data = tempfile::tempdir().unwrap();
+    let authority = authority(data.path());
+    let knows = |bearer: &str| authority.authenticate(bearer, SystemTime::now()).is_ok();
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let (ticket, _) = authority.mint(wanted, SystemTime::now()).unwrap();
+    let key = data.path().join("ticket.key");
+    std::fs::write(data.path().join("cinder"), "another-token-of-enough-length").unwrap();
+    std::fs::write(&key, "too short").unwrap();
+    assert!(authority.reload().unwrap_err().to_string().contains("ticket.key"));
+    assert!(knows("cinder-token-of-enough-length") && knows(&ticket));
+    assert!(!knows("another-token-of-enough-length"));
+    std::fs::write(&key, "k".repeat(32)).unwrap();
+    authority.reload().unwrap();
+    assert!(!knows("cinder-token-of-enough-length") && !knows(&ticket));
+    assert!(knows("another-token-of-enough-length") && knows("operator-token-of-enough-length"));
+}

@@ -67,6 +67,7 @@ catalogue! {
     Policy "policy" CONFLICT "The chain policy does not agree";
     Deleted "deleted" CONFLICT "The snapshot was deleted after the permission was issued";
     NotOwned "not-owned" CONFLICT "The image belongs to another volume";
+    Foreign "foreign" CONFLICT "The image holds what rsnap did not make";
     Overtaken "overtaken" CONFLICT "Another transfer has taken over";
     PluginRefused "plugin-refused" CONFLICT "A plugin refused";
     LengthRequired "length-required" LENGTH_REQUIRED "The size of the image must be known";

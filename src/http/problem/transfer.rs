@@ -35,6 +35,7 @@ impl From<ImageError> for Problem {
             ImageError::NotFound { .. } => Kind::NoSnapshot,
             ImageError::Busy { .. } => Kind::Busy,
             ImageError::NotOwned { .. } => return Self::not_owned(&error),
+            ImageError::Foreign { .. } => Kind::Foreign,
             ImageError::BaseMissing { .. } => Kind::BaseMissing,
             ImageError::BaseChanged { .. } => Kind::BaseChanged,
             ImageError::Exists { .. } => Kind::Exists,
@@ -78,6 +79,7 @@ impl From<BodyError> for Problem {
             BodyError::Cut(_) => Kind::Cut,
             BodyError::Idle(_) => Kind::Idle,
             BodyError::Trailer(_) => Kind::Trailer,
+            BodyError::Stopping => Kind::Stopping,
         };
         Self::new(kind, error.to_string())
     }

@@ -4,56 +4,17 @@
 //! middle. What no record names is removed; what a record names stays. While a record cannot be read nothing is
 //! removed at all: it may name anything.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeSet;
 
 use super::catalog::{Catalog, Entry};
 use super::disk::{Lock, SyncPoint};
 use super::failed;
 use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
-use super::record::{Stored, Tombstone, unseal};
-use crate::id::{ImageName, SnapshotId};
+use super::record::Stored;
 use crate::image::ImageError;
-
-/// How long a delete is remembered: longer than any ticket lives, with room for clocks that disagree.
-const TOMBSTONE_LIFETIME: Duration = Duration::from_hours(8 * 24);
-
-/// Who reads which snapshot in this process: a deleted one keeps its data until its last reader has gone.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Readers(Arc<Mutex<BTreeMap<(ImageName, SnapshotId), usize>>>);
-
-/// One reader, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Reading {
-    readers: Readers,
-    what: (ImageName, SnapshotId),
-}
-
-impl Readers {
-    pub(super) fn enter(&self, image: &ImageName, snapshot: &SnapshotId) -> Reading {
-        let what = (image.clone(), snapshot.clone());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what.clone()).or_default() += 1;
-        Reading { readers: self.clone(), what }
-    }
-
-    fn are_reading(&self, image: &ImageName, snapshot: &SnapshotId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(image.clone(), snapshot.clone()))
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = readers.get_mut(&self.what) {
-            *count -= 1;
-            if *count == 0 {
-                readers.remove(&self.what);
-            }
-        }
-    }
-}
+use crate::image::readers::Readers;
+use crate::image::record::{Tombstone, unseal};
 
 /// Does all that can be done now, and gives the records as they are then, with the lock on them. Wants the lock on
 /// the image, and not that on records.
@@ -149,7 +110,5 @@ fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError>
 
 fn is_forgotten(directory: &ImageDirectory, name: &str) -> bool {
     let tombstone = read_small(directory.disk.as_ref(), &directory.file(name)).ok();
-    let tombstone = tombstone.and_then(|bytes| unseal::<Tombstone>(&bytes).ok());
-    let deleted = tombstone.map(|tombstone| SystemTime::UNIX_EPOCH + Duration::from_millis(tombstone.deleted_ms));
-    deleted.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > TOMBSTONE_LIFETIME)
+    tombstone.and_then(|bytes| unseal::<Tombstone>(&bytes).ok()).is_some_and(|tombstone| tombstone.is_forgotten())
 }

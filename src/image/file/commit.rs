@@ -13,7 +13,7 @@ use super::prove::{is_untouched, stamped};
 use super::record::Stored;
 use super::staged::{Phase, Staging, closed, is_owned};
 use super::stamp::Stamp;
-use super::store::milliseconds;
+use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord};
 
 impl Staging {

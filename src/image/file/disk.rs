@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::stamp::Stamp;
+use crate::image::sidecar::Place;
 
 /// Why something is made durable at this place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,4 +118,18 @@ pub(super) trait DiskFile: Send + Sync + Debug {
     fn stamp(&self) -> io::Result<Stamp>;
     /// The first byte at or after `from` that may not be in a hole.
     fn next_data(&self, from: u64) -> io::Result<Option<u64>>;
+}
+
+impl Place for dyn DiskFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.stamp()?.length)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        DiskFile::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        DiskFile::write_at(self, bytes, offset)
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/rsnap-store.json           this directory is a store, and of which format (record::Marker)
+//! <root>/rsnap-store.id             tells this store from others (one line of text; made when it is first asked for)
 //! <root>/images/<image>/
 //!     lock                          locked as long as a transfer writes the image, or layers are merged
 //!     commit.lock                   locked for the moment in which records change; shared by who reads them
@@ -10,7 +11,7 @@
 //!     <name>.<transfer>.tree        sidecar (sidecar)
 //!     <name>.snapshot               the record (record::Stored): its creation is the commit
 //!     <layer>.hidden                the record of a deleted snapshot whose data others still need
-//!     <snapshot>.deleted            tombstone (record::Tombstone), kept for at least seven days
+//!     <snapshot>.deleted            tombstone (image::record::Tombstone), kept for at least seven days
 //!     *.new                         a record on its way to its name
 //! ```
 //!
@@ -24,9 +25,9 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Lock, LockMode, SyncPoint};
 use super::failed;
-use super::record::{Body, seal};
 use crate::id::{ImageName, SnapshotId, SnapshotName, TransferId};
 use crate::image::ImageError;
+use crate::image::record::{Body, seal};
 
 pub(super) const RECORD: &str = ".snapshot";
 pub(super) const HIDDEN: &str = ".hidden";

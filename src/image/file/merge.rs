@@ -13,12 +13,13 @@ use super::catalog::{Catalog, Entry};
 use super::disk::{DiskFile, SyncPoint};
 use super::failed;
 use super::layout::{ImageDirectory, TREE};
-use super::overlay::{Layer, Overlay, below};
+use super::overlay::{Layer, Overlay};
 use super::prove::{is_untouched, stamped, verify};
 use super::record::Stored;
-use super::sidecar::{Key, Leafed, SidecarWriter};
-use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GrainMap, is_zero};
+use crate::content::{BLOCK_BYTES, GrainMap};
 use crate::image::ImageError;
+use crate::image::presence::{below, zero_grains};
+use crate::image::sidecar::{Key, Leafed, SidecarWriter};
 
 /// A hidden layer and its only child.
 #[derive(Debug)]
@@ -166,13 +167,4 @@ fn apply(
         to.write_at(buffer.get(run.clone()).unwrap_or_default(), start + run.start as u64)?;
     }
     Ok(())
-}
-
-/// Those of the `present` grains of a block that are zero.
-pub(super) fn zero_grains(block: &[u8], present: GrainMap) -> GrainMap {
-    let grains = block.chunks_exact(GRAIN_BYTES).enumerate();
-    let zero = grains.filter(|(grain, bytes)| present.contains(*grain) && is_zero(bytes));
-    zero.fold(GrainMap::EMPTY, |map, (grain, _)| {
-        map.union(GrainMap::inside(grain * GRAIN_BYTES, (grain + 1) * GRAIN_BYTES))
-    })
 }

@@ -9,7 +9,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `layout`, `record`, `sidecar` | the format on disk |
+//! | `layout`, `record` | the format on disk, with `image::record` and `image::sidecar` |
 //! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
 //! | `staged`, `commit` | writing a new one, and making it visible |
@@ -28,7 +28,6 @@ mod overlay;
 mod power_loss;
 mod prove;
 mod record;
-mod sidecar;
 #[cfg(test)]
 mod simulated;
 mod snapshot;
@@ -51,6 +50,7 @@ use async_trait::async_trait;
 use self::os::OsDisk;
 use self::store::Shared;
 use crate::id::{ImageName, SnapshotId};
+use crate::image::blocking::blocking;
 use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
 
 /// Images in a directory. Cheap to clone.
@@ -116,18 +116,12 @@ impl ImageStore for FileStore {
         false
     }
 
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        self.with(|shared| shared.identity().map(Some)).await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.with(|shared| shared.free_bytes().map(Some)).await
-    }
-}
-
-/// Runs `work` where it may block. It runs to its end even if the caller is cancelled.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
-) -> Result<T, ImageError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(failed("finish a blocking call")(io::Error::other(error))),
     }
 }
 

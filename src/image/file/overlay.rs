@@ -14,9 +14,10 @@ use super::disk::DiskFile;
 use super::failed;
 use super::layout::ImageDirectory;
 use super::record::Stored;
-use super::sidecar::{Index, Key, Leafed};
 use crate::content::{BLOCK_BYTES, GrainMap, Page};
 use crate::image::ImageError;
+use crate::image::presence::below;
+use crate::image::sidecar::{Index, Key, Leafed};
 
 /// Files that one overlay keeps open.
 const FILES_OPEN: usize = 64;
@@ -112,7 +113,8 @@ impl Overlay {
         }
         let file = self.files.get(&self.directory, &layer.stored.tree);
         let offset = u64::try_from(key.start()).unwrap_or_default();
-        file.and_then(|file| layer.index.read(&file, key)).map_err(|error| unreadable(&layer.stored, offset, error))
+        file.and_then(|file| layer.index.read(file.as_ref(), key))
+            .map_err(|error| unreadable(&layer.stored, offset, error))
     }
 
     /// Which grains of a block `layer` decides, as far as the bytes before `limit` go.
@@ -168,12 +170,6 @@ impl Overlay {
         }
         Ok(())
     }
-}
-
-/// The grains of a block that begin before byte `limit` of the image.
-pub(super) fn below(block: u64, limit: u64) -> GrainMap {
-    let inside = limit.saturating_sub(block.saturating_mul(BLOCK_BYTES as u64));
-    GrainMap::touched(0, usize::try_from(inside).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES))
 }
 
 fn unreadable(stored: &Stored, offset: u64, error: io::Error) -> ImageError {

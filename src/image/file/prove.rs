@@ -9,11 +9,12 @@ use super::catalog::Catalog;
 use super::disk::SyncPoint;
 use super::failed;
 use super::layout::ImageDirectory;
-use super::overlay::{Layer, Overlay, below};
+use super::overlay::{Layer, Overlay};
 use super::record::Stored;
-use super::sidecar::Key;
 use crate::content::{BLOCK_BYTES, FAN_OUT, GrainMap, HEIGHT, Hash, LEAF_BYTES, Root, hash_leaf, is_zero};
 use crate::image::ImageError;
+use crate::image::presence::below;
+use crate::image::sidecar::Key;
 
 /// Whether data and sidecar of a layer have the stamps of its record.
 pub(super) fn is_untouched(directory: &ImageDirectory, stored: &Stored) -> Result<bool, ImageError> {

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::blocking;
 use super::catalog::Catalog;
-use super::collect::Reading;
 use super::overlay::Overlay;
 use super::record::Stored;
-use super::sidecar::Key;
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSource};
+use crate::image::blocking::blocking;
+use crate::image::readers::Reading;
+use crate::image::sidecar::Key;
 use crate::image::{ImageError, SnapshotImage, SnapshotRecord};
 
 /// How often layers are looked up again before a missing file is believed to be missing.

@@ -15,16 +15,17 @@ use tokio::sync::RwLock;
 use super::catalog::Catalog;
 use super::collect::collect;
 use super::disk::{DiskFile, Lock, SyncPoint};
+use super::failed;
 use super::layout::{DELTA, ImageDirectory, RAW, TREE, stem};
-use super::merge::zero_grains;
-use super::overlay::{Overlay, below};
+use super::overlay::Overlay;
 use super::prove::prove;
-use super::sidecar::{Key, Leafed, SidecarWriter};
 use super::snapshot::FileSnapshot;
 use super::store::Shared;
-use super::{blocking, failed};
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
+use crate::image::blocking::blocking;
+use crate::image::presence::{below, zero_grains};
+use crate::image::sidecar::{Key, Leafed, SidecarWriter};
 use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageRequest, StagedImage};
 
 /// See the module's text.

@@ -3,20 +3,24 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::catalog::Catalog;
-use super::collect::{Readers, collect};
+use super::collect::collect;
 use super::disk::{Disk, SyncPoint};
 use super::failed;
 use super::layout::{ImageDirectory, UNFINISHED, hidden_file, read_small, tombstone_file, write_record};
 use super::overlay::Overlay;
-use super::record::{Marker, RecordFault, Tombstone, unseal};
+use super::record::Marker;
 use super::snapshot::FileSnapshot;
 use crate::id::{ImageName, SnapshotId};
+use crate::image::readers::Readers;
+use crate::image::record::{RecordFault, Tombstone, unseal};
 use crate::image::{Chain, ImageError};
+use crate::secret;
 
 const MARKER: &str = "rsnap-store.json";
+const IDENTITY: &str = "rsnap-store.id";
 const IMAGES: &str = "images";
 const FORMAT: u32 = 1;
 
@@ -106,7 +110,15 @@ impl Shared {
         let tombstone = unseal::<Tombstone>(&bytes).map_err(|fault| {
             failed(format!("read the tombstone of {snapshot}"))(io::Error::new(io::ErrorKind::InvalidData, fault))
         })?;
-        Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_millis(tombstone.deleted_ms)))
+        Ok(Some(tombstone.deleted()))
+    }
+
+    /// A name that the first one to ask gives the store. Beside the records and not one of them: a store that loses it
+    /// gets another, and no snapshot depends on it.
+    pub(super) fn identity(&self) -> Result<String, ImageError> {
+        let read = secret::read_or_create(&self.root.join(IDENTITY), || secret::random_text(16));
+        let text = read.map_err(|fault| failed("read the name of the store")(io::Error::other(fault)))?;
+        Ok(format!("file:{text}"))
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64, ImageError> {
@@ -124,19 +136,13 @@ fn hide(directory: &ImageDirectory, snapshot: &SnapshotId) -> Result<(), ImageEr
     let catalog = Catalog::load(directory)?;
     let entry = catalog.find(snapshot).ok_or_else(missing)?;
     let name = tombstone_file(snapshot);
-    let tombstone = Tombstone { snapshot: snapshot.clone(), deleted_ms: milliseconds(SystemTime::now()) };
+    let tombstone = Tombstone::now(snapshot);
     let temporary = directory.prepare(&name, &tombstone, SyncPoint::Tombstone)?;
     directory.disk.rename(&temporary, &directory.file(&name)).map_err(failed(format!("create {name}")))?;
     directory.sync_names(SyncPoint::TombstoneName)?;
     let hidden = directory.file(&hidden_file(&entry.stored.layer));
     directory.disk.rename(&directory.file(&entry.file), &hidden).map_err(failed(format!("hide {}", entry.file)))?;
     directory.sync_names(SyncPoint::HiddenName)
-}
-
-/// Milliseconds since the Unix epoch.
-pub(super) fn milliseconds(time: SystemTime) -> u64 {
-    let age = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn make_directories(disk: &dyn Disk, path: &Path) -> io::Result<()> {

@@ -156,7 +156,7 @@ async fn a_directory_that_is_no_store_is_refused() {
     let text = std::fs::read_to_string(&marker).unwrap();
     std::fs::write(&marker, text.replace("\"format\":1", "\"format\":7")).unwrap();
     assert!(FileStore::open(&store).unwrap_err().to_string().contains("checksum"));
-    let later = record::seal(&record::Marker { format: 7 }).unwrap();
+    let later = crate::image::record::seal(&record::Marker { format: 7 }).unwrap();
     std::fs::write(&marker, later).unwrap();
     assert!(FileStore::open(&store).unwrap_err().to_string().contains("version 7"));
 }
@@ -238,7 +238,7 @@ fn lengthen(directory: &Path, length: usize) {
         std::fs::write(directory.join(&stored.data), &data).unwrap();
         std::fs::write(directory.join(&stored.tree), &tree).unwrap();
         let record = layout::record_file(&stored.record.name);
-        std::fs::write(directory.join(record), record::seal(&stored).unwrap()).unwrap();
+        std::fs::write(directory.join(record), crate::image::record::seal(&stored).unwrap()).unwrap();
     }
 }
 

@@ -70,7 +70,8 @@ impl Client {
 
 async fn connect(served: &Served, alpn: &[u8], versions: &[&'static SupportedProtocolVersion]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
-    let certificate = rustls::pki_types::CertificateDer::from_pem_file(&served.identity.certificate).unwrap();
+    let identity = served.renewal.live().now();
+    let certificate = rustls::pki_types::CertificateDer::from_pem_file(&identity.certificate).unwrap();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -79,7 +80,7 @@ async fn connect(served: &Served, alpn: &[u8], versions: &[&'static SupportedPro
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
-    let name = ServerName::try_from(served.identity.dns_name.clone().unwrap()).unwrap();
+    let name = ServerName::try_from(identity.name.clone()).unwrap();
     let stream = TcpStream::connect(served.address).await.unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }

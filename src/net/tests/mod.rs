@@ -26,8 +26,8 @@ struct Served {
     drain: Drain,
     metrics: Arc<Metrics>,
     serving: JoinHandle<()>,
-    identity: Identity,
-    _data: tempfile::TempDir,
+    renewal: tls::Renewal,
+    data: tempfile::TempDir,
 }
 
 impl Served {
@@ -35,12 +35,12 @@ impl Served {
         let mut config = Config { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
         let data = tempfile::tempdir().unwrap();
-        let identity = tls::Config::default().load(data.path(), config.advertised_ip().unwrap()).unwrap();
+        let renewal = tls::Config::default().load(data.path(), config.advertised_ip().unwrap(), None).unwrap();
         let (drain, metrics) = (Drain::new(), Arc::new(Metrics::new()));
-        let listener = Listener::bind(&config, identity.clone(), Arc::clone(&metrics)).await.unwrap();
+        let listener = Listener::bind(&config, renewal.live(), Arc::clone(&metrics)).await.unwrap();
         let address = listener.address();
         let serving = drain.spawn(listener.serve(router(), drain.clone()));
-        Self { address, drain, metrics, serving, identity, _data: data }
+        Self { address, drain, metrics, serving, renewal, data }
     }
 
     async fn connect(&self) -> Client {
@@ -94,7 +94,25 @@ async fn both_protocols_and_both_versions_of_tls_are_served() {
 async fn the_certificate_is_the_one_that_is_told() {
     let served = Served::start(|_| {}).await;
     let client = served.connect().await;
-    assert_eq!(client.certificate_sha256(), served.identity.sha256);
+    assert_eq!(client.certificate_sha256(), served.renewal.live().now().sha256);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_the_old_ones_go_on() {
+    let mut served = Served::start(|_| {}).await;
+    let mut before = served.connect().await;
+    let old = before.certificate_sha256();
+    before.send("PUT /sink HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc").await;
+    for file in ["certificate.pem", "certificate.key"] {
+        std::fs::remove_file(served.data.path().join(file)).unwrap();
+    }
+    let other = tls::Config::default().load(served.data.path(), [127, 0, 0, 1].into(), None).unwrap();
+    let new = served.renewal.reload().unwrap().sha256.clone();
+    assert_eq!(new, other.live().now().sha256);
+    assert_eq!(served.connect().await.certificate_sha256(), new);
+    before.send("def").await;
+    assert!(before.response().await.ends_with("6 "), "{}", before.last());
+    assert_ne!(old, new);
 }
 
 #[tokio::test]

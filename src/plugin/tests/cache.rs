@@ -81,6 +81,18 @@ fn the_key_is_private_and_replaced_when_others_could_read_it() {
 }
 
 #[test]
+fn the_folder_is_the_owners_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("compiled");
+    let mode = || fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
+    Cache::open(&folder).unwrap();
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    Cache::open(&folder).unwrap();
+    assert_eq!(mode(), 0o700);
+}
+
+#[test]
 fn old_files_go() {
     let folder = tempfile::tempdir().unwrap();
     let (cache, engine, source) = fill(folder.path());

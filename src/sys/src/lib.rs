@@ -1,4 +1,5 @@
-//! The one crate of rsnap with `unsafe`: loading machine code that was compiled ahead of time.
+//! One of the two crates of rsnap with `unsafe` (the other binds Ceph): loading machine code that was compiled ahead of
+//! time.
 //!
 //! A plugin's machine code is kept on disk, because compiling can take seconds. Whatever is loaded as machine code runs
 //! with the gateway's rights, so a changed file must never be loaded. The runtime's own header is no protection, it

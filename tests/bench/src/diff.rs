@@ -27,6 +27,12 @@ pub(crate) struct Diff {
     /// The snapshot that the stream makes
     #[arg(long)]
     to: String,
+    /// Bytes of one extent
+    #[arg(long, default_value_t = EXTENT)]
+    extent: u64,
+    /// At places that cannot be guessed instead of at equal distances
+    #[arg(long)]
+    scattered: bool,
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -53,15 +59,22 @@ impl Diff {
     }
 
     fn extents(&self, out: &mut impl Write) -> Result<()> {
-        let (mut noise, mut buffer) = (Noise::new(self.seed), vec![0; usize::try_from(EXTENT)?]);
-        for offset in noise::spread(self.data, self.size)? {
+        let (mut noise, mut buffer) = (Noise::new(self.seed), vec![0; usize::try_from(self.extent)?]);
+        for offset in self.offsets()? {
             noise.fill(&mut buffer);
             out.write_all(b"w")?;
             out.write_all(&offset.to_le_bytes())?;
-            out.write_all(&EXTENT.to_le_bytes())?;
+            out.write_all(&self.extent.to_le_bytes())?;
             out.write_all(&buffer)?;
         }
         Ok(())
+    }
+
+    fn offsets(&self) -> Result<Vec<u64>> {
+        Ok(match self.scattered {
+            true => noise::scatter(self.data, self.size, self.extent, self.seed)?.collect(),
+            false => noise::spread(self.data, self.size, self.extent)?.collect(),
+        })
     }
 }
 
@@ -78,7 +91,9 @@ mod tests {
     #[test]
     fn a_stream_has_the_documented_layout() {
         let from = Some("a".to_owned());
-        let diff = Diff { file: PathBuf::new(), data: EXTENT, size: 8 * EXTENT, from, to: "bc".to_owned(), seed: 1 };
+        let to = "bc".to_owned();
+        let (data, size, extent) = (EXTENT, 8 * EXTENT, EXTENT);
+        let diff = Diff { file: PathBuf::new(), data, size, from, to, extent, scattered: false, seed: 1 };
         let mut out = Vec::new();
         diff.write_to(&mut out).unwrap();
         let head = b"rbd diff v1\nf\x01\0\0\0at\x02\0\0\0bcs\0\0\x80\0\0\0\0\0w\0\0\0\0\0\0\0\0\0\0\x10\0\0\0\0\0";

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-/// The unit in which data is made and spread, in bytes.
+/// The unit in which data is made and spread unless asked otherwise, in bytes.
 pub(crate) const EXTENT: u64 = 1 << 20;
 
 /// An endless source of incompressible bytes.
@@ -38,12 +38,22 @@ impl Noise {
     }
 }
 
-/// Where extents of [`EXTENT`] bytes lie that spread `data` bytes evenly over `size`.
-pub(crate) fn spread(data: u64, size: u64) -> Result<impl Iterator<Item = u64>> {
-    let extents = data / EXTENT;
-    ensure!(extents > 0 && data.is_multiple_of(EXTENT) && data <= size, "{data} bytes do not fit into {size}");
-    let stride = size / extents / EXTENT * EXTENT;
-    Ok((0..extents).map(move |extent| extent * stride))
+/// Where extents of `length` bytes lie that spread `data` bytes evenly over `size`.
+pub(crate) fn spread(data: u64, size: u64, length: u64) -> Result<impl Iterator<Item = u64>> {
+    let stride = stride(data, size, length)?;
+    Ok((0..data / length).map(move |extent| extent * stride))
+}
+
+/// As [`spread`], each extent somewhere in its share of the image: a pattern that no reader can guess.
+pub(crate) fn scatter(data: u64, size: u64, length: u64, seed: u64) -> Result<impl Iterator<Item = u64>> {
+    let stride = stride(data, size, length)?;
+    let mut noise = Noise::new(seed);
+    Ok((0..data / length).map(move |extent| extent * stride + noise.next() % (stride / length) * length))
+}
+
+fn stride(data: u64, size: u64, length: u64) -> Result<u64> {
+    ensure!(data >= length && data.is_multiple_of(length) && data <= size, "{data} bytes do not fit into {size}");
+    Ok(size / (data / length) / length * length)
 }
 
 fn extent_buffer() -> Result<Vec<u8>> {
@@ -55,7 +65,7 @@ pub(crate) fn file(path: &Path, data: u64, size: u64, seed: u64) -> Result<()> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     file.set_len(size).with_context(|| format!("{} cannot have {size} bytes", path.display()))?;
     let (mut noise, mut buffer) = (Noise::new(seed), extent_buffer()?);
-    for offset in spread(data, size)? {
+    for offset in spread(data, size, EXTENT)? {
         noise.fill(&mut buffer);
         file.write_all_at(&buffer, offset).with_context(|| format!("cannot write {}", path.display()))?;
     }
@@ -93,9 +103,17 @@ mod tests {
 
     #[test]
     fn data_is_spread_to_the_end() {
-        let offsets: Vec<u64> = spread(4 * EXTENT, 40 * EXTENT).unwrap().collect();
+        let offsets: Vec<u64> = spread(4 * EXTENT, 40 * EXTENT, EXTENT).unwrap().collect();
         assert_eq!(offsets, [0, 10 * EXTENT, 20 * EXTENT, 30 * EXTENT]);
-        assert!(spread(2 * EXTENT, EXTENT).is_err());
-        assert_eq!(spread(2 * EXTENT, 2 * EXTENT).unwrap().last(), Some(EXTENT));
+        assert!(spread(2 * EXTENT, EXTENT, EXTENT).is_err());
+        assert_eq!(spread(2 * EXTENT, 2 * EXTENT, EXTENT).unwrap().last(), Some(EXTENT));
+    }
+
+    #[test]
+    fn scattered_extents_do_not_overlap() {
+        let offsets: Vec<u64> = scatter(1 << 20, 64 << 20, 4096, 3).unwrap().collect();
+        assert_eq!(offsets.len(), 256);
+        assert!(offsets.windows(2).all(|pair| pair[0] + 4096 <= pair[1]));
+        assert!(offsets.iter().all(|offset| offset % 4096 == 0 && *offset < 64 << 20));
     }
 }

@@ -93,6 +93,15 @@ impl Client {
         Ok(StreamOwned::new(connection, tcp))
     }
 
+    /// SHA-256 of the certificate that a new connection is shown, in hexadecimal.
+    pub fn certificate_sha256(&self) -> String {
+        let mut stream = self.connect().unwrap();
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+        let shown = stream.conn.peer_certificates().unwrap()[0].clone();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &shown);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn head(&self, method: &str, path: &str, headers: &[(&str, String)]) -> String {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         if !self.token.is_empty() {

@@ -22,6 +22,8 @@ pub struct Options {
     pub writer: Option<String>,
     /// `[stores.main]` table body; default the file store.
     pub store: Option<String>,
+    /// Variables for the process.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 pub struct Gateway {
@@ -29,7 +31,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub admin: SocketAddr,
     pub data: PathBuf,
-    _directory: Option<tempfile::TempDir>,
+    environment: Vec<(&'static str, PathBuf)>,
+    _directory: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -45,8 +48,9 @@ impl Gateway {
         let configuration = data.join("rsnap.toml");
         fs::write(&configuration, text(options, &data, address, admin)).unwrap();
         compiled::take(&data);
-        let child = spawn(&data);
-        let mut gateway = Self { child, address, admin, data, _directory: Some(directory) };
+        let environment = options.environment.clone();
+        let child = spawn(&data, &environment);
+        let mut gateway = Self { child, address, admin, data, environment, _directory: directory };
         gateway.wait_ready();
         compiled::keep(&gateway.data);
         gateway
@@ -55,7 +59,7 @@ impl Gateway {
     /// Starts the process again on the same ports and data.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = spawn(&self.data);
+        self.child = spawn(&self.data, &self.environment);
         self.wait_ready();
     }
 
@@ -99,6 +103,11 @@ impl Gateway {
     /// The body of an answer of the admin listener, with its status.
     pub fn admin(&self, path: &str) -> (u16, String) {
         admin_get(self.admin, path).unwrap()
+    }
+
+    /// The body of an answer of the admin listener, of a gateway that may not run.
+    pub fn try_admin(&self, path: &str) -> Option<String> {
+        admin_get(self.admin, path).ok().map(|(_, body)| body)
     }
 
     /// A command of our own command line against this gateway.
@@ -190,7 +199,7 @@ pub fn components(kind: &str) -> PathBuf {
     path
 }
 
-fn spawn(data: &Path) -> Child {
+fn spawn(data: &Path, environment: &[(&'static str, PathBuf)]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(data.join("log")).unwrap();
     let paths = [components("plugins"), components("fixtures")];
     Command::new(binary())
@@ -198,6 +207,7 @@ fn spawn(data: &Path) -> Child {
         .arg(data.join("rsnap.toml"))
         .env("RSNAP_PLUGIN_PATH", std::env::join_paths(paths).unwrap())
         .env("RSNAP_LOG", "info,rsnap=debug")
+        .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
@@ -222,7 +232,7 @@ fn text(options: &Options, data: &Path, address: SocketAddr, admin: SocketAddr) 
     )
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

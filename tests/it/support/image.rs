@@ -29,6 +29,14 @@ impl Image {
     }
 }
 
+/// The seed of a run, printed so that it can be replayed.
+pub fn seed() -> u64 {
+    let seed = std::env::var("RSNAP_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| std::process::id().into());
+    println!("replay with RSNAP_SEED={seed}");
+    seed
+}
+
 pub fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut value = *state;

@@ -19,10 +19,12 @@ pub(crate) struct Settings {
     pub(crate) plugins: PathBuf,
     pub(crate) port: u16,
     pub(crate) admin: u16,
-    /// `file` or `discard`.
+    /// `file`, `discard` or `rbd`.
     pub(crate) store: &'static str,
     /// `image`, or `builtin:image` for the compiled-in writer.
     pub(crate) writer: &'static str,
+    /// `ceph.conf` and pool of an `rbd` store.
+    pub(crate) ceph: Option<(PathBuf, String)>,
     /// Certificate and key; without, the gateway makes its own.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
     /// Other sites: name and port of their gateway.
@@ -39,6 +41,7 @@ impl Settings {
             admin: process::free_port()?,
             store: "file",
             writer: "image",
+            ceph: None,
             identity: None,
             sites: Vec::new(),
         })
@@ -64,6 +67,9 @@ impl Settings {
         text += &format!("[stores.main]\nkind = {store:?}\n");
         if *store == "file" {
             text += &format!("path = {:?}\n", self.directory.join("store"));
+        }
+        if let Some((configuration, pool)) = &self.ceph {
+            text += &format!("configuration = {configuration:?}\npool = {pool:?}\n");
         }
         text += &format!("\n[plugins]\npath = [{:?}]\n\n", self.plugins);
         text +=

@@ -4,12 +4,16 @@
 //! it does while it does it, and can be run twice. A Makefile with shell scripts was refused: it would need the same
 //! care in a language without types, and it cannot share the code that starts gateways with the benchmarks.
 
+mod asan;
 mod bench;
+mod bindings;
 mod build;
+mod ceph;
 mod demo;
 mod gateway;
 mod guests;
 mod lint;
+mod openstack;
 mod packages;
 mod process;
 mod source;
@@ -42,6 +46,12 @@ enum Chore {
     },
     /// Run all tests and, for a bounded number of inputs, all fuzz targets
     Test,
+    /// Test the crate that binds Ceph under the address sanitiser, and prove that it would notice
+    Asan,
+    /// Start two Ceph clusters, say how to use them, and end them with this program
+    Ceph,
+    /// Make the declarations of librbd and librados again from Ceph's headers
+    Bindings(bindings::Arguments),
     /// Check format, lints, dependencies and the shape of the tree
     Lint,
     /// Measure against the peers (release build)
@@ -54,6 +64,9 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Build => build::chore(&root, &mut Steps::new("Build", 2)),
         Chore::Demo { keep } => demo::chore(&root, keep),
         Chore::Test => suite::chore(&root),
+        Chore::Asan => asan::chore(&root),
+        Chore::Ceph => ceph::chore(),
+        Chore::Bindings(arguments) => bindings::chore(&root, &arguments),
         Chore::Lint => lint::chore(&root),
         Chore::Bench(arguments) => bench::chore(&root, &arguments),
     }

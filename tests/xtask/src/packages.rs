@@ -15,6 +15,7 @@ use crate::steps::Steps;
 /// A command that must be there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
+    /// Its name, or the whole path of a file that is no command.
     pub(crate) command: &'static str,
     /// The package of Debian and Ubuntu that has it.
     pub(crate) package: &'static str,
@@ -29,9 +30,28 @@ pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
     Need { command: "c++", package: "build-essential", why: "compiles the fuzzer (libFuzzer)" };
+pub(crate) const HAPROXY: Need =
+    Need { command: "haproxy", package: "haproxy", why: "balances between gateways, with the shipped configurations" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
+pub(crate) const PYTHON: Need =
+    Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
+pub(crate) const SYSTEMD: Need =
+    Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
+pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
+/// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
+pub(crate) const CEPH: [Need; 4] = [
+    Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
+    Need { command: "ceph-osd", package: "ceph-osd", why: "the storage of a Ceph cluster on this machine" },
+    Need { command: "ceph", package: "ceph-common", why: "makes pools and users, and brings librbd1" },
+    Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
+];
+
+/// What `cargo xtask test` needs.
+pub(crate) fn tests() -> Vec<Need> {
+    [FILE_SYSTEM, CURL, FUZZER, HAPROXY].into_iter().chain(CEPH).collect()
+}
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.
 fn search_path() -> Vec<PathBuf> {
@@ -53,10 +73,16 @@ pub(crate) fn tool(command: &str) -> Result<Command> {
 /// Installs what is missing, saying what and why.
 pub(crate) fn ensure(steps: &Steps, needs: &[Need]) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| find(need.command).is_none()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    for need in &missing {
+    if missing.is_empty() { Ok(()) } else { provide(steps, &missing) }
+}
+
+/// Installs a package whose command alone does not prove that it is there.
+pub(crate) fn ensure_unless(steps: &Steps, need: Need, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() { Ok(()) } else { provide(steps, &[&need]) }
+}
+
+fn provide(steps: &Steps, missing: &[&Need]) -> Result<()> {
+    for need in missing {
         steps.line(format!("installing {}: {} {}", need.package, need.command, need.why));
     }
     let packages: BTreeSet<&str> = missing.iter().map(|need| need.package).collect();
@@ -68,7 +94,8 @@ fn remedy(packages: &[&str]) -> String {
     format!("cannot install {0}; do it yourself, then run this again: apt-get install {0}", packages.join(" "))
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+/// Installs packages, whether they are there or not.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if find("apt-get").is_none() {
         bail!("this is not a Debian or Ubuntu system (there is no apt-get)");
     }

@@ -38,6 +38,12 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// The manifests of all cargo workspaces: the gateway's, and those that need another target or tool chain.
 pub(crate) fn workspaces(root: &Path) -> Vec<PathBuf> {
-    let manifests = ["Cargo.toml", "plugins/Cargo.toml", "tests/fixtures/Cargo.toml", "tests/fuzz/Cargo.toml"];
+    let manifests = [
+        "Cargo.toml",
+        "plugins/Cargo.toml",
+        "tests/bindings/Cargo.toml",
+        "tests/fixtures/Cargo.toml",
+        "tests/fuzz/Cargo.toml",
+    ];
     manifests.map(|manifest| root.join(manifest)).into_iter().filter(|manifest| manifest.exists()).collect()
 }

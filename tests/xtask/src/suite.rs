@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::asan;
 use crate::build;
-use crate::packages::{self, CURL, FILE_SYSTEM, FUZZER};
+use crate::openstack;
+use crate::packages;
 use crate::process;
 use crate::steps::{self, Steps};
 
@@ -35,10 +37,11 @@ struct Outcome {
 
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Test", 4);
-    steps.step("Build the plugins");
-    packages::ensure(&steps, &[FILE_SYSTEM, CURL, FUZZER])?;
+    let mut steps = Steps::new("Test", 5);
+    steps.step("Build the plugins, install what the tests talk to");
+    packages::ensure(&steps, &packages::tests())?;
     build::guests(root, &steps)?;
+    openstack::prepare(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");
     let mut outcomes =
@@ -46,6 +49,10 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
 
     steps.step("Test the plugins on this machine's own processor");
     outcomes.push(tests(root, "plugins", &mut plugin_tests(root))?);
+
+    steps.step("Test the crate that binds Ceph under the address sanitiser");
+    outcomes.push(tests(root, "sanitised", &mut asan::tests(root))?);
+    asan::alarm(root, &steps)?;
 
     steps.step("Fuzz the decoders");
     steps.timed("cargo build, with coverage", || {

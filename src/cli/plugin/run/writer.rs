@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use indicatif::BinaryBytes;
@@ -15,8 +15,9 @@ use crate::cli::args::{PluginRun, StreamFormat, WriterArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::plugin::fault::Fault;
+use crate::cluster::Load;
 use crate::id::{SiteName, StoreName, VolumeId};
-use crate::image::{FileStore, ImageStore, MemoryStore, SnapshotRecord};
+use crate::image::{FileStore, Identity, ImageStore, MemoryStore, SnapshotRecord};
 use crate::metrics::Metrics;
 use crate::plugin::kit::Trial;
 use crate::plugin::{
@@ -77,10 +78,9 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
         format,
         length: None,
         size,
-        base: BaseClaim { snapshot: options.base.clone(), root: None },
+        base: BaseClaim { snapshot: options.base.clone(), ..BaseClaim::default() },
         root: None,
-        source_volume: None,
-        source_snapshot: None,
+        source: Identity::default(),
         issued: SystemTime::now(),
         principal: "rsnap plugin run".to_owned(),
         digests: Vec::new(),
@@ -90,7 +90,8 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
 
 fn transfers(writer: Arc<dyn Writer>, stores: HashMap<StoreName, Arc<dyn ImageStore>>) -> Transfers {
     let (policy, resolver) = (Arc::new(Agreeable), Arc::new(Nowhere));
-    Transfers::new(Parts { metrics: Arc::new(Metrics::new()), writer, policy, resolver, stores }, &Config::default())
+    let (metrics, load) = (Arc::new(Metrics::new()), Load::new(Duration::ZERO));
+    Transfers::new(Parts { metrics, load, writer, policy, resolver, stores }, &Config::default())
 }
 
 /// Agrees with whatever is sent.

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use rsnap_test_ceph::Cluster;
 
 use super::Arguments;
+use super::sites::POOL;
 use crate::build::{self, Profile};
 use crate::gateway::{Gateway, Settings};
-use crate::packages::{self, CURL, NGINX, OPENSSL};
+use crate::packages::{self, CEPH, CURL, NGINX, OPENSSL, SOCAT};
 use crate::process;
 use crate::steps::Steps;
 
@@ -33,7 +35,8 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(root: &Path, steps: &Steps, arguments: &Arguments) -> Result<Self> {
         let profile = if arguments.dev { Profile::Dev } else { Profile::Release };
-        packages::ensure(steps, &[CURL, NGINX, OPENSSL])?;
+        packages::ensure(steps, &[CURL, NGINX, OPENSSL, SOCAT])?;
+        packages::ensure(steps, &CEPH)?;
         build::guests(root, steps)?;
         build::programs(root, steps, profile)?;
         let rig = Self {
@@ -127,6 +130,18 @@ impl Rig {
         let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
         settings.store = store;
         settings.writer = writer;
+        self.start(settings)
+    }
+
+    /// Starts a gateway that writes to a pool of a Ceph cluster.
+    pub(super) fn gateway_on_ceph(&self, cluster: &Cluster) -> Result<Gateway> {
+        let mut settings = Settings::new("bench", &self.directory("rbd")?, self.plugins.clone())?;
+        settings.store = "rbd";
+        settings.ceph = Some((cluster.configuration().to_owned(), POOL.to_owned()));
+        self.start(settings)
+    }
+
+    fn start(&self, mut settings: Settings) -> Result<Gateway> {
         settings.identity = Some((self.certificate(), self.key()));
         Gateway::start(&self.program("rsnap"), settings)
     }

@@ -27,7 +27,7 @@ impl Bar {
 }
 
 /// A series of measurements and what was measured.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Series {
     pub(super) what: &'static str,
     pub(super) sample: Sample,
@@ -41,6 +41,8 @@ pub(super) struct Row {
     pub(super) peer: Series,
     /// What else was measured in the same turns.
     pub(super) beside: Vec<Series>,
+    /// What it cost, in units that the names tell.
+    pub(super) costs: Vec<Series>,
 }
 
 impl Row {
@@ -51,7 +53,8 @@ impl Row {
 
     pub(super) fn show(&self, name: &str, steps: &Steps) {
         steps.line(format!("{:<44}{:>12}{:>12}{:>12}", format!("{name}, in {}", self.unit), "median", "low", "high"));
-        for Series { what, sample } in [&self.ours, &self.peer].into_iter().chain(&self.beside) {
+        let all = [&self.ours, &self.peer].into_iter().chain(&self.beside).chain(&self.costs);
+        for Series { what, sample } in all {
             let [median, low, high] = [sample.median(), sample.low(), sample.high()].map(readable);
             steps.line(format!("  {what:<42}{median:>12}{low:>12}{high:>12}"));
         }
@@ -95,6 +98,7 @@ mod tests {
             ours: series("rsnap", 3.0),
             peer: series("nginx", 2.0),
             beside: Vec::new(),
+            costs: Vec::new(),
         };
         let value: serde_json::Value = serde_json::from_str(&row.json("put")).unwrap();
         assert_eq!(

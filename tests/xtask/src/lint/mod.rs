@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: what can be checked without running the product.
 
 mod dependencies;
+mod deploy;
 mod shape;
 mod words;
 
@@ -9,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::bindings;
 use crate::build;
 use crate::process;
 use crate::source;
@@ -16,7 +18,7 @@ use crate::steps::Steps;
 
 /// `cargo xtask lint`. Every check runs, so that one run shows all that is to do.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Lint", 4);
+    let mut steps = Steps::new("Lint", 6);
     let mut failed = Vec::new();
     steps.step("Format");
     record(&steps, &mut failed, "format", cargo_everywhere(root, &steps, format));
@@ -24,6 +26,10 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     record(&steps, &mut failed, "tree", tree(root));
     steps.step("Dependencies: licences, sources, bans, advisories");
     record(&steps, &mut failed, "dependencies", dependencies::check(root, &steps));
+    steps.step("Bindings: what is committed and what Ceph's headers say");
+    record(&steps, &mut failed, "bindings", bindings::check(root, &steps));
+    steps.step("What is shipped for other programs: the systemd unit, the image's recipe");
+    record(&steps, &mut failed, "deploy", deploy::check(root, &steps));
     steps.step("Clippy");
     record(&steps, &mut failed, "clippy", cargo_everywhere(root, &steps, clippy));
     if !failed.is_empty() {

@@ -30,6 +30,7 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: Series { what: "peak resident set, 64 GiB", sample: ours },
         peer: Series { what: "peak resident set, 1 GiB", sample: theirs },
         beside: Vec::new(),
+        costs: Vec::new(),
     })
 }
 

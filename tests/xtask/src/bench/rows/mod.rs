@@ -4,6 +4,7 @@ pub(super) mod memory;
 pub(super) mod overhead;
 pub(super) mod put_discard;
 pub(super) mod put_file;
+pub(super) mod rbd;
 pub(super) mod slope;
 pub(super) mod sparse;
 

@@ -29,5 +29,6 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: Series { what: "writer image, component", sample: ours.map(rate(size))? },
         peer: Series { what: "writer image, compiled in", sample: theirs.map(rate(size))? },
         beside: Vec::new(),
+        costs: Vec::new(),
     })
 }

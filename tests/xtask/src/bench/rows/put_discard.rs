@@ -31,5 +31,6 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: Series { what: "rsnap, discarding store", sample: ours.map(rate(size))? },
         peer: Series { what: "raw TLS sink", sample: theirs.map(rate(size))? },
         beside: Vec::new(),
+        costs: Vec::new(),
     })
 }

@@ -37,6 +37,7 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: series("rsnap, curl -T", ours)?,
         peer: series("nginx, curl -T, then fsync", durable)?,
         beside: vec![series("nginx, curl -T, not durable", unflushed)?, series("rsnap send", sender)?],
+        costs: Vec::new(),
     })
 }
 

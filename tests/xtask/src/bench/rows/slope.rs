@@ -53,6 +53,7 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: Series { what: "a changed byte, by the slope", sample: ours.map(nanoseconds)? },
         peer: Series { what: "a byte of a full snapshot, by the slope", sample: theirs.map(nanoseconds)? },
         beside: Vec::new(),
+        costs: Vec::new(),
     })
 }
 

@@ -28,6 +28,7 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
         ours: Series { what: "rsnap send, 1 GiB of data in 1 TiB", sample: ours.map(rate(data))? },
         peer: Series { what: "rsnap send, 1 GiB of data in 1 GiB", sample: theirs.map(rate(data))? },
         beside: Vec::new(),
+        costs: Vec::new(),
     })
 }
 

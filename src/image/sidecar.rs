@@ -1,8 +1,8 @@
 //! The sidecar of a snapshot: the pages of its content tree that it changed, and which grains it holds.
 //!
-//! One file beside the data, written front to back while the transfer runs, so that its cost follows the change and
-//! its memory is 8 bytes for each page, 16 once it is opened again. Opening reads the index alone; a page is read when
-//! it is asked for.
+//! One run of bytes beside the data, written front to back while the transfer runs, so that its cost follows the change
+//! and its memory is 8 bytes for each page, 16 once it is opened again. Opening reads the index alone; a page is read
+//! when it is asked for. Where the bytes lie is the store's business: a [`Place`] is a file, or a row of objects.
 //! Format 1, integers little-endian:
 //!
 //! | part | bytes | content |
@@ -15,9 +15,7 @@
 //! 16 bytes of its BLAKE3 hash.
 
 use std::io;
-use std::sync::Arc;
 
-use super::disk::DiskFile;
 use crate::content::{GRAINS_IN_BLOCK, GrainMap, HEIGHT, Page};
 
 const MAGIC: &[u8; 8] = b"rsnaptr1";
@@ -27,6 +25,16 @@ const RECORD_BYTES: usize = CHECKED_BYTES + 16;
 const FOOTER_BYTES: usize = 48;
 /// Pages are collected in memory up to this many bytes before they are written.
 const SPILL_BYTES: usize = 256 << 10;
+
+/// Where a sidecar lies. Its calls may block.
+pub(super) trait Place {
+    /// Bytes written so far.
+    fn length(&self) -> io::Result<u64>;
+    /// Fills `buffer` from `offset` on; fewer bytes only at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes`. A writer goes from front to back, without gaps.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
 
 /// Level and number of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,14 +69,14 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leafed {
     pub page: Page,
-    /// The grains of the block that this snapshot's data file holds; empty above level 1.
+    /// The grains of the block that this snapshot's own data holds; empty above level 1.
     pub present: GrainMap,
 }
 
 /// Writes a sidecar. Within each level, pages are added in ascending order.
 #[derive(Debug, Default)]
 pub(super) struct SidecarWriter {
-    /// Of the pages in their order in the file: the memory of a transfer of many terabytes is this.
+    /// Of the pages in the order of their writing: the memory of a transfer of many terabytes is this.
     keys: Vec<Key>,
     waiting: Vec<u8>,
     written: u64,
@@ -88,22 +96,22 @@ impl SidecarWriter {
     }
 
     /// Writes what waits in memory.
-    pub(super) fn spill(&mut self, file: &dyn DiskFile) -> io::Result<()> {
+    pub(super) fn spill(&mut self, place: &(impl Place + ?Sized)) -> io::Result<()> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        file.write_at(&self.waiting, self.written)?;
+        place.write_at(&self.waiting, self.written)?;
         self.written += self.waiting.len() as u64;
         self.waiting.clear();
         Ok(())
     }
 
-    /// Writes the rest, the index and the footer. The file is whole then, not yet durable.
-    pub(super) fn finish(&mut self, file: &dyn DiskFile) -> io::Result<()> {
-        self.spill(file)?;
+    /// Writes the rest, the index and the footer. The sidecar is whole then, not yet durable.
+    pub(super) fn finish(&mut self, place: &(impl Place + ?Sized)) -> io::Result<()> {
+        self.spill(place)?;
         let mut checksum = blake3::Hasher::new();
         for level in 0..=HEIGHT {
-            self.index_level(level, &mut checksum, file)?;
+            self.index_level(level, &mut checksum, place)?;
         }
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
         footer.extend_from_slice(MAGIC);
@@ -111,11 +119,16 @@ impl SidecarWriter {
         let sum = *checksum.update(&footer).finalize().as_bytes();
         footer.extend_from_slice(&sum);
         self.waiting = footer;
-        self.spill(file)
+        self.spill(place)
     }
 
     /// Writes the index of one level: ascending as its pages were added, so that nothing has to be sorted.
-    fn index_level(&mut self, level: u8, checksum: &mut blake3::Hasher, file: &dyn DiskFile) -> io::Result<()> {
+    fn index_level(
+        &mut self,
+        level: u8,
+        checksum: &mut blake3::Hasher,
+        place: &(impl Place + ?Sized),
+    ) -> io::Result<()> {
         let keys = std::mem::take(&mut self.keys);
         let mut before = None;
         for (position, key) in keys.iter().enumerate().filter(|(_, key)| key.level() == level) {
@@ -126,12 +139,12 @@ impl SidecarWriter {
             self.waiting.extend_from_slice(&(position as u64).to_le_bytes());
             if self.waiting.len() >= SPILL_BYTES {
                 checksum.update(&self.waiting);
-                self.spill(file)?;
+                self.spill(place)?;
             }
         }
         self.keys = keys;
         checksum.update(&self.waiting);
-        self.spill(file)
+        self.spill(place)
     }
 }
 
@@ -140,11 +153,11 @@ impl SidecarWriter {
 pub(super) struct Index(Vec<Entry>);
 
 impl Index {
-    /// Reads and checks the index at the end of `file`.
-    pub(super) fn load(file: &dyn DiskFile) -> io::Result<Self> {
-        let length = file.stamp()?.length;
+    /// Reads and checks the index at the end of `place`.
+    pub(super) fn load(place: &(impl Place + ?Sized)) -> io::Result<Self> {
+        let length = place.length()?;
         let footer_at = length.checked_sub(FOOTER_BYTES as u64).ok_or_else(|| broken("too short"))?;
-        let footer: [u8; FOOTER_BYTES] = exactly(file, footer_at)?;
+        let footer: [u8; FOOTER_BYTES] = exactly(place, footer_at)?;
         let (head, sum) = footer.split_at(16);
         let (magic, count) = head.split_at(8);
         if magic != MAGIC {
@@ -155,7 +168,7 @@ impl Index {
             count.checked_mul(RECORD_BYTES as u64).filter(|at| footer_at.checked_sub(*at) == count.checked_mul(16));
         let index_at = index_at.ok_or_else(|| broken("of the wrong length"))?;
         let mut bytes = vec![0; usize::try_from(footer_at - index_at).map_err(io::Error::other)?];
-        file.read_at(&mut bytes, index_at)?;
+        place.read_at(&mut bytes, index_at)?;
         if blake3::Hasher::new().update(&bytes).update(head).finalize().as_bytes() != sum {
             return Err(broken("damaged in its index"));
         }
@@ -176,11 +189,11 @@ impl Index {
         self.0.iter().map(|entry| entry.key)
     }
 
-    /// Reads one page from the sidecar's `file`; `None`: the sidecar does not have it.
-    pub(super) fn read(&self, file: &Arc<dyn DiskFile>, key: Key) -> io::Result<Option<Leafed>> {
+    /// Reads one page from the sidecar's `place`; `None`: the sidecar does not have it.
+    pub(super) fn read(&self, place: &(impl Place + ?Sized), key: Key) -> io::Result<Option<Leafed>> {
         let Ok(found) = self.0.binary_search_by_key(&key, |entry| entry.key) else { return Ok(None) };
         let Some(entry) = self.0.get(found) else { return Ok(None) };
-        let record: [u8; RECORD_BYTES] = exactly(file.as_ref(), entry.position.saturating_mul(RECORD_BYTES as u64))?;
+        let record: [u8; RECORD_BYTES] = exactly(place, entry.position.saturating_mul(RECORD_BYTES as u64))?;
         let (checked, sum) = record.split_at(CHECKED_BYTES);
         let (stored_key, content) = checked.split_at(8);
         if page_checksum(checked) != sum || little_endian(stored_key) != key.0 {
@@ -201,9 +214,9 @@ fn little_endian(bytes: &[u8]) -> u64 {
     bytes.as_chunks().0.first().copied().map(u64::from_le_bytes).unwrap_or_default()
 }
 
-fn exactly<const N: usize>(file: &dyn DiskFile, offset: u64) -> io::Result<[u8; N]> {
+fn exactly<const N: usize>(place: &(impl Place + ?Sized), offset: u64) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    match file.read_at(&mut bytes, offset)? {
+    match place.read_at(&mut bytes, offset)? {
         count if count == N => Ok(bytes),
         _ => Err(broken("too short")),
     }

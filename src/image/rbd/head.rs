@@ -1,0 +1,187 @@
+//! Making the head ready for a transfer: proven to be the base, or empty, and of the new size.
+//!
+//! A record says what was committed, not what the head is now: a transfer may have died in it, or somebody may have
+//! written behind our back. So the storage itself is asked what differs between the base's snapshot and the head: by the
+//! object map where there is a valid one, which costs one read, and then exactly where that says that something changed.
+//! What differs is reverted, and counted, because it is either the trace of a failed transfer or of a stranger.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use rsnap_rbd::{Error, Extent, Features, Image, Mode, SnapshotReference};
+
+use super::failure::failed;
+use super::objects::wait;
+use super::record::Stored;
+use super::revert::{Difference, Revert, choose};
+use super::session::Session;
+use crate::content::{GRAIN_BYTES, is_zero};
+use crate::id::ImageName;
+use crate::image::ImageError;
+
+/// Bytes that are read from the base and written to the head at once.
+const PIECE: u64 = 1 << 20;
+/// Pieces under way at a time.
+const DEPTH: usize = 16;
+/// More extents than these are not listed: a rollback is cheaper by then.
+const EXTENTS_MAX: usize = 1 << 18;
+
+/// Whether the image reads as zeroes everywhere. Blocks.
+pub(super) fn is_blank(image: &Image) -> Result<bool, ImageError> {
+    let size = image.size().map_err(failed)?;
+    let mut blank = true;
+    let each = |extent: Extent| {
+        blank &= !extent.exists;
+        if extent.exists { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    image.differences(None, true, 0, size, each).map_err(failed)?;
+    Ok(blank)
+}
+
+/// An empty head of `size` bytes. Blocks.
+pub(super) fn clear(session: &Session, size: u64) -> Result<(), ImageError> {
+    let image = session.image()?;
+    if !is_blank(image)? {
+        session.changed(image.resize(0))?;
+    }
+    resize(session, size)
+}
+
+/// A head that is `base`, and has `size` bytes. Gives what differed, if anything did. Blocks.
+pub(super) fn restore(
+    session: &Session,
+    name: &ImageName,
+    base: &Stored,
+    size: u64,
+) -> Result<Option<Difference>, ImageError> {
+    let record = &base.layer.record;
+    resize(session, record.size)?;
+    let (difference, extents) = compare(session.image()?, record.name.as_str(), record.size)?;
+    match choose(difference) {
+        Revert::Nothing => {}
+        Revert::Rollback => session.changed(session.image()?.rollback(record.name.as_str()))?,
+        Revert::Extents => write_back(session, name, base, extents)?,
+    }
+    resize(session, size)?;
+    Ok((difference.extents > 0).then_some(difference))
+}
+
+fn resize(session: &Session, size: u64) -> Result<(), ImageError> {
+    let image = session.image()?;
+    if image.size().map_err(failed)? == size { Ok(()) } else { session.changed(image.resize(size)) }
+}
+
+/// What differs between a snapshot and the head. Without any difference the objects are not counted.
+fn compare(image: &Image, snapshot: &str, size: u64) -> Result<(Difference, Vec<Extent>), ImageError> {
+    let mut extents = Vec::new();
+    let mut difference = Difference::default();
+    for changed in changed_ranges(image, snapshot, size)? {
+        let each = |extent: Extent| {
+            difference.extents += 1;
+            difference.bytes += extent.length;
+            if extents.len() < EXTENTS_MAX {
+                extents.push(extent);
+            }
+            ControlFlow::Continue(())
+        };
+        image.differences(Some(snapshot), false, changed.offset, changed.length, each).map_err(failed)?;
+    }
+    if difference.extents > 0 {
+        difference.objects = count_objects(image, size)?;
+    }
+    if extents.len() == EXTENTS_MAX {
+        difference.objects = 0;
+    }
+    Ok((difference, extents))
+}
+
+/// The ranges that may differ: whole objects where an object map tells, else everything.
+fn changed_ranges(image: &Image, snapshot: &str, size: u64) -> Result<Vec<Extent>, ImageError> {
+    let everything = Extent { offset: 0, length: size, exists: true };
+    let flags = image.flags().map_err(failed)?;
+    let has_map = image.features().map_err(failed)?.contains(Features::FAST_DIFF);
+    if !has_map || flags.fast_diff_invalid || flags.object_map_invalid {
+        return Ok(vec![everything]);
+    }
+    let mut ranges: Vec<Extent> = Vec::new();
+    let each = |extent: Extent| {
+        match ranges.last_mut() {
+            Some(last) if last.offset + last.length == extent.offset => last.length += extent.length,
+            _ => ranges.push(extent),
+        }
+        ControlFlow::Continue(())
+    };
+    image.differences(Some(snapshot), true, 0, size, each).map_err(failed)?;
+    Ok(ranges)
+}
+
+fn count_objects(image: &Image, size: u64) -> Result<u64, ImageError> {
+    let object = image.object_bytes().map_err(failed)?.max(1);
+    let mut bytes = 0;
+    let each = |extent: Extent| {
+        bytes += extent.length;
+        ControlFlow::Continue(())
+    };
+    image.differences(None, true, 0, size, each).map_err(failed)?;
+    Ok(bytes.div_ceil(object))
+}
+
+/// Writes what the base has into the head, where they differ.
+fn write_back(session: &Session, name: &ImageName, base: &Stored, extents: Vec<Extent>) -> Result<(), ImageError> {
+    let at = SnapshotReference::Id(base.snapshot);
+    let source = session.pool.open(name.as_str(), Mode::ReadOnly, Some(at)).map_err(failed)?;
+    let head = session.image()?;
+    let pieces = extents.into_iter().flat_map(pieces);
+    let copied = stream::iter(pieces).map(|(offset, length)| copy(&source, head, offset, length));
+    session.changed(wait(async { copied.buffer_unordered(DEPTH).try_collect::<()>().await }))?;
+    session.changed(wait(head.flush()))
+}
+
+/// The offsets and lengths of an extent cut into pieces.
+fn pieces(extent: Extent) -> impl Iterator<Item = (u64, u64)> {
+    let end = extent.offset + extent.length;
+    (0..extent.length.div_ceil(PIECE)).map(move |number| {
+        let start = extent.offset + number * PIECE;
+        (start, PIECE.min(end - start))
+    })
+}
+
+async fn copy(source: &Image, head: &Image, offset: u64, length: u64) -> Result<(), Error> {
+    let length = usize::try_from(length).unwrap_or_default();
+    let (count, mut bytes) = source.read(offset, vec![0; length]).await?;
+    bytes.get_mut(count..).unwrap_or_default().fill(0);
+    let bytes = Arc::new(bytes);
+    for (range, zero) in runs(&bytes) {
+        let at = offset + range.start as u64;
+        if zero {
+            head.write_zeroes(at, range.len() as u64).await?;
+        } else {
+            head.write(at, Part(Arc::clone(&bytes)), range).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A buffer of which several parts are written.
+struct Part(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Ranges of neighbouring grains that are all zero (`true`), or none of which is.
+fn runs(bytes: &[u8]) -> Vec<(Range<usize>, bool)> {
+    let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+    for (number, grain) in bytes.chunks(GRAIN_BYTES).enumerate() {
+        let (start, zero) = (number * GRAIN_BYTES, is_zero(grain));
+        let end = start + grain.len();
+        match runs.last_mut() {
+            Some((range, kind)) if *kind == zero => range.end = end,
+            _ => runs.push((start..end, zero)),
+        }
+    }
+    runs
+}

@@ -1,0 +1,118 @@
+//! Images and snapshots in Ceph RBD, where Cinder has them.
+//!
+//! A volume is an RBD image and a snapshot an RBD snapshot of it, under the names that Cinder expects, so that everything
+//! that works on those works on ours. The data of a transfer goes to the image's head and becomes a snapshot at the commit.
+//! What rsnap knows of a snapshot is a small sealed record in the image's metadata; its content tree lies in RADOS objects
+//! beside the image. Two things were refused: a pool of our own with a format of our own, which no Cinder could attach;
+//! and the `rbd` tool as the writer, which takes a name for a base and leaves the head dirty after an error.
+//!
+//! **Visible** is a snapshot whose record is there and whose RBD snapshot has its name and its id. A record without it is
+//! damaged, a snapshot without a record is not ours.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `config`, `failure` | the table of the configuration; what Ceph's errors mean |
+//! | `record`, `objects`, `tree` | the format: metadata, objects, and the pages in them |
+//! | `catalog`, `recovery`, `revert` | what follows from what is there, decided without a cluster |
+//! | `session`, `fence`, `writers` | one writer at a time, and what happens to the one before |
+//! | `stage`, `head` | taking an image, and making its head the base |
+//! | `staged`, `commit` | writing a new snapshot, and making it visible |
+//! | `store`, `snapshot` | what is there, and reading it |
+//! | `collect` | giving back the space of what was deleted or left |
+
+mod catalog;
+mod collect;
+mod commit;
+mod config;
+mod failure;
+mod fence;
+mod head;
+mod objects;
+mod record;
+mod recovery;
+mod revert;
+mod session;
+mod snapshot;
+mod stage;
+mod staged;
+mod store;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod writers;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+pub use self::config::RbdConfig;
+use self::staged::RbdStaged;
+use self::store::Shared;
+use crate::id::{ImageName, SnapshotId};
+use crate::image::blocking::blocking;
+use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
+use crate::metrics::Metrics;
+
+/// Images in a Ceph pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RbdStore {
+    shared: Arc<Shared>,
+}
+
+impl RbdStore {
+    /// Loads librbd and connects to the cluster. Blocks, at most about as long as the configured timeout.
+    pub fn open(config: RbdConfig, metrics: Arc<Metrics>) -> Result<Self, ImageError> {
+        Ok(Self { shared: Arc::new(Shared::open(config, metrics)?) })
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Arc<Shared>) -> Result<T, ImageError> + Send + 'static,
+    ) -> Result<T, ImageError> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || work(&shared)).await
+    }
+}
+
+#[async_trait]
+impl ImageStore for RbdStore {
+    async fn chain(&self, image: &ImageName) -> Result<Chain, ImageError> {
+        let image = image.clone();
+        self.with(move |shared| shared.chain(&image)).await
+    }
+
+    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
+        let image = image.clone();
+        self.with(move |shared| shared.confirm(&image)).await
+    }
+
+    async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
+        let staged = self.with(move |shared| RbdStaged::open(shared, request)).await?;
+        Ok(Arc::new(staged))
+    }
+
+    async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        let opened = self.with(move |shared| shared.open_snapshot(&image, &snapshot)).await?;
+        Ok(Arc::new(opened))
+    }
+
+    async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.delete(&image, &snapshot)).await
+    }
+
+    async fn deleted(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.deleted(&image, &snapshot)).await
+    }
+
+    fn is_private(&self) -> bool {
+        false
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
+        self.with(|shared| shared.free_bytes()).await
+    }
+}

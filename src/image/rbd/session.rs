@@ -1,0 +1,173 @@
+//! One client of the cluster, for one writer of one image.
+//!
+//! A successor fences a writer by blocklisting its client, so a writer must not share its client with anybody: the other
+//! transfers of the gateway go on. And a client whose operation was not answered may have something on its way that takes
+//! effect later, when its successor relies on the head: so it is blocklisted by itself before the lock is given back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rsnap_rbd::{Cluster, Error, Features, Image, Kind, Mode, Pool};
+
+use super::catalog::Catalog;
+use super::failure::{failed, other};
+use super::record::PREFIX;
+use super::store::Shared;
+use crate::id::ImageName;
+use crate::image::ImageError;
+use crate::image::record::{Body, seal};
+
+/// How long a client stays blocklisted: longer than a stopped process or a hanging OSD may keep a write of it.
+pub(super) const BLOCKLIST: Duration = Duration::from_hours(7 * 24);
+/// How long to wait before another attempt to blocklist a client that has to be.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub cluster: Cluster,
+    pub pool: Pool,
+    /// Ceph's id of the image.
+    pub id: String,
+    address: String,
+    /// `None` once it is closed.
+    image: Option<Image>,
+    is_doubtful: AtomicBool,
+}
+
+impl Session {
+    /// Connects, and opens the image for writing. With a size, an image that is not there is made. Blocks.
+    pub(super) fn open(shared: &Shared, name: &ImageName, create: Option<u64>) -> Result<Self, ImageError> {
+        let cluster = shared.connect(&[("rbd_blocklist_expire_seconds", &BLOCKLIST.as_secs().to_string())])?;
+        let pool = shared.pool(&cluster)?;
+        let address = cluster.addresses().map_err(failed)?;
+        let image = match (pool.open(name.as_str(), Mode::ReadWrite, None), create) {
+            (Err(error), Some(size)) if error.kind() == Kind::NotFound => make(shared, &pool, name, size)?,
+            (other, _) => other.map_err(failed)?,
+        };
+        let id = image.id().map_err(failed)?;
+        Ok(Self { cluster, pool, id, address, image: Some(image), is_doubtful: AtomicBool::new(false) })
+    }
+
+    /// Of this client, as other clients see it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn image(&self) -> Result<&Image, ImageError> {
+        self.image.as_ref().ok_or_else(|| other("use an image", "it is closed"))
+    }
+
+    /// What the cluster tells of a change: an error that leaves open whether it took effect is remembered.
+    pub(super) fn changed<T>(&self, result: Result<T, Error>) -> Result<T, ImageError> {
+        result.map_err(|error| {
+            if matches!(error.kind(), Kind::TimedOut | Kind::Other) {
+                self.doubt();
+            }
+            failed(error)
+        })
+    }
+
+    /// Something may take effect later.
+    pub(super) fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Acquire)
+    }
+
+    /// The records and snapshots of the image. Blocks.
+    pub(super) fn survey(&self) -> Result<Catalog, ImageError> {
+        let image = self.image()?;
+        let metadata = image.all_metadata(PREFIX).map_err(failed)?;
+        Ok(Catalog::new(&self.id, &metadata, image.snapshots().map_err(failed)?))
+    }
+
+    /// Sets a record. Blocks.
+    pub(super) fn set<T: Body>(&self, key: &str, body: &T) -> Result<(), ImageError> {
+        let bytes = seal(body).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
+        self.changed(self.image()?.set_metadata(key, &text))
+    }
+
+    /// Removes a record. Blocks.
+    pub(super) fn unset(&self, key: &str) -> Result<(), ImageError> {
+        self.changed(self.image()?.remove_metadata(key))
+    }
+
+    /// Removes the snapshot with this id, if it is there, protected or not. Blocks.
+    pub(super) fn remove_snapshot(&self, id: u64) -> Result<(), ImageError> {
+        let image = self.image()?;
+        let snapshots = image.snapshots().map_err(failed)?;
+        let ours = |snapshot: &rsnap_rbd::Snapshot| snapshot.id == id && snapshot.is_user;
+        let Some(snapshot) = snapshots.into_iter().find(ours) else { return Ok(()) };
+        if snapshot.protected {
+            self.changed(image.unprotect(&snapshot.name))?;
+        }
+        match image.remove_snapshot_by_id(id) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            other => self.changed(other),
+        }
+    }
+
+    /// Whether the image can be written without fear of another writer.
+    pub(super) fn require_lock_feature(&self, name: &ImageName) -> Result<(), ImageError> {
+        if self.image()?.features().map_err(failed)?.contains(Features::EXCLUSIVE_LOCK) {
+            return Ok(());
+        }
+        let reason = "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add \
+                      it with `rbd feature enable`";
+        Err(other(format!("lock image {name}"), reason))
+    }
+
+    /// Gives the lock back and closes the image. Blocks.
+    pub(super) fn close(mut self) {
+        self.close_now();
+    }
+
+    fn close_now(&mut self) {
+        let Some(image) = self.image.take() else { return };
+        if self.is_doubtful() {
+            self.retire(image);
+        } else if let Err(error) = image.close() {
+            tracing::warn!(%error, "leave the lock of an image to the next transfer");
+        }
+    }
+
+    /// Keeps the lock until this client can do no harm any more.
+    fn retire(&self, image: Image) {
+        let (cluster, address) = (self.cluster.clone(), self.address.clone());
+        let Err(error) = cluster.blocklist(&address, seconds(BLOCKLIST)) else { return };
+        tracing::warn!(%address, %error, "keep an image locked until its former writer is blocklisted");
+        let keep_trying = move || {
+            while cluster.blocklist(&address, seconds(BLOCKLIST)).is_err() {
+                std::thread::sleep(RETRY);
+            }
+            drop(image);
+        };
+        if let Err(error) = std::thread::Builder::new().name("rbd-retire".to_owned()).spawn(keep_trying) {
+            tracing::error!(%error, "start a thread");
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.close_now();
+    }
+}
+
+/// Two transfers may do this at once: the second one opens what the first one made.
+fn make(shared: &Shared, pool: &Pool, name: &ImageName, size: u64) -> Result<Image, ImageError> {
+    match pool.create(name.as_str(), size, &shared.config.layout()) {
+        Err(error) if error.kind() != Kind::Exists => return Err(failed(error)),
+        _ => {}
+    }
+    pool.open(name.as_str(), Mode::ReadWrite, None).map_err(failed)
+}
+
+pub(super) fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

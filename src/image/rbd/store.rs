@@ -1,0 +1,242 @@
+//! The store as a whole: its connection, and what is asked of it between transfers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rsnap_rbd::{Cluster, Error, Image, Kind, Library, Mode, Pool};
+
+use super::catalog::{Catalog, Entry};
+use super::collect::{collect, remove_entry_snapshot};
+use super::config::RbdConfig;
+use super::failure::{failed, other, unanswered};
+use super::fence::{self, PATIENCE};
+use super::record::{PREFIX, deleted_key, layer_key, snapshot_key};
+use super::session::Session;
+use super::snapshot::RbdSnapshot;
+use super::writers::Writers;
+use crate::id::{ImageName, SnapshotId};
+use crate::image::readers::Readers;
+use crate::image::record::{Tombstone, unseal};
+use crate::image::{Chain, ImageError};
+use crate::metrics::Metrics;
+
+/// How often an image is looked at while somebody changes it.
+const LOOKS: usize = 8;
+
+/// What all users of the store have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    library: Arc<Library>,
+    pub config: RbdConfig,
+    pub metrics: Arc<Metrics>,
+    pub readers: Readers,
+    pub writers: Writers,
+    /// How long the owner of a lock may take to refuse it.
+    pub patience: Duration,
+    /// The connection of all readers.
+    connection: Mutex<Option<Connection>>,
+    #[cfg(test)]
+    pub deaths: super::commit::Deaths,
+}
+
+#[derive(Debug, Clone)]
+struct Connection {
+    cluster: Cluster,
+    pool: Pool,
+}
+
+/// An image as it was at one moment.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub pool: Pool,
+    pub catalog: Catalog,
+}
+
+impl Shared {
+    /// Loads Ceph's libraries and connects. Blocks.
+    pub(super) fn open(config: RbdConfig, metrics: Arc<Metrics>) -> Result<Self, ImageError> {
+        let library = Library::load().map_err(|missing| other("use Ceph RBD", missing.to_string()))?;
+        let shared = Self {
+            library,
+            config,
+            metrics,
+            readers: Readers::default(),
+            writers: Writers::default(),
+            patience: PATIENCE,
+            connection: Mutex::default(),
+            #[cfg(test)]
+            deaths: super::commit::Deaths::default(),
+        };
+        shared.connection()?;
+        Ok(shared)
+    }
+
+    /// A client of its own, with further options.
+    pub(super) fn connect(&self, options: &[(&str, &str)]) -> Result<Cluster, ImageError> {
+        let mut settings = self.config.settings();
+        settings.options = options.iter().map(|(option, value)| ((*option).to_owned(), (*value).to_owned())).collect();
+        Cluster::connect(&self.library, &settings).map_err(unanswered)
+    }
+
+    pub(super) fn pool(&self, cluster: &Cluster) -> Result<Pool, ImageError> {
+        cluster.pool(&self.config.pool, self.config.namespace.as_deref()).map_err(unanswered)
+    }
+
+    fn connection(&self) -> Result<Connection, ImageError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = &*connection {
+            return Ok(there.clone());
+        }
+        let cluster = self.connect(&[])?;
+        let pool = self.pool(&cluster)?;
+        Ok(connection.insert(Connection { cluster, pool }).clone())
+    }
+
+    /// What an error of a reader means. A client that was blocklisted stays so: the next reader gets another one.
+    fn read_failed(&self, error: Error) -> ImageError {
+        if error.kind() == Kind::Blocklisted {
+            *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        unanswered(error)
+    }
+
+    /// The records and snapshots of an image, read together; `None`: there is no image. Blocks.
+    ///
+    /// An image opened for reading has the snapshots of that moment, and its metadata is read after it. Where the two do not
+    /// fit, somebody may have changed them in between, so both are read again, until they fit or the metadata was the
+    /// same before and after the snapshots.
+    pub(super) fn survey(&self, name: &ImageName) -> Result<Option<Survey>, ImageError> {
+        let pool = self.connection()?.pool;
+        let mut before = None;
+        for _ in 0..LOOKS {
+            let image = match pool.open(name.as_str(), Mode::ReadOnly, None) {
+                Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+                other => other.map_err(|error| self.read_failed(error))?,
+            };
+            let (metadata, catalog) = self.look(&image)?;
+            if catalog.is_settled() || before.as_ref() == Some(&metadata) {
+                return Ok(Some(Survey { pool, catalog }));
+            }
+            before = Some(metadata);
+        }
+        Err(other(format!("look at image {name}"), "it changes all the time"))
+    }
+
+    fn look(&self, image: &Image) -> Result<(Vec<(String, String)>, Catalog), ImageError> {
+        let failed = |error| self.read_failed(error);
+        let (id, snapshots) = (image.id().map_err(failed)?, image.snapshots().map_err(failed)?);
+        let metadata = image.all_metadata(PREFIX).map_err(failed)?;
+        let catalog = Catalog::new(&id, &metadata, snapshots);
+        Ok((metadata, catalog))
+    }
+
+    pub(super) fn chain(&self, name: &ImageName) -> Result<Chain, ImageError> {
+        Ok(self.survey(name)?.map(|survey| survey.catalog.chain()).unwrap_or_default())
+    }
+
+    pub(super) fn open_snapshot(
+        self: &Arc<Self>,
+        name: &ImageName,
+        snapshot: &SnapshotId,
+    ) -> Result<RbdSnapshot, ImageError> {
+        let missing = || ImageError::NotFound { image: name.clone(), snapshot: snapshot.clone() };
+        let reading = self.readers.enter(name, snapshot);
+        let survey = self.survey(name)?.ok_or_else(missing)?;
+        let entry = survey.catalog.find(snapshot).ok_or_else(missing)?;
+        RbdSnapshot::open(self, &survey.pool, name, &survey.catalog, entry, reading)
+    }
+
+    pub(super) fn deleted(&self, name: &ImageName, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {
+        let pool = self.connection()?.pool;
+        let image = match pool.open(name.as_str(), Mode::ReadOnly, None) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            other => other.map_err(|error| self.read_failed(error))?,
+        };
+        let text = image.metadata(&deleted_key(snapshot)).map_err(|error| self.read_failed(error))?;
+        let Some(text) = text else { return Ok(None) };
+        let tombstone = unseal::<Tombstone>(text.as_bytes());
+        let unreadable = |fault: crate::image::record::RecordFault| {
+            other(format!("read the tombstone of {snapshot}"), fault.to_string())
+        };
+        Ok(Some(tombstone.map_err(unreadable)?.deleted()))
+    }
+
+    pub(super) fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
+        self.connection()?.cluster.free_bytes().map_err(|error| self.read_failed(error))
+    }
+
+    /// Finishes a commit whose gateway died after its commit point. Where that gateway still lives, it is its own business.
+    pub(super) fn confirm(&self, name: &ImageName) -> Result<(), ImageError> {
+        let Some(survey) = self.survey(name)? else { return Ok(()) };
+        if survey.catalog.intent.is_none() {
+            return Ok(());
+        }
+        match self.tend(name) {
+            Err(ImageError::Busy { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    pub(super) fn delete(&self, name: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {
+        let missing = || ImageError::NotFound { image: name.clone(), snapshot: snapshot.clone() };
+        let survey = self.survey(name)?.ok_or_else(missing)?;
+        survey.catalog.find(snapshot).ok_or_else(missing)?;
+        if survey.catalog.intent.is_some_and(|intent| intent.layer.record.snapshot == *snapshot) {
+            self.tend(name)?;
+        }
+        let session = Session::open(self, name, None)?;
+        let catalog = session.survey()?;
+        let entry = catalog.find(snapshot).ok_or_else(missing)?;
+        self.hide(&session, name, entry)?;
+        session.close();
+        // Where a transfer has the image, the next one collects.
+        if let Err(error) = self.tend(name) {
+            tracing::debug!(image = %name, %error, "keep what a deleted snapshot has left until the next transfer");
+        }
+        Ok(())
+    }
+
+    /// Makes a snapshot invisible, for good: first the tombstone, so that it never is gone without one.
+    fn hide(&self, session: &Session, name: &ImageName, entry: &Entry) -> Result<(), ImageError> {
+        let layer = &entry.stored.layer;
+        let image = session.image()?;
+        let snapshots = image.snapshots().map_err(failed)?;
+        let there = snapshots.iter().find(|there| there.id == entry.stored.snapshot);
+        if let Some(there) = there.filter(|there| there.protected) {
+            unprotect(session, image, &there.name)?;
+        }
+        session.set(&deleted_key(&layer.record.snapshot), &Tombstone::now(&layer.record.snapshot))?;
+        session.set(&layer_key(&layer.name), &entry.stored)?;
+        session.unset(&snapshot_key(&layer.record.name))?;
+        remove_entry_snapshot(session, &self.readers, name, entry)
+    }
+
+    /// Recovers and collects, if nobody has the image.
+    fn tend(&self, name: &ImageName) -> Result<(), ImageError> {
+        let busy = || ImageError::Busy { image: name.clone() };
+        let claim = self.writers.claim(name, Duration::ZERO).ok_or_else(busy)?;
+        let session = Arc::new(Session::open(self, name, None)?);
+        let tended = self.tend_alone(&session, name);
+        claim.is_closing();
+        drop(session);
+        tended
+    }
+
+    fn tend_alone(&self, session: &Arc<Session>, name: &ImageName) -> Result<(), ImageError> {
+        session.require_lock_feature(name)?;
+        fence::take(session, name, self.patience)?;
+        let catalog = super::commit::recover(session, &self.config, session.survey()?)?;
+        collect(session, &self.readers, name, catalog, None).map(|_| ())
+    }
+}
+
+/// Before anything is changed: a snapshot that has clones cannot go.
+fn unprotect(session: &Session, image: &Image, name: &str) -> Result<(), ImageError> {
+    match image.unprotect(name) {
+        Err(error) if error.kind() == Kind::Busy => Err(other(
+            format!("delete snapshot {name}"),
+            "there are clones of it; flatten or remove them (`rbd children` lists them)",
+        )),
+        other => session.changed(other),
+    }
+}

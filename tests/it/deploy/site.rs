@@ -1,0 +1,116 @@
+//! Several gateways of one site: one directory of snapshots, one authority, one set of tokens and ticket keys.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::authority::Authority;
+use crate::support::{Client, Gateway, Options, binary};
+
+/// The name of the address before the gateways.
+pub const NAME: &str = "rsnap.example";
+const TOKEN: &str = "the-token-of-this-site-of-enough-length";
+
+pub struct Site {
+    pub gateways: Vec<Gateway>,
+    pub authority: Authority,
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// Starts `count` gateways; `listen` are keys for the `[listen]` table of each.
+    pub fn start(count: usize, listen: &str) -> Self {
+        Self::start_each(&vec![listen.to_owned(); count])
+    }
+
+    /// Starts a gateway with each of these keys in its `[listen]` table.
+    pub fn start_each(listen: &[String]) -> Self {
+        let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let authority = Authority::new(folder.path());
+        authority.issue(&[NAME, "127.0.0.1"]).write(&path("site.pem"), &path("site.key"));
+        fs::write(path("token"), TOKEN).unwrap();
+        fs::write(path("ticket.key"), "k".repeat(40)).unwrap();
+        let options = |listen: &String| Options {
+            listen: listen.clone(),
+            store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
+            extra: common(folder.path()),
+            ..Options::default()
+        };
+        let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
+        Self { gateways, authority, folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Certificate and key in one file, for a balancer.
+    pub fn bundle(&self) -> PathBuf {
+        let pair = self.authority.issue(&[NAME, "127.0.0.1"]);
+        let path = self.path("bundle.pem");
+        fs::write(&path, pair.certificate + &pair.key).unwrap();
+        path
+    }
+
+    /// An operator who calls `address`.
+    pub fn client(&self, address: SocketAddr) -> Client {
+        Client::new(address, &self.authority.certificate, TOKEN.to_owned())
+    }
+
+    /// Who runs our own command line, and asks at `address`.
+    pub fn caller(&self, address: SocketAddr) -> Caller {
+        Caller {
+            gateway: format!("https://{address}"),
+            token_file: self.path("token"),
+            authority: self.authority.certificate.clone(),
+        }
+    }
+
+    /// The gateway that receives a transfer to `volume` now.
+    pub fn receiver(&self, volume: &str) -> Option<usize> {
+        let row = format!("\"volume\":\"{volume}\"");
+        self.gateways.iter().position(|gateway| gateway.try_admin("/transfers").is_some_and(|page| page.contains(&row)))
+    }
+
+    /// Bytes of snapshots that all gateways have received.
+    pub fn received(&self) -> u64 {
+        let count = |gateway: &Gateway| -> u64 {
+            let text = gateway.admin("/metrics").1;
+            let line = text.lines().find_map(|line| line.strip_prefix("rsnap_received_bytes_total "));
+            line.unwrap().parse().unwrap()
+        };
+        self.gateways.iter().map(count).sum()
+    }
+}
+
+/// See [`Site::caller`].
+#[derive(Clone)]
+pub struct Caller {
+    gateway: String,
+    token_file: PathBuf,
+    authority: PathBuf,
+}
+
+impl Caller {
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).env("RSNAP_GATEWAY", &self.gateway);
+        command.env("RSNAP_TOKEN_FILE", &self.token_file).env("RSNAP_CA", &self.authority);
+        command
+    }
+}
+
+fn common(folder: &Path) -> String {
+    let path = |name| folder.join(name);
+    format!(
+        "[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\n\
+         tokens = [{{ name = \"root\", role = \"operator\", file = {:?} }}]\n\
+         ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n",
+        path("site.pem"),
+        path("site.key"),
+        path("token"),
+        path("ticket.key"),
+    )
+}
