@@ -55,12 +55,6 @@ impl Drain {
         self.stop.is_cancelled()
     }
 
-    /// Done when the gateway begins to stop: time to leave every list in which callers find it. What runs on the
-    /// tracker then still has the notice, in which the listener is open.
-    pub async fn stopping(&self) {
-        self.stop.cancelled().await;
-    }
-
     /// Done when listeners must close and connections must end after the request they are in.
     pub async fn closing(&self) {
         self.close.cancelled().await;
@@ -74,8 +68,14 @@ impl Drain {
     /// Stops everything: `notice` lies between the fall of readiness and the closing of the listeners, and
     /// `timeout` is what running work has from then on.
     pub async fn run(&self, notice: Duration, timeout: Duration) -> Drained {
+        self.run_after(tokio::time::sleep(notice), timeout).await
+    }
+
+    /// As [`Drain::run`]; listeners close when `noticed` is done. It begins when nothing new is taken any more, and is
+    /// the time to leave every list in which callers find this gateway.
+    pub async fn run_after(&self, noticed: impl Future, timeout: Duration) -> Drained {
         self.stop.cancel();
-        tokio::time::sleep(notice).await;
+        noticed.await;
         self.close.cancel();
         self.tracker.close();
         if tokio::time::timeout(timeout, self.tracker.wait()).await.is_ok() {
@@ -106,7 +106,6 @@ mod tests {
             let drain = drain.clone();
             async move { drain.run(NOTICE, TIMEOUT).await }
         });
-        drain.stopping().await;
         sleep(NOTICE / 2).await;
         assert!(drain.is_stopping());
         assert!(!drain.close.is_cancelled());

@@ -215,6 +215,11 @@ impl Metrics {
         registry.register_collector(Box::new(sampled));
     }
 
+    /// Adds a total that somebody else counts. `name` without the `rsnap_` before it and the `_total` after it.
+    pub fn count(&self, name: &str, help: &str, total: Counter) {
+        self.add(&format!("rsnap_{name}"), help, None, total);
+    }
+
     /// Adds a family of values that are asked for at each scrape. `name` as for [`Metrics::sample`], without `_total`.
     pub fn family(
         &self,
@@ -227,11 +232,6 @@ impl Metrics {
             SampledFamily { name: format!("rsnap_{name}"), help: format!("{help}."), nature, read: Box::new(read) };
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.register_collector(Box::new(family));
-    }
-
-    /// Adds a total that somebody else counts. `name` without the `rsnap_` before it and the `_total` after it.
-    pub fn count(&self, name: &str, help: &str, total: Counter) {
-        self.add(&format!("rsnap_{name}"), help, None, total);
     }
 
     /// Counts a transfer that ended, `duration` after its admission.

@@ -18,6 +18,7 @@ use crate::buffer::BufferPool;
 use crate::image::{ImageStore, MemoryStore};
 use crate::plugin::{self, Plugins};
 use crate::tls::Identity;
+use crate::{cluster, secret};
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,13 +56,25 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     findings.extend(certificate(config));
     findings.extend(secrets(config));
     findings.extend(config.auth.audit.as_deref().map(audit));
+    findings.extend(config.etcd.iter().flat_map(etcd));
     for (name, store) in &config.stores {
-        if let Store::File { path } = store {
-            findings.push(directory(&format!("stores.{name}.path"), path));
-        }
+        findings.extend(self::store(&format!("stores.{name}"), store));
     }
     findings.extend(plugins(config).await);
     findings
+}
+
+/// The files alone: a cluster is asked at the start.
+fn store(table: &str, store: &Store) -> Vec<Finding> {
+    match store {
+        Store::File { path } => vec![directory(&format!("{table}.path"), path)],
+        Store::Rbd(rbd) => {
+            let files = [("keyring", &rbd.keyring), ("configuration", &rbd.configuration)];
+            let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+            named.map(|(key, path)| Finding::new(format!("{table}.{key}"), path.display(), empty(path))).collect()
+        }
+        Store::Memory {} | Store::Discard {} => Vec::new(),
+    }
 }
 
 fn certificate(config: &Config) -> Option<Finding> {
@@ -100,6 +113,25 @@ fn secrets(config: &Config) -> Vec<Finding> {
         .map(|key| Finding::new(format!("auth.ticket_keys.{}", key.id), key.file.display(), told(key.inspect())));
     findings.extend(keys);
     findings
+}
+
+/// The files alone: whether etcd answers is for the log to say, because a gateway starts without it.
+fn etcd(config: &cluster::Config) -> Vec<Finding> {
+    let files = [
+        ("etcd.password_file", &config.password_file),
+        ("etcd.ca", &config.ca),
+        ("etcd.certificate", &config.certificate),
+        ("etcd.key", &config.key),
+    ];
+    let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+    named.map(|(key, path)| Finding::new(key, path.display(), empty(path))).collect()
+}
+
+fn empty(path: &Path) -> Option<String> {
+    match secret::read(path) {
+        Ok(text) => text.is_empty().then(|| "it is empty".to_owned()),
+        Err(fault) => Some(fault.to_string()),
+    }
 }
 
 fn audit(path: &Path) -> Finding {

@@ -184,7 +184,9 @@ impl App {
         tracing::info!("stopping: no new transfers, {timeout:?} for those that run");
         let _extension = service::stopping();
         drop(health);
-        let (drained, ()) = tokio::join!(drain.run(notice, timeout), cluster.withdraw());
+        // Whoever is still named must still be there: the listener outlives the key in etcd.
+        let noticed = async { tokio::join!(tokio::time::sleep(notice), cluster.withdraw()) };
+        let drained = drain.run_after(noticed, timeout).await;
         serving.abort();
         drained
     }

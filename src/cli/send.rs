@@ -4,12 +4,12 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::args::{SendArgs, SourceFormat};
+use super::args::{BaseArg, CephArgs, SendArgs, SourceFormat};
 use super::connect::gateway;
 use super::output::{Output, Stream};
 use crate::api::Action;
-use crate::client::send::{self as engine, Base, Image, Job, KnownBase, Material, PassThrough};
-use crate::client::source::{StreamInput, StreamKind};
+use crate::client::send::{self as engine, Base, Image, Job, KnownBase, Material, PassThrough, RbdBase, RbdImage};
+use crate::client::source::{Access, Location, RbdSnapshot, StreamInput, StreamKind};
 use crate::client::{ClientError, on_thread};
 use crate::retry::Backoff;
 
@@ -55,6 +55,7 @@ fn check(args: &SendArgs) -> Result<(), ClientError> {
     if !raw && !args.base.is_empty() {
         return refuse("--base is for a raw SOURCE; an rbd-diff was made from its base already");
     }
+    check_ceph(args)?;
     if args.format != SourceFormat::RbdDiff && (args.base_snapshot.is_some() || args.base_root.is_some()) {
         return refuse("--base-snapshot and --base-root are for --format rbd-diff");
     }
@@ -68,12 +69,31 @@ fn check(args: &SendArgs) -> Result<(), ClientError> {
     }
 }
 
+/// What only a snapshot in Ceph has, and what it does not have.
+fn check_ceph(args: &SendArgs) -> Result<(), ClientError> {
+    let refuse = |what: &str| Err(ClientError::Usage(what.to_owned()));
+    let location = args.location().map_err(|fault| ClientError::Usage(fault.to_string()))?;
+    let ceph = &args.ceph;
+    match location {
+        Some(_) if args.format != SourceFormat::Raw => refuse("--format is for files and streams, not for rbd:…"),
+        Some(_) if args.size.is_some() => refuse("--size is for standard input; a snapshot in Ceph tells its own"),
+        None if ceph.ceph_conf.is_some() || ceph.ceph_user.is_some() || ceph.ceph_keyring.is_some() => {
+            refuse("--ceph-conf, --ceph-user and --ceph-keyring are for a SOURCE in Ceph, rbd:…")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn is_pipe(args: &SendArgs) -> bool {
     args.source == Path::new("-")
 }
 
 /// What is sent, and the name of the snapshot in it.
 async fn material(args: &SendArgs) -> Result<(Box<dyn Material>, Option<String>), ClientError> {
+    if let Some(location) = args.location().map_err(|fault| ClientError::Usage(fault.to_string()))? {
+        let name = location.snapshot.clone();
+        return Ok((Box::new(rbd(args, location).await?), Some(name)));
+    }
     let kind = match args.format {
         SourceFormat::Raw => return Ok((Box::new(image(args)?), None)),
         SourceFormat::RbdDiff => StreamKind::Diff,
@@ -94,9 +114,56 @@ async fn material(args: &SendArgs) -> Result<(Box<dyn Material>, Option<String>)
     Ok((Box::new(stream), name))
 }
 
+/// A snapshot in Ceph, with the earlier ones of its image that may be bases.
+async fn rbd(args: &SendArgs, location: Location) -> Result<RbdImage, ClientError> {
+    let wanted = args.base.iter().map(|base| named(base, &location)).collect::<Result<Vec<_>, _>>()?;
+    let CephArgs { ceph_conf: configuration, ceph_user: user, ceph_keyring: keyring } = args.ceph.clone();
+    let access = Access { configuration, user, keyring };
+    let snapshot = on_thread("source", move || RbdSnapshot::open(location, &access)).await??;
+    let bases = match (args.full, wanted.is_empty()) {
+        (true, _) => Vec::new(),
+        (false, true) => {
+            snapshot.earlier().iter().map(|one| RbdBase { id: one.name.clone(), snapshot: one.clone() }).collect()
+        }
+        (false, false) => wanted.iter().map(|(id, name)| found(&snapshot, id, name)).collect::<Result<_, _>>()?,
+    };
+    Ok(RbdImage::new(snapshot, bases))
+}
+
+/// The id and the name of a base of a snapshot in Ceph.
+fn named(base: &BaseArg, source: &Location) -> Result<(String, String), ClientError> {
+    match base {
+        BaseArg::Name(name) => Ok((name.clone(), name.clone())),
+        BaseArg::Ceph { id, location } if location.is_sibling(source) => {
+            let name = location.snapshot.clone();
+            Ok((id.clone().unwrap_or_else(|| name.clone()), name))
+        }
+        BaseArg::Ceph { location, .. } => {
+            Err(ClientError::Usage(format!("{location} is not a snapshot of the same image as {source}")))
+        }
+        BaseArg::File { .. } => Err(ClientError::Usage(
+            "the base of a snapshot in Ceph is an earlier one of its image: --base SNAPSHOT".to_owned(),
+        )),
+    }
+}
+
+fn found(snapshot: &RbdSnapshot, id: &str, name: &str) -> Result<RbdBase, ClientError> {
+    let earlier = snapshot.earlier().iter().find(|earlier| earlier.name == name).cloned();
+    let missing = || ClientError::Usage(format!("{} has no earlier snapshot {name}", snapshot.location()));
+    Ok(RbdBase { id: id.to_owned(), snapshot: earlier.ok_or_else(missing)? })
+}
+
 fn image(args: &SendArgs) -> Result<Image, ClientError> {
     let bases = args.base.iter().filter(|_| !args.full);
-    let bases = bases.map(|base| Base { id: base.id.clone(), path: base.file.clone() }).collect();
+    let bases = bases.map(|base| match base {
+        BaseArg::File { id, file } => Ok(Base { id: id.clone(), path: file.clone() }),
+        BaseArg::Ceph { .. } => Err(ClientError::Usage("a base in Ceph is for a SOURCE in Ceph".to_owned())),
+        BaseArg::Name(name) => {
+            let text = format!("write --base ID={name}: the source's id of the snapshot, and its raw image");
+            Err(ClientError::Usage(text))
+        }
+    });
+    let bases = bases.collect::<Result<_, _>>()?;
     match args.size {
         Some(size) => Ok(Image::pipe(Box::new(standard_input()?), size, "standard input", bases)),
         None => Image::file(args.source.clone(), bases),

@@ -59,12 +59,21 @@ pub enum ClientError {
     /// A local file, device or stream.
     #[error("cannot {action} {path}: {fault}")]
     Local { action: &'static str, path: String, fault: std::io::Error },
+    /// The Ceph cluster that is read from.
+    #[error("{0}")]
+    Ceph(#[from] rsnap_rbd::Error),
+    /// Ceph's libraries are not on this machine.
+    #[error("{0}")]
+    NoCeph(#[from] rsnap_rbd::Unavailable),
     /// What came from standard input or a file is not the stream it should be.
     #[error("malformed stream in {path}: {fault}")]
     Malformed { path: String, fault: String },
 }
 
 const HELD: &str = "Check the ids; `rsnap chain --volume ID` lists what the gateway holds.";
+
+const CEPH: &str = "Check the names, the user and its capabilities (--ceph-user, --ceph-keyring), and that the cluster \
+                    of --ceph-conf answers.";
 
 impl ClientError {
     /// Whether another try can succeed.
@@ -73,6 +82,7 @@ impl ClientError {
         match self {
             Self::Connect { .. } | Self::Cut(_) | Self::Idle(_) => Heal::Later,
             Self::Refused { problem, retry_after } => heal_problem(problem, *retry_after),
+            Self::Ceph(fault) if fault.kind() == rsnap_rbd::Kind::TimedOut => Heal::Later,
             _ => Heal::Never,
         }
     }
@@ -97,6 +107,8 @@ impl ClientError {
             Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
             Self::Spent(_) => "Start the command again, with the program that feeds it.",
             Self::Local { .. } => "Check the path, its permissions and the free space.",
+            Self::Ceph(_) => CEPH,
+            Self::NoCeph(_) => "Nothing else of Ceph is needed on this machine; or send what `rbd export-diff` writes.",
             Self::Malformed { .. } => "Make the stream again with `rbd export-diff` or `rbd export --export-format 2`.",
         }
     }

@@ -7,21 +7,22 @@
 //! Three things keep the herd apart, in one number for each gateway, of which the smallest wins:
 //!
 //! ```text
-//! count + gateways × (reservations + fraction)
+//! count + weight × (reservations + fraction)
 //! ```
 //!
 //! - A *reservation* is an answer of our own whose sender is not in the count yet.
-//! - What we answer, the others answer too: the balancer before us spreads the callers, so each of our reservations
-//!   stands for one of every gateway that answers. Without that factor a gateway that comes back empty is sent the
-//!   callers of all others until its count is seen to rise.
-//! - The *fraction* is random, from 0 to 1, for each gateway and drawn anew with each reservation. It decides ties, and
-//!   it makes the number of answerers that name a gateway proportional to how far it is below the others: together they
-//!   fill up the emptiest ones to one level, without talking to each other. With one gateway answering it is
-//!   least-connections with random ties.
+//! - The *fraction* is random, from 0 to 1, for each gateway and each [`ROUND`]. It decides ties.
+//! - The *weight* is how many senders are on their way, told by all gateways together, for each answer of our own. It
+//!   is estimated from how many were seen to begin lately, and from our own answers: the balancer before us spreads the
+//!   callers, so when we give several at once, so do the others. It is 1 while little happens, and then the gateway with
+//!   the fewest is named, always. In a burst it makes the number of answers that name a gateway proportional to how far
+//!   that one is below the others: together, all who answer fill up the emptiest ones to one level, without talking to
+//!   each other, as if water were poured over them.
 //!
-//! A reservation lapses when the count has had time to show it: when the gateway's key was written [`SETTLED`] or later
-//! after the answer, or after [`LAPSE`] whatever happens, because most answers to people who only ask lead to nothing.
-//! `cargo xtask bench server_balance` compares this very code with least-connections and with power-of-two-choices.
+//! A reservation lapses when the count has risen by what it stands for, when the count was heard of so late after the
+//! answer that the sender would be in it, or after [`LAPSE`], because some who ask do not come. Power of two choices was
+//! refused: it names a gateway that has more to do even when nothing else happens. `cargo xtask bench server_balance`
+//! compares this very code with it, and with least-connections.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,10 +31,15 @@ use std::time::Duration;
 use super::horizon::Moment;
 use super::random::Random;
 
-/// How long a sender takes from our answer to being counted, on a good day: a TLS handshake, a write, a watch.
-pub const SETTLED: Duration = Duration::from_millis(500);
+/// How long a sender takes from our answer to being counted, on a bad day: a TLS handshake over a long way, a write, a
+/// watch.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How long an answer may stand for a sender of whom nothing is seen.
-pub const LAPSE: Duration = Duration::from_secs(5);
+const LAPSE: Duration = Duration::from_secs(5);
+/// After this time, half of what began is not on its way any more.
+const RECENT: Duration = Duration::from_millis(400);
+/// How long the fractions stay: within it our answers go round the gateways, from one to the next we start elsewhere.
+const ROUND: Duration = Duration::from_millis(300);
 
 /// A gateway that can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +51,15 @@ pub struct Candidate {
     pub heard: Moment,
 }
 
-/// What we have answered about one gateway and do not see yet.
-#[derive(Debug, Default)]
+/// What is remembered of one gateway.
+#[derive(Debug)]
 struct Reserved {
-    /// When, oldest first.
+    /// When our answers were given, oldest first.
     answers: VecDeque<Moment>,
+    /// The count when it was last looked at.
+    count: u64,
+    /// By how much the count has risen without a reservation having lapsed for it.
+    risen: f64,
     fraction: f64,
 }
 
@@ -58,46 +68,187 @@ struct Reserved {
 pub struct Balance {
     random: Random,
     reserved: BTreeMap<SocketAddr, Reserved>,
+    /// Senders that were seen to begin lately, at all gateways.
+    begun: f64,
+    weight: f64,
+    looked: Moment,
+    round: Moment,
 }
 
 impl Balance {
     #[must_use]
     pub fn new(random: Random) -> Self {
-        Self { random, reserved: BTreeMap::new() }
+        let (looked, round) = (Moment::ZERO, Moment::ZERO);
+        Self { random, reserved: BTreeMap::new(), begun: 0.0, weight: 1.0, looked, round }
     }
 
     /// The gateway to send to, with a place reserved there; `None` without candidates.
     pub fn choose(&mut self, candidates: &[Candidate], now: Moment) -> Option<Candidate> {
-        self.reserved.retain(|address, _| candidates.iter().any(|candidate| candidate.address == *address));
-        let answerers = candidates.len() as f64;
+        self.look(candidates, now);
         let mut best: Option<(f64, Candidate)> = None;
         for candidate in candidates {
-            let score = candidate.count as f64 + answerers * self.expected(candidate, now);
+            let score = self.score(candidate);
             if best.is_none_or(|(least, _)| score < least) {
                 best = Some((score, *candidate));
             }
         }
         let (_, chosen) = best?;
-        self.reserve(chosen.address, now);
+        if let Some(reserved) = self.reserved.get_mut(&chosen.address) {
+            reserved.answers.push_back(now);
+        }
         Some(chosen)
     }
 
-    /// Reservations that have not lapsed, and the fraction.
-    fn expected(&mut self, candidate: &Candidate, now: Moment) -> f64 {
-        let random = &mut self.random;
-        let fresh = || Reserved { fraction: random.fraction(), ..Reserved::default() };
-        let reserved = self.reserved.entry(candidate.address).or_insert_with(fresh);
-        let lapsed = |answer: &Moment| *answer + SETTLED <= candidate.heard || *answer + LAPSE <= now;
-        while reserved.answers.front().is_some_and(lapsed) {
-            reserved.answers.pop_front();
-        }
-        reserved.answers.len() as f64 + reserved.fraction
+    fn score(&self, candidate: &Candidate) -> f64 {
+        let reserved = self.reserved.get(&candidate.address);
+        let expected = reserved.map_or(0.0, |reserved| reserved.answers.len() as f64 + reserved.fraction);
+        candidate.count as f64 + self.weight * expected
     }
 
-    fn reserve(&mut self, address: SocketAddr, now: Moment) {
-        let fraction = self.random.fraction();
-        let reserved = self.reserved.entry(address).or_default();
-        reserved.answers.push_back(now);
-        reserved.fraction = fraction;
+    /// Takes note of the candidates and their counts, and lets reservations lapse.
+    fn look(&mut self, candidates: &[Candidate], now: Moment) {
+        let passed = now.saturating_sub(self.looked).as_secs_f64();
+        self.begun *= 0.5_f64.powf(passed / RECENT.as_secs_f64());
+        self.looked = now;
+        if now.saturating_sub(self.round) >= ROUND {
+            self.round = now;
+            self.reserved.values_mut().for_each(|reserved| reserved.fraction = self.random.fraction());
+        }
+        if self.reserved.len() > candidates.len() {
+            let named = |address: &SocketAddr| candidates.iter().any(|candidate| candidate.address == *address);
+            self.reserved.retain(|address, _| named(address));
+        }
+        let own: usize = candidates.iter().map(|candidate| self.look_at(candidate, now)).sum();
+        self.weight = weight(self.begun, own as f64, candidates.len() as f64);
+    }
+
+    /// Takes note of one candidate; gives the number of its reservations.
+    fn look_at(&mut self, candidate: &Candidate, now: Moment) -> usize {
+        let random = &mut self.random;
+        let reserved = self.reserved.entry(candidate.address).or_insert_with(|| Reserved {
+            answers: VecDeque::new(),
+            count: candidate.count,
+            risen: 0.0,
+            fraction: random.fraction(),
+        });
+        let risen = candidate.count.saturating_sub(reserved.count) as f64;
+        reserved.count = candidate.count;
+        if now.saturating_sub(candidate.heard) < RECENT {
+            self.begun += risen;
+        }
+        reserved.lapse(risen, self.weight, candidate.heard, now);
+        reserved.answers.len()
+    }
+}
+
+/// How many senders are on their way for each answer of our own, and the one that is asked for now: as many as `begun`
+/// lately, or as many as there are when all `gateways` have answered as we have, but for one of ours.
+fn weight(begun: f64, own: f64, gateways: f64) -> f64 {
+    let on_their_way = begun.max(gateways * (own - 1.0) + 1.0);
+    (on_their_way / (own + 1.0)).max(1.0)
+}
+
+impl Reserved {
+    fn lapse(&mut self, risen: f64, weight: f64, heard: Moment, now: Moment) {
+        self.risen += risen;
+        while self.risen >= weight && self.answers.pop_front().is_some() {
+            self.risen -= weight;
+        }
+        let lapsed = |answer: &Moment| *answer + SETTLED <= heard || *answer + LAPSE <= now;
+        while self.answers.front().is_some_and(lapsed) {
+            self.answers.pop_front();
+        }
+        if self.answers.is_empty() {
+            self.risen = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Moment = Duration::from_secs(100);
+
+    fn candidates(counts: &[u64], heard: Moment) -> Vec<Candidate> {
+        let address = |number| SocketAddr::from(([192, 0, 2, number], 8443));
+        (1..).zip(counts).map(|(number, count)| Candidate { address: address(number), count: *count, heard }).collect()
+    }
+
+    fn position(candidates: &[Candidate], chosen: Option<Candidate>) -> usize {
+        candidates.iter().position(|candidate| Some(candidate.address) == chosen.map(|chosen| chosen.address)).unwrap()
+    }
+
+    #[test]
+    fn who_asks_while_nothing_is_reserved_is_told_the_one_with_the_fewest() {
+        for seed in 0..100 {
+            let mut balance = Balance::new(Random::new(seed));
+            let quiet = candidates(&[3, 2, 1, 2], Moment::ZERO);
+            assert_eq!(position(&quiet, balance.choose(&quiet, START)), 2);
+            let later = START + LAPSE;
+            assert_eq!(position(&quiet, balance.choose(&quiet, later)), 2, "the reservation has lapsed");
+        }
+        assert_eq!(Balance::new(Random::new(1)).choose(&[], START), None);
+    }
+
+    #[test]
+    fn ties_are_broken_at_random() {
+        let mut told = [0; 4];
+        for seed in 0..1000 {
+            let equal = candidates(&[1; 4], Moment::ZERO);
+            told[position(&equal, Balance::new(Random::new(seed)).choose(&equal, START))] += 1;
+        }
+        assert!(told.iter().all(|count| (180..320).contains(count)), "{told:?}");
+    }
+
+    #[test]
+    fn many_askers_between_two_updates_are_told_different_ones() {
+        let mut balance = Balance::new(Random::new(5));
+        let equal = candidates(&[0; 10], Moment::ZERO);
+        let mut told = [0; 10];
+        for _ in 0..100 {
+            told[position(&equal, balance.choose(&equal, START))] += 1;
+        }
+        assert_eq!(told, [10; 10]);
+    }
+
+    #[test]
+    fn a_reservation_lapses_when_the_count_rises_or_was_heard_of_late_enough() {
+        let mut balance = Balance::new(Random::new(5));
+        let before = candidates(&[0, 1], Moment::ZERO);
+        assert_eq!(position(&before, balance.choose(&before, START)), 0);
+        let risen = candidates(&[1, 1], START);
+        balance.look(&risen, START + RECENT);
+        assert!(balance.reserved.values().all(|reserved| reserved.answers.is_empty()), "{balance:?}");
+
+        let mut balance = Balance::new(Random::new(5));
+        balance.choose(&before, START);
+        balance.look(&candidates(&[0, 1], START + SETTLED / 2), START + SETTLED);
+        assert_eq!(balance.reserved.values().map(|reserved| reserved.answers.len()).sum::<usize>(), 1);
+        balance.look(&candidates(&[0, 1], START + SETTLED), START + SETTLED);
+        assert_eq!(balance.reserved.values().map(|reserved| reserved.answers.len()).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_gateway_that_comes_back_empty_is_not_sent_everybody() {
+        let mut counts = vec![100; 50];
+        counts[7] = 0;
+        let known = candidates(&counts, Moment::ZERO);
+        let mut told = 0;
+        for answerer in 0..50 {
+            let mut balance = Balance::new(Random::new(answerer));
+            let first: Vec<usize> = (0..10).map(|_| position(&known, balance.choose(&known, START))).collect();
+            told += first.iter().filter(|chosen| **chosen == 7).count();
+        }
+        assert!((50..200).contains(&told), "50 gateways answered 500 callers and sent {told} to the empty one");
+    }
+
+    #[test]
+    fn who_is_not_a_candidate_any_more_is_forgotten() {
+        let mut balance = Balance::new(Random::new(5));
+        let all = candidates(&[0, 0, 0], Moment::ZERO);
+        balance.choose(&all, START);
+        balance.choose(&all[..1], START);
+        assert_eq!(balance.reserved.len(), 1);
     }
 }

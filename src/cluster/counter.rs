@@ -70,11 +70,12 @@ pub enum Request {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reply {
     Granted(Lease),
-    Found(Known),
+    /// What the key is, at this revision of etcd.
+    Found(Known, Revision),
     /// The write or delete took effect, at this revision.
     Done(Revision),
-    /// The compare failed; this is what the key is instead.
-    Overtaken(Known),
+    /// The compare failed; this is what the key is instead, at this revision.
+    Overtaken(Known, Revision),
     /// The lease of the write does not exist any more.
     LeaseGone,
     /// The registry belongs to another group.
@@ -102,7 +103,9 @@ pub struct Counter {
     known: Option<Known>,
     /// The number of changes that the key holds; `None` until it is written under this lease and connection.
     written: Option<u64>,
-    /// The latest deletion of the key that was seen: an older success does not count.
+    /// The latest revision that an answer or the watch has told of: what is older says nothing any more.
+    newest: Revision,
+    /// The latest deletion that the watch has told of.
     gone: Revision,
     refresh: Refresh,
     asked: Option<Request>,
@@ -127,6 +130,7 @@ impl Counter {
             lease: None,
             known: None,
             written: None,
+            newest: 0,
             gone: 0,
             refresh: Refresh::Idle,
             asked: None,
@@ -202,6 +206,7 @@ impl Counter {
         self.connected = false;
         self.known = None;
         self.written = None;
+        (self.newest, self.gone) = (0, 0);
         self.refresh = Refresh::Idle;
         self.asked = None;
     }
@@ -215,11 +220,16 @@ impl Counter {
 
     /// The key was seen to be deleted, at this revision.
     pub fn vanished(&mut self, revision: Revision) {
-        self.gone = self.gone.max(revision);
-        if self.known.is_some_and(|known| known.revision < revision) {
-            self.known = Some(Known::ABSENT);
+        if revision > self.newest {
+            self.learn(Known::ABSENT, revision);
+            self.gone = revision;
             self.written = None;
         }
+    }
+
+    /// The key was seen to be written: by ourselves, long ago perhaps, or by somebody else.
+    pub fn seen(&mut self, key: Known) {
+        self.learn(key, key.revision);
     }
 
     /// The lease has lapsed or was revoked, and our key with it.
@@ -239,10 +249,15 @@ impl Counter {
                 self.lease = Some(lease);
                 self.written = None;
             }
-            Reply::Found(known) => self.found(known),
+            Reply::Found(known, revision) => {
+                self.learn(known, revision);
+                if self.refresh == Refresh::Due {
+                    self.refresh = Refresh::Compare;
+                }
+            }
             Reply::Done(revision) => self.done(asked, revision),
-            Reply::Overtaken(known) => {
-                self.known = Some(known);
+            Reply::Overtaken(known, revision) => {
+                self.learn(known, revision);
                 if matches!(asked, Request::Write { purpose: Purpose::Refresh, .. }) {
                     self.refresh = Refresh::Idle;
                 }
@@ -256,10 +271,11 @@ impl Counter {
         }
     }
 
-    fn found(&mut self, known: Known) {
-        self.known = Some(known);
-        if self.refresh == Refresh::Due {
-            self.refresh = Refresh::Compare;
+    /// What the key was at this revision of etcd.
+    fn learn(&mut self, known: Known, revision: Revision) {
+        if revision >= self.newest {
+            self.newest = revision;
+            self.known = Some(known);
         }
     }
 
@@ -269,15 +285,13 @@ impl Counter {
                 if purpose != Purpose::Change {
                     self.refresh = Refresh::Idle;
                 }
-                let wanted = self.offered && !self.refused;
-                if self.lease != Some(lease) || revision < self.gone {
-                    self.known = None;
-                } else {
-                    self.known = Some(Known { revision, lease });
-                    self.written = wanted.then_some(changes);
+                self.learn(Known { revision, lease }, revision);
+                let counts = self.lease == Some(lease) && revision > self.gone && self.offered && !self.refused;
+                if counts {
+                    self.written = Some(changes);
                 }
             }
-            Request::Delete { .. } => self.known = Some(Known::ABSENT),
+            Request::Delete { .. } => self.learn(Known::ABSENT, revision),
             Request::Grant | Request::Read => {}
         }
     }
@@ -319,7 +333,7 @@ mod tests {
         assert_eq!(counter.next(), Some(Request::Grant));
         counter.reply(Reply::Granted(7));
         assert_eq!(counter.next(), Some(Request::Read));
-        counter.reply(Reply::Found(Known::ABSENT));
+        counter.reply(Reply::Found(Known::ABSENT, 5));
         assert_eq!(write(&mut counter), (0, Purpose::Join));
         counter.reply(Reply::Done(10));
         assert_eq!(counter.counted(), Some(0));
@@ -333,9 +347,9 @@ mod tests {
         counter.next();
         counter.reply(Reply::Granted(7));
         counter.next();
-        counter.reply(Reply::Found(Known { revision: 5, lease: 3 }));
+        counter.reply(Reply::Found(Known { revision: 5, lease: 3 }, 5));
         assert_eq!(write(&mut counter), (0, Purpose::Join));
-        counter.reply(Reply::Overtaken(Known { revision: 6, lease: 3 }));
+        counter.reply(Reply::Overtaken(Known { revision: 6, lease: 3 }, 6));
         assert_eq!(write(&mut counter), (0, Purpose::Join));
     }
 
@@ -345,16 +359,16 @@ mod tests {
         counter.transfers(1, 1);
         assert_eq!(write(&mut counter), (1, Purpose::Change));
         assert_eq!(counter.next(), None, "one request at a time");
-        counter.reply(Reply::Overtaken(Known { revision: 11, lease: 0 }));
+        counter.reply(Reply::Overtaken(Known { revision: 11, lease: 0 }, 11));
         assert_eq!(write(&mut counter), (1, Purpose::Change));
         counter.reply(Reply::Done(12));
         assert_eq!((counter.counted(), counter.next()), (Some(1), None));
 
         counter.refresh_due();
         assert_eq!(counter.next(), Some(Request::Read));
-        counter.reply(Reply::Found(Known { revision: 12, lease: 7 }));
+        counter.reply(Reply::Found(Known { revision: 12, lease: 7 }, 12));
         assert_eq!(write(&mut counter), (1, Purpose::Refresh));
-        counter.reply(Reply::Overtaken(Known { revision: 13, lease: 0 }));
+        counter.reply(Reply::Overtaken(Known { revision: 13, lease: 0 }, 13));
         assert_eq!(counter.next(), None);
     }
 
@@ -364,9 +378,9 @@ mod tests {
         counter.refresh_due();
         counter.next();
         counter.transfers(2, 2);
-        counter.reply(Reply::Found(Known { revision: 10, lease: 7 }));
+        counter.reply(Reply::Found(Known { revision: 10, lease: 7 }, 10));
         assert_eq!(write(&mut counter), (2, Purpose::Refresh));
-        counter.reply(Reply::Overtaken(Known { revision: 13, lease: 0 }));
+        counter.reply(Reply::Overtaken(Known { revision: 13, lease: 0 }, 13));
         assert_eq!(write(&mut counter), (2, Purpose::Change), "the refresh is dropped, the change is not");
     }
 
@@ -378,13 +392,13 @@ mod tests {
         counter.reply(Reply::LeaseGone);
         assert_eq!(counter.next(), Some(Request::Grant));
         counter.reply(Reply::Granted(8));
-        counter.next();
-        counter.reply(Reply::Found(Known::ABSENT));
+        assert_eq!(counter.next(), Some(Request::Read));
+        counter.reply(Reply::Found(Known::ABSENT, 12));
         write(&mut counter);
         counter.vanished(20);
         counter.reply(Reply::Done(15));
         assert_eq!(counter.counted(), None, "the deletion came after the write");
-        assert_eq!(counter.next(), Some(Request::Read));
+        assert_eq!(write(&mut counter), (0, Purpose::Join));
     }
 
     #[test]
@@ -393,7 +407,7 @@ mod tests {
         counter.offer(false);
         assert!(!counter.is_released());
         assert_eq!(counter.next(), Some(Request::Delete { expected: 10 }));
-        counter.reply(Reply::Overtaken(Known { revision: 11, lease: 99 }));
+        counter.reply(Reply::Overtaken(Known { revision: 11, lease: 99 }, 11));
         assert_eq!(counter.next(), None);
         assert!(counter.is_released());
         counter.offer(true);
@@ -401,11 +415,30 @@ mod tests {
     }
 
     #[test]
+    fn a_late_write_does_not_bring_back_who_has_left() {
+        let mut counter = Counter::new();
+        counter.connected();
+        counter.next();
+        counter.reply(Reply::Granted(7));
+        counter.next();
+        counter.reply(Reply::Found(Known::ABSENT, 5));
+        write(&mut counter);
+        counter.offer(false);
+        counter.connected();
+        assert_eq!(counter.next(), Some(Request::Read));
+        counter.reply(Reply::Found(Known::ABSENT, 5));
+        assert!(counter.is_released() && counter.next().is_none());
+        counter.seen(Known { revision: 12, lease: 7 });
+        assert!(!counter.is_released());
+        assert_eq!(counter.next(), Some(Request::Delete { expected: 12 }));
+    }
+
+    #[test]
     fn who_is_refused_leaves_until_the_group_is_gone() {
         let mut counter = joined();
         counter.refresh_due();
         counter.next();
-        counter.reply(Reply::Found(Known { revision: 10, lease: 7 }));
+        counter.reply(Reply::Found(Known { revision: 10, lease: 7 }, 10));
         write(&mut counter);
         counter.reply(Reply::Refused);
         assert_eq!(counter.next(), Some(Request::Delete { expected: 10 }));

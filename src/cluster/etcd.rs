@@ -201,7 +201,7 @@ impl Connection {
         let answer = within(self.timeout, self.keys().get(names::server(entry.own), None)).await?;
         let known = answer.kvs().first().map_or(Known::ABSENT, known);
         let revision = answer.header().map_or(0, |header| header.revision());
-        Ok(Answer { reply: Reply::Found(known), revision, keeper: None, group: None })
+        Ok(Answer { reply: Reply::Found(known, revision), revision, keeper: None, group: None })
     }
 
     async fn write(&self, request: Request, entry: &Entry) -> Result<Answer, Fault> {
@@ -248,7 +248,7 @@ fn judge(answer: &TxnResponse, expected: Revision, entry: &Entry) -> Answer {
     let group = found.next().map(|get| get.kvs().first().map(|pair| pair.value().to_vec()));
     let group = group.filter(|group| *group != entry.expected_group);
     debug_assert!(known.revision != expected || group.is_some());
-    Answer { reply: Reply::Overtaken(known), revision, keeper: None, group }
+    Answer { reply: Reply::Overtaken(known, revision), revision, keeper: None, group }
 }
 
 fn known(pair: &etcd_client::KeyValue) -> Known {

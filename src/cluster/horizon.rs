@@ -1,9 +1,17 @@
-//! When something in etcd was written at the earliest, by this process's own clock.
+//! When another gateway was alive at the latest, by this process's own clock.
 //!
-//! A key in etcd says that a gateway was alive when it was written, and not when that was: leases have outlived their
-//! time by hours, a new leader gives every lease its full time again, and a watch that stood still delivers old news.
-//! Clocks of other machines jump. What can be known without any of them: an answer that carries revision *n* was asked
-//! for at a moment of our own clock, so whatever has a greater revision was written after that moment.
+//! A key in etcd says that a gateway was alive when it wrote it, and not when that was: leases have outlived their time
+//! by hours, a new leader gives every lease its full time again, a watch that stood still delivers old news, and a
+//! member that stood still hands on the writes of the dead. Clocks of other machines jump. What can be known without
+//! any of them:
+//!
+//! - An answer that carries revision *n* was asked for at a moment of our own clock. Whatever has a greater revision was
+//!   written after that moment ([`Horizon`]).
+//! - A gateway writes its key only if the key still has the revision that it knows. So a write was sent after the write
+//!   before it had taken effect, however late it arrives itself ([`Sighting`]).
+//!
+//! Together they give a moment at which the gateway was alive for certain. It is some refreshes old, which is why
+//! refreshes are several times as frequent as they would have to be for the lease.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -66,6 +74,37 @@ impl Horizon {
     }
 }
 
+/// The latest write of another gateway that was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sighting {
+    pub revision: Revision,
+    /// The gateway was alive then; `None` when that is not known.
+    pub alive: Option<Moment>,
+}
+
+impl Sighting {
+    /// A key that was not there before, as far as we know. Who wrote it may be dead since.
+    #[must_use]
+    pub const fn first(revision: Revision) -> Self {
+        Self { revision, alive: None }
+    }
+
+    /// The next write that was seen; others may lie between.
+    #[must_use]
+    pub fn next(self, revision: Revision, horizon: &Horizon) -> Self {
+        if revision <= self.revision {
+            return self;
+        }
+        Self { revision, alive: horizon.since(self.revision).max(self.alive) }
+    }
+
+    /// Whether the gateway was alive within `lifetime` before `now`.
+    #[must_use]
+    pub fn is_fresh(&self, now: Moment, lifetime: Duration) -> bool {
+        self.alive.is_some_and(|alive| now.saturating_sub(alive) < lifetime)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +147,20 @@ mod tests {
         let before = horizon.since(18_000).unwrap();
         assert!(before < moment(18_000) && before + 2 * APART > moment(18_000), "{before:?}");
         assert_eq!(horizon.since(5_000), None);
+    }
+
+    #[test]
+    fn a_write_proves_that_its_sender_lived_after_the_write_before() {
+        let mut horizon = Horizon::default();
+        horizon.mark(10, at(1));
+        let first = Sighting::first(11);
+        assert!(!first.is_fresh(at(1), at(60)));
+        horizon.mark(15, at(5));
+        let second = first.next(16, &horizon);
+        assert_eq!(second.alive, Some(at(1)), "sent after revision 11, which was not there at 1 s");
+        assert_eq!(second.next(20, &horizon).alive, Some(at(5)));
+        assert!(second.is_fresh(at(60), at(60)) && !second.is_fresh(at(61), at(60)));
+        assert_eq!(second.next(12, &horizon), second, "old news");
+        assert_eq!(Sighting::first(5).next(12, &horizon).alive, None, "the one before is as old as the cluster");
     }
 }

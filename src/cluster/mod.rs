@@ -89,6 +89,14 @@ pub struct Choice {
     pub record: Option<GatewayRecord>,
 }
 
+impl Choice {
+    /// Whether this gateway names itself.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.record.is_none()
+    }
+}
+
 /// Where a choice comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {

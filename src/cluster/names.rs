@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     Huge,
     #[error("it has no record that is signed with a ticket key of this group; auth.ticket_keys must be the same")]
     Unsigned,
+    #[error("it was not written by the gateway that it is about")]
+    Stranger,
     #[error("its record is signed, but for another group of gateways")]
     OtherGroup,
 }

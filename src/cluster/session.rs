@@ -11,7 +11,7 @@ use std::time::Duration;
 use etcd_client::{WatchResponse, WatchStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::counter::Counter;
+use super::counter::{Counter, Known};
 use super::driver::Context;
 use super::etcd::{self, Answer, Connection, Entry, Fault, Keeper};
 use super::horizon::Moment;
@@ -20,10 +20,13 @@ use super::view::Change;
 
 /// How many signs of life may be missing.
 const SIGNS: u32 = 3;
-/// The periodic refresh comes this often in the life of a lease, so that two may be lost.
-const REFRESHES: u32 = 4;
-/// How soon a newcomer is answered by a refresh, so that it knows that we live; spread, since all do it at once.
+/// The periodic refresh comes this often in the life of a lease. What proves that a gateway lives is up to three of them
+/// old (its last two, and our own last one), and two may be lost.
+const REFRESHES: u32 = 6;
+/// How soon a newcomer is greeted by a refresh, so that it knows that we live; spread, since all do it at once.
 const GREETING: Duration = Duration::from_millis(500);
+/// How many refreshes that takes: the first tells only that there was one before.
+const GREETINGS: u32 = 3;
 
 type Asked = Pin<Box<dyn Future<Output = Result<Answer, Fault>> + Send>>;
 
@@ -40,6 +43,8 @@ pub(super) struct Session<'a> {
     kept: Option<Instant>,
     refresh_at: Instant,
     refreshed: Instant,
+    /// Refreshes that come soon.
+    greetings: u32,
     /// The group record that etcd holds.
     group: Option<Vec<u8>>,
 }
@@ -72,9 +77,11 @@ impl<'a> Session<'a> {
             kept: None,
             refresh_at: now,
             refreshed: now,
+            greetings: GREETINGS,
             group: None,
         };
         session.refresh_at = now + session.period();
+        session.soon();
         session.context.heard();
         session.context.take_changes();
         session.take_group(group);
@@ -137,11 +144,10 @@ impl<'a> Session<'a> {
             self.context.shared.edit(|state| state.view.mark(answer.revision, asked));
         }
         if let Some(keeper) = answer.keeper {
-            self.refresh_at = Instant::now() + keeper.ttl / REFRESHES;
             self.keeper = Some(keeper);
             self.kept = None;
         }
-        if matches!(answer.reply, super::counter::Reply::Overtaken(_)) {
+        if matches!(answer.reply, super::counter::Reply::Overtaken(..)) {
             self.context.totals.overtaken.inc();
         }
         self.counter().reply(answer.reply);
@@ -178,8 +184,10 @@ impl<'a> Session<'a> {
     /// Our own key: gone, or somebody else's.
     fn saw_own(&mut self, change: &Change) {
         if change.value.is_none() {
-            self.counter().vanished(change.revision);
-        } else if self.counter().lease() != Some(change.lease) {
+            return self.counter().vanished(change.revision);
+        }
+        self.counter().seen(Known { revision: change.revision, lease: change.lease });
+        if self.counter().lease() != Some(change.lease) {
             self.context.tell_foreign_writer();
         }
     }
@@ -190,8 +198,13 @@ impl<'a> Session<'a> {
         self.group = group;
     }
 
-    /// Writes soon, so that a newcomer sees that we live.
+    /// Writes soon, so that others see that we live: newcomers, and everybody when we are one.
     fn greet(&mut self) {
+        self.greetings = GREETINGS;
+        self.soon();
+    }
+
+    fn soon(&mut self) {
         let spread = GREETING.min(self.period() / 2);
         let soon = Instant::now() + spread / 2 + (spread / 2).mul_f64(self.context.random.fraction());
         self.refresh_at = self.refresh_at.min(soon.max(self.refreshed + spread * 2));
@@ -224,6 +237,10 @@ impl<'a> Session<'a> {
     async fn refresh(&mut self) -> Result<(), Fault> {
         self.refreshed = Instant::now();
         self.refresh_at = self.refreshed + self.period();
+        self.greetings = self.greetings.saturating_sub(1);
+        if self.greetings > 0 {
+            self.soon();
+        }
         self.counter().refresh_due();
         if let Some(keeper) = &mut self.keeper {
             keeper.requests.keep_alive().await?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::balance::Candidate;
 use super::counter::Revision;
-use super::horizon::{Horizon, Moment};
+use super::horizon::{Horizon, Moment, Sighting};
 use super::names::{self, Name, Refusal};
 use super::seal::{GatewayRecord, Seal};
 
@@ -37,16 +37,21 @@ pub(super) struct Change {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     count: Option<Count>,
-    record: Option<GatewayRecord>,
+    record: Option<Signed>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Count {
     value: u64,
-    revision: Revision,
-    /// It was written after this moment.
-    written: Option<Moment>,
+    sighting: Sighting,
     heard: Moment,
+}
+
+/// A record, and the lease that it lives by: only a count under the same one is of the same gateway.
+#[derive(Debug, Clone)]
+struct Signed {
+    record: GatewayRecord,
+    lease: i64,
 }
 
 /// A registered gateway, for people.
@@ -69,14 +74,16 @@ pub(super) struct View {
     seal: Arc<Seal>,
     horizon: Horizon,
     gateways: BTreeMap<SocketAddr, Seen>,
+    /// The counts from before a reset, while it runs.
+    before: BTreeMap<SocketAddr, Count>,
     /// Keys that are ignored, and were told.
     told: BTreeSet<Vec<u8>>,
 }
 
 impl View {
     pub(super) fn new(own: SocketAddr, group: String, lifetime: Duration, seal: Arc<Seal>) -> Self {
-        let (horizon, gateways, told) = (Horizon::default(), BTreeMap::new(), BTreeSet::new());
-        Self { own, group, lifetime, seal, horizon, gateways, told }
+        let (horizon, gateways, before) = (Horizon::default(), BTreeMap::new(), BTreeMap::new());
+        Self { own, group, lifetime, seal, horizon, gateways, before, told: BTreeSet::new() }
     }
 
     /// Believes what is signed with other secrets from now on.
@@ -92,89 +99,82 @@ impl View {
     /// Takes everything that etcd holds at `revision`, as asked for at `asked`. An etcd whose revisions went back is
     /// another one: what the old one proved proves nothing now.
     pub(super) fn reset(&mut self, revision: Revision, asked: Moment, now: Moment, all: Vec<Change>) {
-        let mut before = std::mem::take(&mut self.gateways);
+        let before = std::mem::take(&mut self.gateways);
         if revision < self.horizon.latest() {
             self.horizon.forget();
-            before.clear();
+        } else {
+            self.before = before.into_iter().filter_map(|(address, seen)| Some((address, seen.count?))).collect();
         }
         let kept: BTreeSet<&[u8]> = all.iter().map(|change| change.key.as_slice()).collect();
         self.told.retain(|key| kept.contains(key.as_slice()));
         self.apply(now, all);
-        for (address, seen) in &mut self.gateways {
-            let old = before.get(address).and_then(|old| old.count);
-            if let (Some(count), Some(old)) = (&mut seen.count, old)
-                && count.revision == old.revision
-            {
-                *count = old;
-            }
-        }
+        self.before.clear();
         self.mark(revision, asked);
     }
 
     /// Takes what changed. Tells whether a gateway has come that was not there.
+    ///
+    /// Count and record of a gateway are written in one transaction, so records are taken first: a count without one is
+    /// a forgery.
     pub(super) fn apply(&mut self, now: Moment, changes: Vec<Change>) -> bool {
-        let mut touched = BTreeMap::new();
-        let mut newcomer = false;
+        let mut counts = Vec::new();
         for change in changes {
             match names::parse(&change.key) {
                 Err(refusal) => self.ignore(&change, refusal),
-                Ok(Some(Name::Server(address))) if address != self.own => {
-                    newcomer |= self.take_count(address, &change, now);
-                    touched.insert(address, change);
-                }
+                Ok(Some(Name::Server(address))) if address != self.own => counts.push((address, change)),
                 Ok(Some(Name::Gateway(address))) if address != self.own => self.take_record(address, &change),
                 Ok(_) => {}
             }
         }
-        // Count and record of a gateway are written in one transaction, so that one without the other is a forgery.
-        for (address, change) in touched {
-            let unsigned =
-                self.gateways.get(&address).is_some_and(|seen| seen.count.is_some() && seen.record.is_none());
-            if unsigned {
-                self.ignore(&change, Refusal::Unsigned);
-            }
+        let mut newcomer = false;
+        for (address, change) in counts {
+            newcomer |= self.take_count(address, &change, now);
         }
         newcomer
     }
 
     fn take_count(&mut self, address: SocketAddr, change: &Change, now: Moment) -> bool {
-        let count = match change.value.as_deref().map(names::count) {
-            None => {
-                self.told.remove(&change.key);
-                None
-            }
-            Some(Ok(value)) => {
-                let written = self.horizon.since(change.revision);
-                Some(Count { value, revision: change.revision, written, heard: now })
-            }
-            Some(Err(refusal)) => {
-                self.ignore(change, refusal);
-                None
-            }
+        let seen = self.gateways.get(&address).cloned().unwrap_or_default();
+        let Some(value) = &change.value else {
+            self.told.remove(&change.key);
+            self.edit(address, |seen| seen.count = None);
+            return false;
         };
-        let known = self.gateways.get(&address).is_some_and(|seen| seen.count.is_some());
-        self.edit(address, |seen| seen.count = count);
-        count.is_some() && !known
+        let fault = match (names::count(value), &seen.record) {
+            (Err(refusal), _) => Some(refusal),
+            (Ok(_), None) => Some(Refusal::Unsigned),
+            (Ok(_), Some(signed)) if signed.lease != change.lease => Some(Refusal::Stranger),
+            (Ok(_), Some(_)) => None,
+        };
+        match fault {
+            Some(refusal) => self.ignore(change, refusal),
+            None => drop(self.told.remove(&change.key)),
+        }
+        let count = names::count(value).ok().filter(|_| fault != Some(Refusal::Stranger));
+        let known = seen.count.or_else(|| self.before.get(&address).copied());
+        let sighting = match known {
+            Some(known) => known.sighting.next(change.revision, &self.horizon),
+            None => Sighting::first(change.revision),
+        };
+        self.edit(address, |seen| seen.count = count.map(|value| Count { value, sighting, heard: now }));
+        seen.count.is_none() && count.is_some()
     }
 
     fn take_record(&mut self, address: SocketAddr, change: &Change) {
-        let record = change.value.as_deref().and_then(|text| self.seal.verify::<GatewayRecord>(text));
-        let record = match record {
-            Some(record) if record.address != address => {
-                self.ignore(change, Refusal::Unsigned);
-                None
+        let record = change.value.as_deref().map(|text| self.seal.verify::<GatewayRecord>(text));
+        let (signed, fault) = match record {
+            None => (None, None),
+            Some(Some(record)) if record.address == address && record.group == self.group => {
+                (Some(Signed { record, lease: change.lease }), None)
             }
-            Some(record) if record.group != self.group => {
-                self.ignore(change, Refusal::OtherGroup);
-                None
-            }
-            other => other,
+            Some(Some(record)) if record.address == address => (None, Some(Refusal::OtherGroup)),
+            Some(_) => (None, Some(Refusal::Unsigned)),
         };
-        if change.value.is_none() || record.is_some() {
-            self.told.remove(&change.key);
-            self.told.remove(names::server(address).as_bytes());
+        match fault {
+            Some(refusal) => self.ignore(change, refusal),
+            None => drop(self.told.remove(&change.key)),
         }
-        self.edit(address, |seen| seen.record = record);
+        self.edit(address, |seen| seen.record = signed);
     }
 
     fn edit(&mut self, address: SocketAddr, edit: impl FnOnce(&mut Seen)) {
@@ -205,24 +205,177 @@ impl View {
     /// The other gateways that may be named now.
     pub(super) fn candidates(&self, now: Moment) -> impl Iterator<Item = (Candidate, &GatewayRecord)> {
         self.gateways.iter().filter_map(move |(address, seen)| {
-            let (count, record) = (seen.count?, seen.record.as_ref()?);
-            let alive = count.written.is_some_and(|written| now.saturating_sub(written) < self.lifetime);
+            let (count, signed) = (seen.count?, seen.record.as_ref()?);
             let candidate = Candidate { address: *address, count: count.value, heard: count.heard };
-            alive.then_some((candidate, record))
+            count.sighting.is_fresh(now, self.lifetime).then_some((candidate, &signed.record))
         })
     }
 
     /// The record of a gateway.
     pub(super) fn record(&self, address: SocketAddr) -> Option<&GatewayRecord> {
-        self.gateways.get(&address)?.record.as_ref()
+        self.gateways.get(&address)?.record.as_ref().map(|signed| &signed.record)
     }
 
     /// All that have a count, named or not.
     pub(super) fn members(&self) -> impl Iterator<Item = Member> {
         self.gateways.iter().filter_map(|(address, seen)| {
             let count = seen.count?;
-            let (signed, alive) = (seen.record.is_some(), count.written);
+            let (signed, alive) = (seen.record.is_some(), count.sighting.alive);
             Some(Member { address: *address, count: count.value, signed, alive })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seal::GroupRecord;
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn seal() -> Arc<Seal> {
+        Arc::new(Seal::new(&[("k".to_owned(), "secret".to_owned())]))
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Duration::from_secs(seconds)
+    }
+
+    fn gateway(number: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, number], 8443))
+    }
+
+    fn view() -> View {
+        let mut view = View::new(gateway(1), "g".to_owned(), TTL, seal());
+        view.reset(100, at(0), at(0), Vec::new());
+        view
+    }
+
+    fn put(key: String, value: impl Into<Vec<u8>>, revision: Revision) -> Change {
+        Change { key: key.into_bytes(), value: Some(value.into()), revision, lease: 7 }
+    }
+
+    fn count(number: u8, value: &str, revision: Revision) -> Change {
+        put(names::server(gateway(number)), value, revision)
+    }
+
+    fn record(number: u8, group: &str, revision: Revision) -> Change {
+        let record = GatewayRecord {
+            address: gateway(number),
+            group: group.to_owned(),
+            tls_name: "n".to_owned(),
+            tls_sha256: "00".to_owned(),
+        };
+        put(names::gateway(gateway(number)), seal().sign(&record).unwrap(), revision)
+    }
+
+    fn named(view: &View, now: Moment) -> Vec<(SocketAddr, u64)> {
+        view.candidates(now).map(|(candidate, _)| (candidate.address, candidate.count)).collect()
+    }
+
+    #[test]
+    fn a_gateway_is_named_when_it_is_signed_and_known_to_live() {
+        let mut view = view();
+        assert!(view.apply(at(1), vec![count(2, "0", 101), record(2, "g", 101)]));
+        assert_eq!(named(&view, at(1)), [], "it wrote once, and may be dead since");
+        assert!(!view.apply(at(2), vec![count(2, "3", 102)]));
+        assert_eq!(named(&view, at(2)), [(gateway(2), 3)]);
+        assert_eq!(named(&view, at(59)).len(), 1);
+        assert_eq!(named(&view, at(60)), [], "it lived at 0 s for certain, and not for longer");
+        view.mark(105, at(50));
+        view.apply(at(51), vec![count(2, "3", 106)]);
+        assert_eq!(named(&view, at(61)), [], "the write may have been sent long ago");
+        view.apply(at(52), vec![count(2, "3", 107)]);
+        assert_eq!(named(&view, at(61)).len(), 1);
+        view.apply(at(62), vec![Change { value: None, ..count(2, "", 108) }]);
+        assert_eq!(named(&view, at(62)), []);
+    }
+
+    #[test]
+    fn a_reset_keeps_what_was_proven_and_drops_what_is_gone() {
+        let mut view = view();
+        view.apply(at(1), vec![count(2, "0", 101), record(2, "g", 101), count(3, "0", 102), record(3, "g", 102)]);
+        view.apply(at(2), vec![count(2, "0", 103), count(3, "0", 104)]);
+        assert_eq!(named(&view, at(2)).len(), 2);
+        view.reset(110, at(30), at(30), vec![count(2, "5", 109), record(2, "g", 101)]);
+        assert_eq!(named(&view, at(30)), [(gateway(2), 5)]);
+        view.reset(50, at(31), at(31), vec![count(2, "5", 40), record(2, "g", 40)]);
+        assert_eq!(named(&view, at(31)), [], "the revisions went back: this is another etcd");
+    }
+
+    #[test]
+    fn forgeries_are_not_named() {
+        let other = Arc::new(Seal::new(&[("k".to_owned(), "other secret".to_owned())]));
+        let stolen = Change { key: names::gateway(gateway(5)).into_bytes(), ..record(2, "g", 101) };
+        for (record, why) in [
+            (None, "no record"),
+            (Some(record(5, "h", 101)), "another group"),
+            (Some(stolen), "the record of another gateway"),
+            (
+                Some(put(names::gateway(gateway(5)), other.sign(&GroupRecord { group: "g".into() }).unwrap(), 101)),
+                "kind",
+            ),
+            (Some(Change { lease: 8, ..record_by(&other, 5) }), "another secret"),
+            (Some(Change { lease: 8, ..record(5, "g", 101) }), "a genuine record and somebody else's count"),
+        ] {
+            let mut view = view();
+            view.apply(at(1), record.into_iter().chain([count(5, "0", 101)]).collect());
+            view.apply(at(2), vec![count(5, "0", 102)]);
+            view.apply(at(3), vec![count(5, "0", 103)]);
+            assert_eq!(named(&view, at(3)), [], "{why}");
+            assert!(view.ignored() > 0, "{why}");
+        }
+    }
+
+    fn record_by(seal: &Seal, number: u8) -> Change {
+        let genuine = record(number, "g", 101);
+        let body: GatewayRecord = self::seal().verify(genuine.value.as_deref().unwrap()).unwrap();
+        Change { value: seal.sign(&body), ..genuine }
+    }
+
+    #[test]
+    fn foreign_keys_and_values_are_ignored_and_told_once() {
+        let mut view = view();
+        view.apply(at(1), vec![count(2, "0", 101), record(2, "g", 101)]);
+        view.apply(at(1), vec![count(2, "1", 102)]);
+        let strange = || {
+            vec![
+                count(3, "many", 103),
+                count(4, "-1", 103),
+                count(6, "99999999999999999999", 103),
+                put("/rsnap/servers/nonsense".to_owned(), "1", 103),
+                put("/rsnap/servers/0.0.0.0:1".to_owned(), "1", 103),
+                put("/rsnap/other".to_owned(), "1", 103),
+            ]
+        };
+        view.apply(at(2), strange());
+        view.apply(at(3), strange());
+        assert_eq!(view.ignored(), 5);
+        assert_eq!(named(&view, at(3)), [(gateway(2), 1)]);
+        view.reset(110, at(4), at(4), vec![count(2, "1", 102), record(2, "g", 101)]);
+        assert_eq!((view.ignored(), named(&view, at(4)).len()), (0, 1));
+    }
+
+    #[test]
+    fn a_count_that_somebody_else_writes_is_not_believed_until_the_gateway_writes_again() {
+        let mut view = view();
+        view.apply(at(1), vec![count(2, "3", 101), record(2, "g", 101)]);
+        view.apply(at(2), vec![count(2, "3", 102)]);
+        view.apply(at(3), vec![Change { lease: 0, ..count(2, "0", 103) }]);
+        assert_eq!(named(&view, at(3)), []);
+        view.apply(at(4), vec![count(2, "3", 104), record(2, "g", 104)]);
+        view.apply(at(5), vec![count(2, "3", 105)]);
+        assert_eq!(named(&view, at(5)), [(gateway(2), 3)]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut view = view();
+        let many = (0..30_000_u32).map(|number| {
+            let [_, high, middle, low] = number.to_be_bytes();
+            put(names::server(SocketAddr::from(([10, high, middle, low], 1))), "1", 101)
+        });
+        view.apply(at(1), many.collect());
+        assert!(view.members().count() <= GATEWAYS_MAX && view.ignored() <= TOLD_MAX);
     }
 }

@@ -81,9 +81,11 @@ pub(super) async fn server(
     uri: Uri,
 ) -> Result<([(HeaderName, &'static str); 1], Json<ServerAnswer>), Problem> {
     caller.permit(Action::Server)?;
-    gateway.refuse_when_stopping()?;
     let wanted = names::query::<ServerQuery>(&uri)?.wanted()?;
     let choice = gateway.cluster.choose();
+    if choice.is_own() {
+        gateway.refuse_when_stopping()?;
+    }
     let plain = address(&choice);
     let answer = match wanted {
         None => plain,

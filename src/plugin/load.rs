@@ -87,12 +87,6 @@ impl Plugins {
         })
     }
 
-    /// Adds what the plugins do and use to `metrics`.
-    pub fn measure(&self, metrics: &Metrics) {
-        let entries = self.entries.clone();
-        measures::register(metrics, move || entries.clone());
-    }
-
     /// Loads each plugin as [`Plugins::load`] does and gives it up again; says of each what is wrong with it.
     pub async fn try_each(config: &Config, context: Context) -> Vec<(Kind, Option<LoadError>)> {
         let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
@@ -105,6 +99,12 @@ impl Plugins {
             (Kind::Policy, loader.component::<ChainPolicy>(&config.policy).await.err()),
             (Kind::Resolver, loader.component::<SiteResolver>(&config.resolver).await.err()),
         ]
+    }
+
+    /// Adds what the plugins do and use to `metrics`.
+    pub fn measure(&self, metrics: &Metrics) {
+        let entries = self.entries.clone();
+        measures::register(metrics, move || entries.clone());
     }
 
     /// The loaded plugins and what they did.

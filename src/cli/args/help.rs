@@ -22,7 +22,9 @@ Examples:
     rsnap send snap1.raw --volume V --snapshot S1
   Send what changed since an earlier one. The gateway decides whether it can use it:
     rsnap send snap2.raw --volume V --snapshot S2 --base SOURCE-S1=snap1.raw
-  From Ceph, as a stream:
+  From Ceph, what changed since the newest snapshot of the image that the gateway has too:
+    rsnap send rbd:volumes/volume-X@snap3 --volume V --snapshot S3
+  From Ceph, where rsnap cannot reach the cluster, as a stream:
     rbd export-diff volumes/volume-X@snap1 - |
       rsnap send - --format rbd-diff --volume V --snapshot S1
   From Ceph, all snapshots of a volume at once, oldest first:
@@ -30,7 +32,12 @@ Examples:
       rsnap send - --format rbd-export --volume V --snapshot S1,S2
 
 The source must not change while it is read: use a snapshot, and keep it until the command ends. For a file this is \
-checked by its size and times before the end is sent; for a block device it cannot be checked.
+checked by its size and times before the end is sent, in Ceph by the snapshot's number; for a block device it cannot be \
+checked.
+
+A snapshot in Ceph is read with the right to read alone (profile rbd-read-only). With more it is protected meanwhile, \
+unless it is already. Its earlier snapshots prove themselves by their numbers, without being read. The library librbd1 \
+must be installed. A file whose name begins with rbd: is written ./rbd:….
 
 What may heal (a broken connection, a busy or restarting gateway) is tried again. What comes through a pipe can be \
 read only once, so there only what happens before the first byte is tried again.";

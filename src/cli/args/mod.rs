@@ -12,7 +12,7 @@ pub(super) use plugin::{
     LoadArgs, Plugin, PluginCheck, PluginInspect, PluginList, PluginRun, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
-pub(super) use transfer::{RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
+pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -112,7 +112,6 @@ pub struct ConfigCheck {
 mod tests {
     use clap::CommandFactory;
 
-    use super::transfer::BaseArg;
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
@@ -130,9 +129,27 @@ mod tests {
             "rsnap send a.raw --volume v --snapshot s --base b1=x=1 --base b2=y --gateway https://gw --json --full",
         );
         let Ok(Cli { json: true, command: Command::Send(send) }) = cli else { panic!("{cli:?}") };
-        let base = |id: &str, file: &str| BaseArg { id: id.into(), file: file.into() };
+        let base = |id: &str, file: &str| BaseArg::File { id: id.into(), file: file.into() };
         assert_eq!(send.base, [base("b1", "x=1"), base("b2", "y")]);
         assert_eq!((send.format, send.retries, send.full), (SourceFormat::Raw, 8, true));
+    }
+
+    #[test]
+    fn snapshots_in_ceph_are_understood() {
+        let cli = parse(
+            "rsnap send rbd:volumes/n/v@s3 --volume v --snapshot s --base s1 --base rbd:volumes/n/v@s2 \
+             --base id=rbd:volumes/n/v@s --gateway https://gw --ceph-conf c --ceph-user u --ceph-keyring k",
+        );
+        let Ok(Cli { command: Command::Send(send), .. }) = cli else { panic!("{cli:?}") };
+        assert_eq!(send.location().unwrap().unwrap().to_string(), "rbd:volumes/n/v@s3");
+        let ceph = |id: Option<&str>, location: &str| BaseArg::Ceph {
+            id: id.map(str::to_owned),
+            location: location.parse().unwrap(),
+        };
+        let expected =
+            [BaseArg::Name("s1".into()), ceph(None, "rbd:volumes/n/v@s2"), ceph(Some("id"), "rbd:volumes/n/v@s")];
+        assert_eq!(send.base, expected);
+        assert_eq!(send.ceph.ceph_user.as_deref(), Some("u"));
     }
 
     #[test]
@@ -140,7 +157,9 @@ mod tests {
         for line in [
             "rsnap send a.raw --volume v --gateway https://gw",
             "rsnap send a.raw --volume ../v --snapshot s --gateway https://gw",
-            "rsnap send a.raw --volume v --snapshot s --base nofile --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --base =file --gateway https://gw",
+            "rsnap send rbd:p/v@s --volume v --snapshot s --base rbd:p/v --gateway https://gw",
+            "rsnap send rbd:p/v@s --volume v --snapshot s --base s1=rbd:v@s1 --gateway https://gw",
             "rsnap send a.raw --volume v --snapshot s --base-root 12 --gateway https://gw",
             "rsnap send a.raw --volume v --snapshot s --full --base-snapshot t --gateway https://gw",
             "rsnap chain --volume v --gateway https://gw --token a --token-file b",

@@ -1,10 +1,12 @@
 //! The arguments of `send`, `plan` and `restore`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use super::{ConnectArgs, VolumeArgs};
+use crate::client::source::{Location, LocationError, RBD_PREFIX};
 use crate::content::Root;
 use crate::id::{SnapshotId, VolumeId};
 
@@ -19,26 +21,58 @@ pub enum SourceFormat {
     RbdExport,
 }
 
-/// An earlier snapshot of the source: `ID=FILE`.
+/// An earlier snapshot of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseArg {
-    pub id: String,
-    pub file: PathBuf,
+pub enum BaseArg {
+    /// `ID=FILE`.
+    File { id: String, file: PathBuf },
+    /// `[ID=]rbd:POOL/IMAGE@SNAPSHOT`.
+    Ceph { id: Option<String>, location: Location },
+    /// `SNAPSHOT`: of the image that SOURCE is a snapshot of.
+    Name(String),
 }
 
-impl std::str::FromStr for BaseArg {
+impl FromStr for BaseArg {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
+        let ceph = |id: Option<&str>, text: &str| {
+            let location = text.parse().map_err(|fault: LocationError| fault.to_string())?;
+            Ok(Self::Ceph { id: id.map(str::to_owned), location })
+        };
+        if text.starts_with(RBD_PREFIX) {
+            return ceph(None, text);
+        }
         match text.split_once('=') {
-            Some((id, file)) if !id.is_empty() && !file.is_empty() => Ok(Self { id: id.into(), file: file.into() }),
-            _ => Err("write ID=FILE: the source's id of the snapshot, and its raw image".to_owned()),
+            Some(("", _) | (_, "")) => {
+                Err("write ID=FILE: the source's id of the snapshot, and its raw image".to_owned())
+            }
+            Some((id, place)) if place.starts_with(RBD_PREFIX) => ceph(Some(id), place),
+            Some((id, file)) => Ok(Self::File { id: id.into(), file: file.into() }),
+            None if text.is_empty() => Err("write the name of a snapshot, or ID=FILE".to_owned()),
+            None => Ok(Self::Name(text.to_owned())),
         }
     }
 }
 
+/// How to reach the Ceph cluster of SOURCE.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Ceph")]
+pub struct CephArgs {
+    /// Configuration of the cluster that SOURCE lies in; where Ceph looks for it when not given.
+    #[arg(long, value_name = "FILE")]
+    pub ceph_conf: Option<PathBuf>,
+    /// User of that cluster, without `client.`; admin when not given.
+    #[arg(long, value_name = "NAME")]
+    pub ceph_user: Option<String>,
+    /// File with that user's key; what the configuration says when not given.
+    #[arg(long, value_name = "FILE")]
+    pub ceph_keyring: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct SendArgs {
-    /// Raw image in a file or on a block device, or a stream; `-` is standard input.
+    /// Raw image in a file or on a block device, a snapshot in Ceph (rbd:POOL[/NAMESPACE]/IMAGE@SNAPSHOT), or a stream;
+    /// `-` is standard input.
     pub source: PathBuf,
     /// The volume's id at the target.
     #[arg(long, value_name = "ID")]
@@ -46,13 +80,14 @@ pub struct SendArgs {
     /// The snapshot's id at the target; for rbd-export all of them, oldest first, with commas between.
     #[arg(long, value_name = "ID", value_delimiter = ',', required = true)]
     pub snapshot: Vec<SnapshotId>,
-    /// An earlier snapshot of the source: its id there and its raw image. Again for more, oldest first.
-    #[arg(long, value_name = "ID=FILE")]
+    /// An earlier snapshot of the source: its id there and its raw image, as ID=FILE; of a snapshot in Ceph just its
+    /// name, where all earlier ones are offered when none is given. Again for more, oldest first.
+    #[arg(long)]
     pub base: Vec<BaseArg>,
     /// The volume's id at the source, recorded with the snapshot.
     #[arg(long, value_name = "ID")]
     pub source_volume: Option<String>,
-    /// The snapshot's id at the source; the name in the stream, or the one at the target when not given.
+    /// The snapshot's id at the source; its name in Ceph or in the stream, or the one at the target when not given.
     #[arg(long, value_name = "ID")]
     pub source_snapshot: Option<String>,
     /// What SOURCE is.
@@ -74,7 +109,19 @@ pub struct SendArgs {
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     #[command(flatten)]
+    pub ceph: CephArgs,
+    #[command(flatten)]
     pub connect: ConnectArgs,
+}
+
+impl SendArgs {
+    /// The snapshot in Ceph that SOURCE names; `None` for a file or a stream.
+    pub(in crate::cli) fn location(&self) -> Result<Option<Location>, LocationError> {
+        match self.source.to_str() {
+            Some(text) if text.starts_with(RBD_PREFIX) => text.parse().map(Some),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// What DEST shall be.

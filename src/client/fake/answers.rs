@@ -60,6 +60,12 @@ pub(super) fn server(state: &Mutex<State>, address: SocketAddr) -> Answered {
     json(200, &answer)
 }
 
+pub(super) fn servers(address: SocketAddr) -> Answered {
+    let server = address.to_string();
+    let own = api::ServerEntry { server, connections: 3, state: api::ServerState::Own, age_ms: Some(0) };
+    json(200, &api::ServersAnswer { source: api::Source::Own, age_ms: None, servers: vec![own] })
+}
+
 /// Present or refused when the store has the snapshot, else what the test asked for.
 pub(super) async fn plan(state: &Mutex<State>, request: Request<Incoming>) -> Answered {
     let snapshot = request.uri().path().split('/').nth(5).unwrap().to_owned();

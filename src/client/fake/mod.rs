@@ -143,6 +143,7 @@ async fn answer(
     state.lock().unwrap().requests.push(line.clone());
     match (request.method().as_str(), request.uri().path()) {
         ("GET", "/server") => Ok(answers::server(&state, address)),
+        ("GET", "/v1/servers") => Ok(answers::servers(address)),
         ("POST", _) => Ok(answers::plan(&state, request).await),
         ("PUT", _) => answers::put(&state, request).await,
         ("DELETE", _) => Ok(answers::deleted()),

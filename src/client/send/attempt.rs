@@ -33,6 +33,7 @@ impl Run<'_> {
     pub(super) async fn transmit(&mut self, ticketed: &Ticketed, choice: Choice) -> Result<Outcome, ClientError> {
         let headers = headers(self.job, &choice)?;
         let path = path(self.job)?;
+        self.job.material.hold().await?;
         let work = self.job.material.begin(&choice, &self.job.source_snapshot)?;
         let (parts, body) = UploadBody::stream();
         let meter = Arc::new(Meter::default());
@@ -119,17 +120,23 @@ fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
         let trailers = if job.material.has_root(choice) { both } else { "content-digest" };
         headers.insert(TRAILER, HeaderValue::from_static(trailers));
     }
-    let (base, root) = match choice {
-        Choice::Full => (None, None),
-        Choice::Since(base) => (Some(base.snapshot.clone()), Some(base.root.clone())),
-        Choice::Onto { snapshot, root } => (snapshot.clone(), root.map(|root| root.to_string())),
+    let (base, root, mark) = match choice {
+        Choice::Full => (None, None, None),
+        Choice::Since(base) => {
+            let mark = job.material.base_mark(base);
+            let root = mark.is_none().then(|| base.root.clone());
+            (Some(base.snapshot.clone()), root, mark)
+        }
+        Choice::Onto { snapshot, root } => (snapshot.clone(), root.map(|root| root.to_string()), None),
     };
     let source_snapshot = job.material.is_planned().then(|| job.source_snapshot.clone());
     for (name, text) in [
         (api::BASE, base),
         (api::BASE_ROOT, root),
+        (api::BASE_MARK, mark),
         (api::SOURCE_VOLUME, job.source_volume.clone()),
         (api::SOURCE_SNAPSHOT, source_snapshot),
+        (api::SOURCE_MARK, job.material.mark()),
     ] {
         if let Some(text) = text {
             headers.insert(HeaderName::from_static(name), value(&text)?);

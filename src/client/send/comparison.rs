@@ -5,9 +5,9 @@
 //! as soon as it is read; only runs of zeroes grow, because they cost nothing to hold.
 
 use bytes::Bytes;
-use rsnap_wire::rbd_diff;
 use tokio::runtime::Handle;
 
+use super::records::Records;
 use super::writer::{Halt, StreamWriter};
 use crate::buffer::BufferPool;
 use crate::client::source::{Blocks, Change, ImageFile, changes};
@@ -23,18 +23,16 @@ pub(super) struct Comparison {
     base: Option<ImageFile>,
     pool: BufferPool,
     root: RootMeter,
-    /// A run of zeroes that may still grow: offset and length.
-    zeroes: Option<(u64, u64)>,
 }
 
 impl Comparison {
     pub(super) fn new(source: Box<dyn Blocks>, base: Option<ImageFile>) -> Self {
         let root = RootMeter::new(source.size());
-        Self { source, base, pool: BufferPool::new(AHEAD), root, zeroes: None }
+        Self { source, base, pool: BufferPool::new(AHEAD), root }
     }
 
     /// Writes all records and the end marker; gives the content root of the source.
-    pub(super) fn run(mut self, writer: &mut StreamWriter) -> Result<Root, Halt> {
+    pub(super) fn run(mut self, mut records: Records, writer: &mut StreamWriter) -> Result<Root, Halt> {
         let runtime = Handle::current();
         let mut before = vec![0; BLOCK_BYTES];
         let mut block = 0;
@@ -45,11 +43,11 @@ impl Comparison {
                 base.read(next, &mut before)?;
             }
             self.root.write(next * BLOCK_BYTES as u64, &buffer);
-            self.emit(next, Bytes::from_owner(buffer), &before, writer)?;
+            self.emit(next, Bytes::from_owner(buffer), &before, &mut records, writer)?;
             block = next + 1;
             writer.reach(block * BLOCK_BYTES as u64);
         }
-        self.end(writer)
+        self.end(records, writer)
     }
 
     /// The first block from `block` on that may differ.
@@ -60,7 +58,14 @@ impl Comparison {
         Ok(source.into_iter().chain(base).min())
     }
 
-    fn emit(&mut self, block: u64, bytes: Bytes, before: &[u8], writer: &mut StreamWriter) -> Result<(), Halt> {
+    fn emit(
+        &mut self,
+        block: u64,
+        bytes: Bytes,
+        before: &[u8],
+        records: &mut Records,
+        writer: &mut StreamWriter,
+    ) -> Result<(), Halt> {
         let start = block * BLOCK_BYTES as u64;
         let inside = usize::try_from(self.source.size() - start).unwrap_or(usize::MAX);
         let base = self.base.as_ref().map(|_| before);
@@ -68,53 +73,23 @@ impl Comparison {
             match change {
                 Change::Data(range) => {
                     let range = range.start..range.end.min(inside);
-                    self.flush(writer)?;
-                    let record = rbd_diff::data(start + range.start as u64, range.len() as u64);
-                    writer.write(Bytes::copy_from_slice(&record))?;
-                    writer.write(bytes.slice(range))?;
+                    records.data(start + range.start as u64, bytes.slice(range), writer)?;
                 }
                 Change::Zero(range) if range.start >= inside => {}
                 Change::Zero(range) => {
                     let length = range.end.min(inside) - range.start;
-                    self.zero(start + range.start as u64, length as u64, writer)?;
+                    records.zero(start + range.start as u64, length as u64, writer)?;
                 }
             }
         }
-        self.breathe(start, writer)
+        records.breathe(start, writer)
     }
 
-    fn zero(&mut self, offset: u64, length: u64, writer: &mut StreamWriter) -> Result<(), Halt> {
-        if let Some((start, held)) = &mut self.zeroes
-            && *start + *held == offset
-        {
-            *held += length;
-            return Ok(());
-        }
-        self.flush(writer)?;
-        self.zeroes = Some((offset, length));
-        Ok(())
-    }
-
-    fn flush(&mut self, writer: &mut StreamWriter) -> Result<(), Halt> {
-        match self.zeroes.take() {
-            Some((offset, length)) => writer.write(Bytes::copy_from_slice(&rbd_diff::zero(offset, length))),
-            None => Ok(()),
-        }
-    }
-
-    /// A record of no bytes says that we are still there; a growing run of zeroes stays open.
-    fn breathe(&mut self, start: u64, writer: &mut StreamWriter) -> Result<(), Halt> {
-        let offset = self.zeroes.map_or(start, |(offset, _)| offset);
-        writer.breathe(&rbd_diff::zero(offset, 0))
-    }
-
-    fn end(mut self, writer: &mut StreamWriter) -> Result<Root, Halt> {
-        self.flush(writer)?;
-        self.source.prove()?;
-        if let Some(base) = &mut self.base {
-            base.prove()?;
-        }
-        writer.write(Bytes::from_static(rbd_diff::END))?;
+    fn end(mut self, records: Records, writer: &mut StreamWriter) -> Result<Root, Halt> {
+        records.end(writer, || {
+            self.source.prove()?;
+            self.base.as_mut().map_or(Ok(()), ImageFile::prove)
+        })?;
         Ok(self.root.finish())
     }
 }

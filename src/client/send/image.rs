@@ -8,12 +8,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use rsnap_wire::rbd_diff;
 
 use super::comparison::Comparison;
 use super::material::{Choice, Material, Work};
 use super::prove::prove;
+use super::records::Records;
 use super::writer::StreamWriter;
 use crate::api::{Action, PlanAnswer, RBD_DIFF, SourceSnapshot};
 use crate::client::source::{Blocks, ImageFile, Sequential};
@@ -160,10 +159,8 @@ impl Material for Image {
         let (input, from, to) = (self.open()?, base.map(|base| base.id), source_snapshot.to_owned());
         Ok(Box::new(move |writer: &mut StreamWriter| {
             let source = input.blocks()?;
-            let header = rbd_diff::Header { from: from.as_deref(), to: Some(&to), size: source.size() };
-            let header = header.encode().map_err(|fault| ClientError::Usage(fault.to_string()))?;
-            writer.write(Bytes::from(header))?;
-            Comparison::new(source, opened).run(writer).map(Some)
+            let records = Records::begin(writer, from.as_deref(), &to, source.size())?;
+            Comparison::new(source, opened).run(records, writer).map(Some)
         }))
     }
 

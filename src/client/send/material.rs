@@ -37,6 +37,14 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     }
     /// Whether the content root is known at the end of the body.
     fn has_root(&self, choice: &Choice) -> bool;
+    /// A mark that the source gives to the wanted snapshot's content and to no other, where it has such marks.
+    fn mark(&self) -> Option<String> {
+        None
+    }
+    /// The same of the base that the plan names: told instead of its content root, which is then not known here.
+    fn base_mark(&self, _plan: &PlanBase) -> Option<String> {
+        None
+    }
     /// What must be known before the first plan: proves the bases.
     async fn prepare(&mut self, reporter: &dyn Reporter) -> Result<(), ClientError>;
     /// The content root of the wanted snapshot, by reading all of it; `None` where that cannot be told. A source that
@@ -46,6 +54,10 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn bases(&self) -> Vec<SourceSnapshot>;
     /// What to do for a plan that asks for a full or an incremental stream.
     fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError>;
+    /// Keeps the source from going away while it is read, where that can be done; until this is dropped.
+    async fn hold(&mut self) -> Result<(), ClientError> {
+        Ok(())
+    }
     /// What makes the body; it touches a source that can be read only once not before it runs.
     fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError>;
     /// A try failed with this error; told so that the material can repeat it when it cannot be read again.

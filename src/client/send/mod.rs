@@ -9,6 +9,8 @@ mod comparison;
 mod image;
 mod material;
 mod prove;
+mod rbd;
+mod records;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ mod writer;
 
 pub use image::{Base, Image};
 pub use material::Material;
+pub use rbd::{RbdBase, RbdImage};
 pub use stream::{KnownBase, PassThrough};
 
 use std::time::Duration;
@@ -117,7 +120,7 @@ impl Run<'_> {
     /// asked for again with its root.
     async fn plan(&mut self, ticketed: &Ticketed) -> Result<PlanAnswer, ClientError> {
         let plan = self.ask(ticketed).await?;
-        if plan.action != Action::Present || self.root.is_some() {
+        if plan.action != Action::Present || plan.proven || self.root.is_some() {
             return Ok(plan);
         }
         let name = self.job.snapshot()?.to_string();
@@ -131,7 +134,7 @@ impl Run<'_> {
             id: job.source_snapshot.clone(),
             size: job.material.size(),
             root: self.root.map(|root| root.to_string()),
-            mark: None,
+            mark: job.material.mark(),
         };
         let mut chain = job.material.bases();
         chain.push(wanted);
@@ -147,7 +150,7 @@ impl Run<'_> {
             let plan = self.plan(&ticketed).await?;
             self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: plan.clone() });
             match plan.action {
-                Action::Present if self.root.is_some() || self.sent => return Ok(self.present(plan)),
+                Action::Present if plan.proven || self.root.is_some() || self.sent => return Ok(self.present(plan)),
                 Action::Refused => return Err(ClientError::Plan(format!("the gateway refuses: {}", plan.reason))),
                 // Present by its name alone: the stream is sent, and the gateway compares the content.
                 Action::Present | Action::Full | Action::Incremental => self.job.material.choose(&plan)?,

@@ -447,7 +447,8 @@ async fn closed() -> std::net::SocketAddr {
 #[tokio::test]
 async fn a_gateway_that_was_named_and_is_gone_leads_to_the_question_which_one_is_there() {
     let (fake, source, log) = (Fake::start().await, kept(&image(1, 2)), Log::default());
-    fake.state.lock().unwrap().named.extend([closed().await, closed().await]);
+    let gone = [closed().await, closed().await];
+    fake.state.lock().unwrap().named.extend(gone);
     send(&mut job(fake.gateway(), "s1", file(&source, vec![])), &log).await.unwrap();
     assert_eq!((log.retries(), fake.requests("GET /server"), fake.received().len()), (2, 3, 1));
 }

@@ -1,4 +1,4 @@
-//! What is sent: images that are read block by block, and streams that `rbd` has made.
+//! What is sent: images that are read block by block, snapshots that lie in Ceph, and streams that `rbd` has made.
 //!
 //! Reading blocks, hashing costs a core: both run on a thread of their own, ahead of the socket by as many buffers
 //! as the pool has. A plain thread and not the runtime's pool: a read from a pipe that never ends must not keep the
@@ -6,11 +6,14 @@
 
 mod file;
 mod grains;
+mod rbd;
 mod sequential;
 mod stream;
 
 pub use file::ImageFile;
 pub(super) use grains::{Change, changes};
+pub use rbd::{Access, Earlier, Location, LocationError, PREFIX as RBD_PREFIX, RbdSnapshot};
+pub(super) use rbd::{Piece, Protection, Reader};
 pub use sequential::Sequential;
 pub use stream::{StreamInput, StreamKind};
 

@@ -1,1 +1,4 @@
 //! Tests of the module as a whole.
+
+mod model;
+mod world;

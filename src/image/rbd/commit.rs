@@ -196,13 +196,8 @@ impl Committing<'_> {
     /// Makes the snapshot under its temporary name, and notes its id.
     fn create(&self, intent: &mut Intent) -> Result<u64, ImageError> {
         let (session, image) = (self.session, self.session.image()?);
-        session.changed(image.create_snapshot(&intent.temporary))?;
+        let id = session.changed(image.create_snapshot(&intent.temporary))?;
         (self.after)(Step::Created)?;
-        let snapshots = image.snapshots().map_err(failed)?;
-        let made = snapshots.into_iter().find(|snapshot| snapshot.name == intent.temporary);
-        let id = made.map(|snapshot| snapshot.id).ok_or_else(|| {
-            super::failure::other(format!("find snapshot {}", intent.temporary), "it is gone right after it was made")
-        })?;
         intent.snapshot = Some(id);
         session.set(INTENT, intent)?;
         (self.after)(Step::Identified)?;
@@ -318,7 +313,7 @@ impl Deaths {
         if self.0.lock().unwrap().take_if(|at| *at == step).is_none() {
             return Ok(());
         }
-        let executioner = shared.connect(&[]).unwrap();
+        let executioner = shared.connect().unwrap();
         executioner.blocklist(session.address(), 3600).unwrap();
         Err(ImageError::Fenced)
     }

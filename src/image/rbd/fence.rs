@@ -19,6 +19,10 @@
 //! lock break` is not needed, and a RADOS notify of our own was refused: on the image's header, librbd does not
 //! acknowledge what it does not know, and a header update makes every client read the header again.
 //!
+//! Where librbd breaks a lock it blocklists the owner by itself, but for an hour, also one that is blocklisted for longer
+//! (and with `rbd_blocklist_expire_seconds` set, 16.2 fails with EINVAL). A process can be stopped for longer than that. So
+//! the former owner, which by then is dead or has closed the image, is blocklisted once more for as long as we want.
+//!
 //! The blocklist is in force where it counts before the head is looked at: this client waits for the newest map, and then
 //! asks every object of the head once. An OSD serves a client only after it has the client's map, so no OSD is left
 //! that would take a late write of the former owner.
@@ -51,7 +55,7 @@ pub(super) enum Taken {
 
 /// Takes the exclusive lock of the session's image. Blocks.
 pub(super) fn take(session: &Arc<Session>, name: &ImageName, patience: Duration) -> Result<Taken, ImageError> {
-    let before = session.image()?.lock_owners().map_err(failed)?;
+    let before = owners(session)?;
     let answer = ask(session)?;
     match answer.recv_timeout(patience) {
         Ok(answered) => granted(answered, name)?,
@@ -63,7 +67,17 @@ pub(super) fn take(session: &Arc<Session>, name: &ImageName, patience: Duration)
         Err(RecvTimeoutError::Disconnected) => return Err(unanswered(name)),
     }
     refuse_others(session, name)?;
-    Ok(if before.is_empty() { Taken::Free } else { Taken::Over })
+    if before.is_empty() {
+        return Ok(Taken::Free);
+    }
+    before.iter().try_for_each(|owner| blocklist(session, owner))?;
+    Ok(Taken::Over)
+}
+
+/// Who else has the lock: librbd may have taken it for this client already, to remove a snapshot.
+fn owners(session: &Session) -> Result<Vec<String>, ImageError> {
+    let owners = session.image()?.lock_owners().map_err(failed)?;
+    Ok(owners.into_iter().filter(|owner| owner != session.address()).collect())
 }
 
 /// Asks on a thread of its own, because librbd waits as long as the owner's watch lasts.
@@ -92,12 +106,16 @@ fn granted(answered: Result<(), Error>, name: &ImageName) -> Result<(), ImageErr
 
 /// Blocklists the owner that does not answer: the one that was there when we asked, and no other.
 fn evict(session: &Session, name: &ImageName, before: &[String]) -> Result<(), ImageError> {
-    let now = session.image()?.lock_owners().map_err(failed)?;
+    let now = owners(session)?;
     for owner in now.iter().filter(|owner| before.contains(owner)) {
         tracing::warn!(image = %name, owner, "take an image over from a client that does not answer");
-        session.cluster.blocklist(owner, seconds(BLOCKLIST)).map_err(failed)?;
+        blocklist(session, owner)?;
     }
     Ok(())
+}
+
+fn blocklist(session: &Session, owner: &str) -> Result<(), ImageError> {
+    session.cluster.blocklist(owner, seconds(BLOCKLIST)).map_err(failed)
 }
 
 /// The lock is ours, but somebody lives who has the image open to write it, and would find that it cannot any more.

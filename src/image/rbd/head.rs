@@ -48,23 +48,26 @@ pub(super) fn clear(session: &Session, size: u64) -> Result<(), ImageError> {
     resize(session, size)
 }
 
-/// A head that is `base`, and has `size` bytes. Gives what differed, if anything did. Blocks.
-pub(super) fn restore(
-    session: &Session,
-    name: &ImageName,
-    base: &Stored,
-    size: u64,
-) -> Result<Option<Difference>, ImageError> {
+/// What differed between a head and its base, and what was done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reverted {
+    pub difference: Difference,
+    pub way: Revert,
+}
+
+/// A head that is `base`, and has `size` bytes. Blocks.
+pub(super) fn restore(session: &Session, name: &ImageName, base: &Stored, size: u64) -> Result<Reverted, ImageError> {
     let record = &base.layer.record;
     resize(session, record.size)?;
     let (difference, extents) = compare(session.image()?, record.name.as_str(), record.size)?;
-    match choose(difference) {
+    let way = choose(difference);
+    match way {
         Revert::Nothing => {}
         Revert::Rollback => session.changed(session.image()?.rollback(record.name.as_str()))?,
         Revert::Extents => write_back(session, name, base, extents)?,
     }
     resize(session, size)?;
-    Ok((difference.extents > 0).then_some(difference))
+    Ok(Reverted { difference, way })
 }
 
 fn resize(session: &Session, size: u64) -> Result<(), ImageError> {

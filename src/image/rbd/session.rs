@@ -38,7 +38,7 @@ pub(super) struct Session {
 impl Session {
     /// Connects, and opens the image for writing. With a size, an image that is not there is made. Blocks.
     pub(super) fn open(shared: &Shared, name: &ImageName, create: Option<u64>) -> Result<Self, ImageError> {
-        let cluster = shared.connect(&[("rbd_blocklist_expire_seconds", &BLOCKLIST.as_secs().to_string())])?;
+        let cluster = shared.connect()?;
         let pool = shared.pool(&cluster)?;
         let address = cluster.addresses().map_err(failed)?;
         let image = match (pool.open(name.as_str(), Mode::ReadWrite, None), create) {
@@ -122,20 +122,6 @@ impl Session {
         Err(other(format!("lock image {name}"), reason))
     }
 
-    /// Gives the lock back and closes the image. Blocks.
-    pub(super) fn close(mut self) {
-        self.close_now();
-    }
-
-    fn close_now(&mut self) {
-        let Some(image) = self.image.take() else { return };
-        if self.is_doubtful() {
-            self.retire(image);
-        } else if let Err(error) = image.close() {
-            tracing::warn!(%error, "leave the lock of an image to the next transfer");
-        }
-    }
-
     /// Keeps the lock until this client can do no harm any more.
     fn retire(&self, image: Image) {
         let (cluster, address) = (self.cluster.clone(), self.address.clone());
@@ -153,9 +139,15 @@ impl Session {
     }
 }
 
+/// Gives the lock back and closes the image. Blocks: sessions are used and dropped on threads that may.
 impl Drop for Session {
     fn drop(&mut self) {
-        self.close_now();
+        let Some(image) = self.image.take() else { return };
+        if self.is_doubtful() {
+            self.retire(image);
+        } else if let Err(error) = image.close() {
+            tracing::warn!(%error, "leave the lock of an image to the next transfer");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::failure::{failed, other};
 use super::fence::{self, Taken};
 use super::head;
 use super::record::{GENERATION, Generation, OWNER, Owner};
+use super::revert::{Difference, Revert};
 use super::session::Session;
 use super::snapshot::RbdSnapshot;
 use super::store::Shared;
@@ -131,13 +132,16 @@ fn find_base(
 
 fn restore(shared: &Shared, session: &Session, base: &RbdSnapshot, request: &StageRequest) -> Result<(), ImageError> {
     let reverted = head::restore(session, &request.image, base.stored(), request.size)?;
-    if let Some(difference) = reverted {
+    if reverted.way != Revert::Nothing {
         shared.metrics.heads_reverted.inc();
+        let Difference { extents, bytes, .. } = reverted.difference;
         tracing::warn!(
-            image = %request.image, extents = difference.extents, bytes = difference.bytes,
+            image = %request.image, extents, bytes, way = ?reverted.way,
             "the head was not as its base: a transfer failed in it, or somebody wrote to it; it was reverted"
         );
     }
+    #[cfg(test)]
+    shared.reverted.lock().unwrap().push(reverted);
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use futures_util::future::{join, join_all};
 use tokio::sync::RwLock;
 
 use super::failure::other;
+use super::head;
 use super::objects::Objects;
 use super::session::Session;
 use super::snapshot::RbdSnapshot;
@@ -26,6 +27,7 @@ use super::store::Shared;
 use super::writers::Claim;
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
+use crate::id::ImageName;
 use crate::image::blocking::blocking;
 use crate::image::presence::{below, zero_grains};
 use crate::image::sidecar::{Key, Leafed, Place as _, SidecarWriter};
@@ -34,7 +36,7 @@ use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageR
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct RbdStaged {
-    staging: Arc<Staging>,
+    pub(super) staging: Arc<Staging>,
 }
 
 /// Dropped when the last write has ended; clears what was not committed.
@@ -56,6 +58,8 @@ pub(super) struct Staging {
     pub(super) tree_bytes: AtomicU64,
     /// A write failed: what is staged is not what was sent, even if that write's caller no longer listens.
     is_broken: AtomicBool,
+    /// It failed because there is no space.
+    is_full: AtomicBool,
     phase: Mutex<Phase>,
     claim: Mutex<Option<Claim>>,
 }
@@ -111,6 +115,7 @@ impl Staging {
             pages: AtomicU64::new(0),
             tree_bytes: AtomicU64::new(0),
             is_broken: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
             phase: Mutex::new(Phase::Open(session)),
             claim: Mutex::new(Some(claim)),
         }
@@ -167,7 +172,10 @@ impl Staging {
         let (written, zeroed) = join(join_all(writes), join_all(zeroes)).await;
         unanswered.over();
         for result in written.into_iter().chain(zeroed) {
-            session.changed(result).inspect_err(|_| self.breaks())?;
+            session.changed(result).inspect_err(|error| {
+                self.is_full.fetch_or(matches!(error, ImageError::Full { .. }), Ordering::AcqRel);
+                self.breaks();
+            })?;
         }
         Ok(())
     }
@@ -210,8 +218,13 @@ impl Staging {
         if let Some(claim) = &claim {
             claim.is_closing();
         }
-        let image = self.request.image.clone();
-        Some(Ending { session, tree: Some(Arc::clone(&self.objects)), image: image.to_string(), _claim: claim })
+        Some(Ending {
+            session,
+            tree: Some(Arc::clone(&self.objects)),
+            image: self.request.image.clone(),
+            empties: self.base.is_none() && self.is_full.load(Ordering::Acquire),
+            _claim: claim,
+        })
     }
 }
 
@@ -221,7 +234,10 @@ pub(super) struct Ending {
     session: Arc<Session>,
     /// The tree that nobody needs.
     tree: Option<Arc<Objects>>,
-    image: String,
+    image: ImageName,
+    /// Whether the head is emptied now. Otherwise the next transfer reverts it; but one that has filled the storage must not
+    /// keep others from theirs until then.
+    empties: bool,
     _claim: Option<Claim>,
 }
 
@@ -233,11 +249,14 @@ impl Ending {
 
     /// Removes the tree, gives the lock back and closes the image. Blocks.
     pub(super) fn finish(self) {
-        let Self { session, tree, image, _claim } = self;
+        let Self { session, tree, image, empties, _claim } = self;
+        if empties && let Err(error) = head::clear(&session, 0) {
+            tracing::warn!(%image, %error, "leave the data of a failed transfer to the next one");
+        }
         if let Some(tree) = tree.filter(|_| !session.is_doubtful())
             && let Err(error) = tree.remove()
         {
-            tracing::debug!(image, %error, "leave a content tree to the next transfer");
+            tracing::debug!(%image, %error, "leave a content tree to the next transfer");
         }
         drop(session);
     }

@@ -13,7 +13,7 @@ use super::fence::{self, PATIENCE};
 use super::record::{PREFIX, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
 use super::snapshot::RbdSnapshot;
-use super::writers::Writers;
+use super::writers::{Claim, Writers};
 use crate::id::{ImageName, SnapshotId};
 use crate::image::readers::Readers;
 use crate::image::record::{Tombstone, unseal};
@@ -37,6 +37,9 @@ pub(super) struct Shared {
     connection: Mutex<Option<Connection>>,
     #[cfg(test)]
     pub deaths: super::commit::Deaths,
+    /// What each transfer with a base has found, for tests.
+    #[cfg(test)]
+    pub reverted: Mutex<Vec<super::head::Reverted>>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,16 +69,16 @@ impl Shared {
             connection: Mutex::default(),
             #[cfg(test)]
             deaths: super::commit::Deaths::default(),
+            #[cfg(test)]
+            reverted: Mutex::default(),
         };
         shared.connection()?;
         Ok(shared)
     }
 
-    /// A client of its own, with further options.
-    pub(super) fn connect(&self, options: &[(&str, &str)]) -> Result<Cluster, ImageError> {
-        let mut settings = self.config.settings();
-        settings.options = options.iter().map(|(option, value)| ((*option).to_owned(), (*value).to_owned())).collect();
-        Cluster::connect(&self.library, &settings).map_err(unanswered)
+    /// A client of its own.
+    pub(super) fn connect(&self) -> Result<Cluster, ImageError> {
+        Cluster::connect(&self.library, &self.config.settings()).map_err(unanswered)
     }
 
     pub(super) fn pool(&self, cluster: &Cluster) -> Result<Pool, ImageError> {
@@ -87,9 +90,14 @@ impl Shared {
         if let Some(there) = &*connection {
             return Ok(there.clone());
         }
-        let cluster = self.connect(&[])?;
+        let cluster = self.connect()?;
         let pool = self.pool(&cluster)?;
         Ok(connection.insert(Connection { cluster, pool }).clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn reader_address(&self) -> String {
+        self.connection().unwrap().cluster.addresses().unwrap()
     }
 
     /// What an error of a reader means. A client that was blocklisted stays so: the next reader gets another one.
@@ -184,15 +192,19 @@ impl Shared {
         if survey.catalog.intent.is_some_and(|intent| intent.layer.record.snapshot == *snapshot) {
             self.tend(name)?;
         }
-        let session = Session::open(self, name, None)?;
+        // Where this process writes the image, the next transfer collects.
+        let claim = self.writers.claim(name, Duration::ZERO);
+        let session = Arc::new(Session::open(self, name, None)?);
         let catalog = session.survey()?;
         let entry = catalog.find(snapshot).ok_or_else(missing)?;
         self.hide(&session, name, entry)?;
-        session.close();
-        // Where a transfer has the image, the next one collects.
-        if let Err(error) = self.tend(name) {
+        if claim.is_some()
+            && let Err(error) = self.tend_alone(&session, name)
+        {
             tracing::debug!(image = %name, %error, "keep what a deleted snapshot has left until the next transfer");
         }
+        claim.iter().for_each(Claim::is_closing);
+        drop(session);
         Ok(())
     }
 

@@ -30,6 +30,7 @@ pub enum Kind {
     Full,
     /// The cluster did not answer in time. Whether the operation will still take effect is not known.
     TimedOut,
+    /// Anything else; [`Error::code`] tells.
     Other,
 }
 
@@ -70,6 +71,7 @@ impl Error {
         &self.action
     }
 
+    /// What callers tell apart of the error number.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self.code {

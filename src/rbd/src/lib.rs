@@ -16,6 +16,7 @@
 //!
 //! **An operation that timed out may still take effect later**, as may those of a client that is cut off: before
 //! anybody else relies on what the image holds, that client has to be blocklisted.
+#![warn(missing_docs)]
 #![allow(unsafe_code, reason = "calling C; each block says why it is sound, and this crate does nothing else")]
 
 #[allow(

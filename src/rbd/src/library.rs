@@ -18,8 +18,10 @@ pub struct Library {
 /// Why Ceph's libraries cannot be used. The text names the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
+    /// It is not installed, or cannot be loaded.
     #[error("{FILE} is not installed; install Debian's librbd1 (Red Hat: librbd1), release {RELEASE} or later ({0})")]
     Missing(String),
+    /// A function that is needed is not in it.
     #[error("{FILE} is too old: it lacks a function; install release {RELEASE} or later ({0})")]
     Outdated(String),
 }

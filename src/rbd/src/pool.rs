@@ -19,20 +19,25 @@ use crate::text::{from_c, to_c};
 /// Whether an image is opened to be written. Reading takes no lock and sets no watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// For reading. What others change afterwards, such as the list of snapshots, is not seen.
     ReadOnly,
+    /// For reading and writing.
     ReadWrite,
 }
 
 /// The snapshot that an image is opened at. Names can be given again, numbers are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotReference<'a> {
+    /// The one that has this name now.
     Name(&'a str),
+    /// The one with this id.
     Id(u64),
 }
 
 /// An image in a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName {
+    /// It can be given to another image later.
     pub name: String,
     /// Ceph's own identity of the image: another image of the same name has another one.
     pub id: String,
@@ -43,13 +48,21 @@ pub struct ImageName {
 pub struct Features(pub u64);
 
 impl Features {
+    /// It can be cloned.
     pub const LAYERING: Self = Self(RBD_FEATURE_LAYERING as u64);
+    /// Neighbouring bytes can lie in several objects.
     pub const STRIPING: Self = Self(RBD_FEATURE_STRIPINGV2 as u64);
+    /// One client writes at a time.
     pub const EXCLUSIVE_LOCK: Self = Self(RBD_FEATURE_EXCLUSIVE_LOCK as u64);
+    /// Which objects exist is known without asking for each.
     pub const OBJECT_MAP: Self = Self(RBD_FEATURE_OBJECT_MAP as u64);
+    /// Which objects changed between two snapshots is known without asking for each.
     pub const FAST_DIFF: Self = Self(RBD_FEATURE_FAST_DIFF as u64);
+    /// Flattening a clone detaches its snapshots too.
     pub const DEEP_FLATTEN: Self = Self(RBD_FEATURE_DEEP_FLATTEN as u64);
+    /// Writes go through a journal.
     pub const JOURNALING: Self = Self(RBD_FEATURE_JOURNALING as u64);
+    /// Data lies in a pool of its own.
     pub const DATA_POOL: Self = Self(RBD_FEATURE_DATA_POOL as u64);
 
     /// By the names of the `rbd` tool.
@@ -70,6 +83,7 @@ impl Features {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, feature)| *feature)
     }
 
+    /// Whether it has all features of `other`.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -95,6 +109,7 @@ impl fmt::Debug for Features {
 pub struct Layout {
     /// Bytes in one object: a power of two, 4 KiB to 32 MiB.
     pub object_bytes: Option<u64>,
+    /// Those of the image itself.
     pub features: Option<Features>,
     /// Stripe unit in bytes, and the number of objects that a stripe goes over.
     pub stripe: Option<(u64, u64)>,
@@ -140,11 +155,12 @@ impl Pool {
         checked(code, || format!("open the pool {name}"))?;
         let full_name = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{name}/{namespace}"));
         let handle = PoolHandle { cluster: Arc::clone(cluster), raw, name: full_name };
+        // SAFETY: valid. Writes to a full pool fail then, instead of waiting for space that may never come. Before the
+        // namespace is asked for: that question counts as a write.
+        unsafe { cluster.library.ceph.rados_set_pool_full_try(raw) };
         if let Some(namespace) = namespace {
             handle.enter(namespace)?;
         }
-        // SAFETY: valid. Writes to a full pool fail then, instead of waiting for space that may never come.
-        unsafe { cluster.library.ceph.rados_set_pool_full_try(raw) };
         Ok(Self { handle: Arc::new(handle) })
     }
 

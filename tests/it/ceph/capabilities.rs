@@ -60,7 +60,7 @@ fn the_targets_user_can_do_all_that_a_gateway_does() {
     let mut pending =
         first.client().begin_put(&Upload { path, content_type: Some(DIFF), body: &change, ..Upload::default() });
     pending.send(&change[..change.len() / 2]).unwrap();
-    wait_for("the transfer", || first.admin("/transfers").1.contains("\"s2\""));
+    wait_for("the lock", || site.is_locked("volume-v"));
     first.kill();
     wait_for("the takeover", || put(&second, "s2", &change).status == 201);
     assert_eq!(site.digest("volume-v@snapshot-s2"), sha256(&two.bytes));
@@ -90,7 +90,7 @@ fn with_less_the_target_fails_and_says_why() {
         let answer = put(&gateway, "s1", &body);
         assert_eq!(answer.problem(), "storage", "{user}: {answer:?}");
         let log = gateway.log();
-        assert!(log.contains("Operation not permitted") && log.contains("capabilities"), "{user}: {log}");
+        assert!(log.contains("Operation not permitted"), "{user}: {log}");
     }
     assert_eq!(site.json("ls @").as_array().map(Vec::len), Some(0));
 }
@@ -110,7 +110,7 @@ fn without_the_right_to_blocklist_a_takeover_fails_and_says_why() {
     let mut pending =
         first.client().begin_put(&Upload { path, content_type: Some(DIFF), body: &body, ..Upload::default() });
     pending.send(&body[..body.len() / 2]).unwrap();
-    wait_for("the transfer", || first.admin("/transfers").1.contains("\"s1\""));
+    wait_for("the lock", || site.is_locked("volume-v"));
     first.kill();
     let answer = put(&second, "s1", &body);
     assert_eq!(answer.problem(), "storage", "{answer:?}");

@@ -1,7 +1,7 @@
 //! What stands in the way of a transfer on Ceph: each a clear problem before any data is written.
 
 use super::support::{Lock, Site, sha256};
-use crate::support::{Answer, Client, Diff, Gateway, Image, Options, Upload};
+use crate::support::{Answer, Client, Diff, Gateway, Image, Options, Upload, wait_for};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
 
@@ -37,10 +37,12 @@ fn a_snapshot_that_somebody_else_made_is_left_alone() {
     let before = target.state("volume-v");
     let answer = put(&gateway.client(), "s1", &body);
     assert_eq!(answer.status / 100, 4, "{answer:?}");
-    says(&answer, "exists", &["s1"]);
-    let after = target.state("volume-v");
-    assert_eq!(after.last(), before.last(), "the snapshot has changed");
+    says(&answer, "foreign", &["snapshots"]);
+    assert_eq!(target.state("volume-v"), before);
+    // Without the snapshot there is still somebody's data.
     target.rbd("snap rm --no-progress @volume-v@snapshot-s1");
+    says(&put(&gateway.client(), "s1", &body), "foreign", &["data"]);
+    target.rbd("rm --no-progress @volume-v");
     put(&gateway.client(), "s1", &body).expect(201);
     assert_eq!(target.digest("volume-v@snapshot-s1"), sha256(&image.bytes));
 }
@@ -55,7 +57,7 @@ fn a_snapshot_that_somebody_makes_meanwhile_is_left_alone() {
     let path = "/v1/volumes/v/snapshots/s1".to_owned();
     let mut pending = client.begin_put(&Upload { path, content_type: Some(DIFF), body: &body, ..Upload::default() });
     pending.send(&body[..body.len() - 1]).unwrap();
-    crate::support::wait_for("the image", || target.try_rbd("info @volume-v").is_ok());
+    wait_for("the image", || target.try_rbd("info @volume-v").is_ok());
     target.rbd("snap create --no-progress @volume-v@snapshot-s1");
     let theirs = target.snapshots("volume-v");
     pending.send(&body[body.len() - 1..]).unwrap();
@@ -79,15 +81,15 @@ fn a_blank_image_is_used_as_it_is() {
     assert_eq!(target.digest("volume-v@snapshot-s1"), sha256(&image.bytes));
 }
 
+/// A blank image of another size than what is sent gets that size.
 #[test]
-fn an_image_of_another_size_or_with_data_gets_what_was_sent() {
+fn a_blank_image_of_another_size_gets_the_size_of_what_is_sent() {
     let target = Site::target();
     let gateway = target.gateway();
     let (image, body) = image();
     target.rbd("create @volume-v --size 9M");
-    target.write("volume-v", 8 << 20, b"what was there before");
     put(&gateway.client(), "s1", &body).expect(201);
-    assert_eq!(target.size("volume-v@snapshot-s1"), 5 << 20);
+    assert_eq!(target.snapshots("volume-v")[0].size, 5 << 20);
     assert_eq!(target.digest("volume-v@snapshot-s1"), sha256(&image.bytes));
 }
 
@@ -99,27 +101,29 @@ fn an_image_without_an_exclusive_lock_is_refused() {
     let before = target.state("volume-v");
     let answer = put(&gateway.client(), "s1", &image().1);
     assert_eq!(answer.status / 100, 4, "{answer:?}");
-    says(&answer, "image-size", &["exclusive-lock"]);
+    says(&answer, "foreign", &["exclusive-lock"]);
     assert_eq!(target.state("volume-v"), before);
 }
 
-/// A client that holds the lock and answers: a machine that runs from this volume.
+/// A client that holds the lock and answers: a machine that runs from this volume. What it wrote is overwritten once it
+/// is gone, as everything that is written to a head between two copies.
 #[test]
 fn an_image_that_a_living_client_writes_to_is_busy() {
     let target = Site::target();
     let gateway = target.gateway();
     let (image, body) = image();
-    target.rbd("create @volume-v --size 5M");
+    put(&gateway.client(), "s1", &body).expect(201);
+    let changed = image.changed(133, 10);
+    let change = Diff::between(Some("s1"), "s2", &image.bytes, &changed.bytes);
     let lock = Lock::take(&target, "volume-v");
     lock.write(4096, b"alive");
     let before = target.state("volume-v");
-    let answer = put(&gateway.client(), "s1", &body);
-    says(&answer, "busy", &[]);
+    says(&put(&gateway.client(), "s2", &change), "busy", &[]);
     lock.write(8192, b"still alive");
     assert_eq!(target.state("volume-v"), before);
     drop(lock);
-    crate::support::wait_for("the free image", || put(&gateway.client(), "s1", &body).status != 503);
-    assert_eq!(target.digest("volume-v@snapshot-s1"), sha256(&image.bytes));
+    wait_for("the free image", || put(&gateway.client(), "s2", &change).status == 201);
+    assert_eq!(target.digest("volume-v@snapshot-s2"), sha256(&changed.bytes));
 }
 
 #[test]

@@ -133,6 +133,12 @@ impl Site {
         output.stdout
     }
 
+    /// Whether somebody holds the exclusive lock.
+    pub fn is_locked(&self, image: &str) -> bool {
+        let locks = self.try_rbd(&format!("lock ls @{image} --format json"));
+        locks.is_ok_and(|locks| !matches!(locks.trim(), "" | "[]" | "{}"))
+    }
+
     pub fn snapshots(&self, image: &str) -> Vec<Listed> {
         let listed = self.json(&format!("snap ls --all @{image}"));
         let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap().to_owned();
@@ -152,6 +158,12 @@ impl Site {
             state.push(format!("{listed:?} {}", self.digest(&format!("{image}@{}", listed.name))));
         }
         state
+    }
+
+    /// [`Site::state`] without the number of the last transfer, which one that comes later and changes nothing raises.
+    pub fn state_that_counts(&self, image: &str) -> Vec<String> {
+        let lines = self.state(image).into_iter().flat_map(|part| part.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| !line.contains("rsnap.generation") && !line.contains("metadat")).collect()
     }
 
     /// The table of a store in this namespace, with further lines.

@@ -1,10 +1,11 @@
 //! Gateways as operators run them: certificates that are renewed, service managers, balancers, restarts.
 
-mod authority;
+pub mod authority;
 mod balancer;
 mod certificates;
+mod examples;
 mod haproxy;
 mod keystone;
 mod rolling;
 mod service;
-mod site;
+pub mod site;

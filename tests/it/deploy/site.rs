@@ -1,4 +1,4 @@
-//! Several gateways of one site: one directory of snapshots, one authority, one set of tokens and ticket keys.
+//! Several gateways of one site: one directory of snapshots, one etcd, one authority, one set of tokens and ticket keys.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::authority::Authority;
+use crate::cluster::etcd::Etcd;
 use crate::support::{Client, Gateway, Options, binary};
 
 /// The name of the address before the gateways.
@@ -16,6 +17,7 @@ pub struct Site {
     pub gateways: Vec<Gateway>,
     pub authority: Authority,
     folder: tempfile::TempDir,
+    _etcd: Option<Etcd>,
 }
 
 impl Site {
@@ -24,8 +26,19 @@ impl Site {
         Self::start_each(&vec![listen.to_owned(); count])
     }
 
-    /// Starts a gateway with each of these keys in its `[listen]` table.
+    /// Starts a gateway with each of these keys in its `[listen]` table, and an etcd for them.
     pub fn start_each(listen: &[String]) -> Self {
+        let etcd = Etcd::start(1);
+        let tables = etcd.table("");
+        Self { _etcd: Some(etcd), ..Self::open(listen, &tables) }
+    }
+
+    /// As [`Site::start`], with these tables for the configuration of each instead of an etcd of its own.
+    pub fn start_with(count: usize, listen: &str, tables: &str) -> Self {
+        Self::open(&vec![listen.to_owned(); count], tables)
+    }
+
+    fn open(listen: &[String], tables: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("rsnap-site-").tempdir_in(crate::support::scratch()).unwrap();
         let path = |name: &str| folder.path().join(name);
         let authority = Authority::new(folder.path());
@@ -35,11 +48,11 @@ impl Site {
         let options = |listen: &String| Options {
             listen: listen.clone(),
             store: Some(format!("kind = \"file\"\npath = {:?}", path("store"))),
-            extra: common(folder.path()),
+            extra: common(folder.path()) + tables,
             ..Options::default()
         };
         let gateways = listen.iter().map(|listen| Gateway::start_with(&options(listen))).collect();
-        Self { gateways, authority, folder }
+        Self { gateways, authority, folder, _etcd: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

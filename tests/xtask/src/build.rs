@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::packages::{self, COMPILER};
+use crate::packages::{self, COMPILER, PROTOC};
 use crate::process;
 use crate::steps::Steps;
 
@@ -87,6 +87,7 @@ pub(crate) fn guests(root: &Path, steps: &Steps) -> Result<()> {
 
 /// Builds the programs of the workspace.
 pub(crate) fn programs(root: &Path, steps: &Steps, profile: Profile) -> Result<()> {
+    packages::ensure(steps, &PROTOC)?;
     let mut command = cargo(root);
     command.arg("build").args(profile.selection());
     let label = process::words(&command);

@@ -15,7 +15,7 @@ use crate::steps::Steps;
 /// A command that must be there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {
-    /// Its name, or the whole path of a file that is no command.
+    /// Its name; for what is no command, the whole path of a file.
     pub(crate) command: &'static str,
     /// The package of Debian and Ubuntu that has it.
     pub(crate) package: &'static str,
@@ -26,6 +26,8 @@ pub(crate) const COMPILER: Need =
     Need { command: "cc", package: "build-essential", why: "compiles the cryptography (aws-lc) and links" };
 pub(crate) const CURL: Need =
     Need { command: "curl", package: "curl", why: "speaks to the gateway as a stranger would" };
+pub(crate) const ETCD: Need =
+    Need { command: "etcd", package: "etcd-server", why: "is where several gateways count themselves" };
 pub(crate) const FILE_SYSTEM: Need =
     Need { command: "mke2fs", package: "e2fsprogs", why: "makes and checks the ext4 volume, without mounting it" };
 pub(crate) const FUZZER: Need =
@@ -39,6 +41,16 @@ pub(crate) const PYTHON: Need =
     Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
 pub(crate) const SYSTEMD: Need =
     Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
+
+/// The etcd client is generated from etcd's own description when it is built.
+pub(crate) const PROTOC: [Need; 2] = [
+    Need { command: "protoc", package: "protobuf-compiler", why: "generates the client of etcd" },
+    Need {
+        command: "/usr/include/google/protobuf/descriptor.proto",
+        package: "libprotobuf-dev",
+        why: "is what every such description refers to",
+    },
+];
 pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
 pub(crate) const CEPH: [Need; 4] = [
@@ -50,7 +62,7 @@ pub(crate) const CEPH: [Need; 4] = [
 
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
-    [FILE_SYSTEM, CURL, FUZZER, HAPROXY].into_iter().chain(CEPH).collect()
+    [FILE_SYSTEM, CURL, FUZZER, HAPROXY, ETCD].into_iter().chain(CEPH).collect()
 }
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.

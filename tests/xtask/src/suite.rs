@@ -40,6 +40,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     let mut steps = Steps::new("Test", 5);
     steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
+    packages::ensure(&steps, &packages::PROTOC)?;
     build::guests(root, &steps)?;
     openstack::prepare(root, &steps)?;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use indicatif::BinaryBytes;
@@ -15,7 +15,6 @@ use crate::cli::args::{PluginRun, StreamFormat, WriterArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::cli::plugin::fault::Fault;
-use crate::cluster::Load;
 use crate::id::{SiteName, StoreName, VolumeId};
 use crate::image::{FileStore, Identity, ImageStore, MemoryStore, SnapshotRecord};
 use crate::metrics::Metrics;
@@ -90,7 +89,7 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
 
 fn transfers(writer: Arc<dyn Writer>, stores: HashMap<StoreName, Arc<dyn ImageStore>>) -> Transfers {
     let (policy, resolver) = (Arc::new(Agreeable), Arc::new(Nowhere));
-    let (metrics, load) = (Arc::new(Metrics::new()), Load::new(Duration::ZERO));
+    let (metrics, load) = (Arc::new(Metrics::new()), crate::cluster::load(None));
     Transfers::new(Parts { metrics, load, writer, policy, resolver, stores }, &Config::default())
 }
 

@@ -1,5 +1,12 @@
-//! The store on a real cluster.
+//! The store: what it decides, and what it does on a real cluster.
 
+mod catalog;
+mod child;
+mod deaths;
+mod fence;
+mod head;
+mod limits;
+mod strangers;
 mod support;
 
 use self::support::site;
@@ -7,5 +14,12 @@ use crate::image::cases::run_cases;
 
 mod shared_cases {
     use super::*;
-    run_cases!(site().bench());
+
+    // Without those in which a stranger reaches files: `strangers` has what he can reach here.
+    run_cases! {
+        site().bench();
+        full_snapshots_of_all_sizes, a_chain_of_incrementals, a_volume_that_shrinks_and_grows, zeroes_over_data,
+        deleting_any_of_a_chain, branches, one_writer_at_a_time, the_same_again, a_foreign_volume, a_missing_base,
+        giving_up_leaves_nothing, readers_of_what_is_deleted, a_reader_of_the_newest, nothing_there, a_cancelled_commit
+    }
 }

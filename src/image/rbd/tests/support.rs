@@ -1,7 +1,7 @@
 //! A store in a namespace of its own, and what a stranger can do to it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rsnap_rbd::{Cluster as Client, Image, Library, Mode, Pool, Settings};
@@ -39,38 +39,58 @@ pub(super) fn config(ceph: &Path, namespace: Option<&str>) -> RbdConfig {
     config
 }
 
+/// A store that does not wait long for the owner of a lock: one that lives answers in milliseconds.
+pub(super) fn store(config: &RbdConfig, metrics: Arc<Metrics>) -> RbdStore {
+    let mut shared = Shared::open(config.clone(), metrics).unwrap();
+    shared.patience = Duration::from_secs(2);
+    RbdStore { shared: Arc::new(shared) }
+}
+
 impl Site {
     /// A store here, as another gateway would open it.
-    pub fn store(&self) -> RbdStore {
-        self.store_with(&self.config)
+    pub(super) fn store(&self) -> RbdStore {
+        store(&self.config, Arc::clone(&self.metrics))
     }
 
-    pub fn store_with(&self, config: &RbdConfig) -> RbdStore {
-        let mut shared = Shared::open(config.clone(), Arc::clone(&self.metrics)).unwrap();
-        // The owner of a lock that lives answers at once, however busy this machine is with other tests.
-        shared.patience = Duration::from_secs(2);
-        RbdStore { shared: Arc::new(shared) }
-    }
-
-    pub fn bench(&self) -> Bench {
+    pub(super) fn bench(&self) -> Bench {
         Bench::new(Arc::new(self.store()), None)
     }
 
     /// The image's full name for the `rbd` tool, with a snapshot or without.
-    pub fn name(&self, snapshot: &str) -> String {
+    pub(super) fn name(&self, snapshot: &str) -> String {
         let at = if snapshot.is_empty() { "" } else { "@" };
         format!("{POOL}/{}/{}{at}{snapshot}", self.namespace, image())
     }
 
     /// A client of its own.
-    pub fn pool(&self) -> Pool {
+    pub(super) fn client(&self) -> Client {
         let settings = Settings { configuration: self.config.configuration.clone(), ..Settings::default() };
-        let client = Client::connect(&Library::load().unwrap(), &settings).unwrap();
-        client.pool(POOL, Some(&self.namespace)).unwrap()
+        Client::connect(&Library::load().unwrap(), &settings).unwrap()
+    }
+
+    /// The namespace, for a stranger.
+    pub(super) fn pool(&self) -> Pool {
+        self.client().pool(POOL, Some(&self.namespace)).unwrap()
+    }
+
+    /// The bytes of a snapshot, as the `rbd` tool exports them.
+    pub(super) fn exported(&self, snapshot: &str) -> Vec<u8> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let arguments = ["export", "--no-progress", &self.name(snapshot), "-"];
+        let mut command = self.cluster.command("rbd").unwrap();
+        let status = command.args(arguments).stdout(file.reopen().unwrap()).status().unwrap();
+        assert!(status.success());
+        std::fs::read(file.path()).unwrap()
+    }
+
+    /// Names of the objects of content trees.
+    pub(super) fn trees(&self) -> Vec<String> {
+        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
+        listed.lines().filter(|name| name.starts_with("rsnap.tree.")).map(str::to_owned).collect()
     }
 
     /// The image, opened by a stranger.
-    pub fn image(&self, mode: Mode) -> Image {
+    pub(super) fn image(&self, mode: Mode) -> Image {
         self.pool().open(image().as_str(), mode, None).unwrap()
     }
 }

@@ -13,7 +13,9 @@ use crate::text::to_c;
 /// A range of an image that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
+    /// Bytes from the beginning of the image.
     pub offset: u64,
+    /// Bytes.
     pub length: u64,
     /// There is data now. False: it reads as zeroes.
     pub exists: bool,

@@ -15,6 +15,7 @@ use crate::text::{from_c, growing, to_c, zero_separated};
 pub struct Locker {
     /// Such as `client.4123`.
     pub client: String,
+    /// Which of the client's locks it is.
     pub cookie: String,
     /// In the form that [`crate::Cluster::blocklist`] takes.
     pub address: String,

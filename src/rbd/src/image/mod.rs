@@ -33,7 +33,9 @@ static OPENED: Once = Once::new();
 /// What librbd says of an image's maps: a map that is flagged must not be trusted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
+    /// The map of the objects that exist must not be trusted.
     pub object_map_invalid: bool,
+    /// The map of the objects that changed must not be trusted.
     pub fast_diff_invalid: bool,
 }
 

@@ -13,6 +13,7 @@ use crate::text::{from_c, to_c};
 pub struct Snapshot {
     /// Never given again in the image's pool; larger than those of all earlier snapshots of the image.
     pub id: u64,
+    /// Unique in the image; it can be given again after the snapshot is gone.
     pub name: String,
     /// Size of the image at this snapshot, in bytes.
     pub size: u64,

@@ -9,6 +9,7 @@
 mod alarm;
 mod cluster;
 mod data;
+mod fault;
 mod lock;
 mod metadata;
 mod object;

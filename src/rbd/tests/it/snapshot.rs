@@ -158,3 +158,21 @@ async fn a_panic_does_not_pass_through_the_library() {
     }
     assert_eq!(bytes(&image, 0, 1).await, [1], "the image cannot be used any more");
 }
+
+#[tokio::test]
+async fn an_image_open_for_reading_does_not_see_that_its_snapshot_is_gone() {
+    let place = Place::new();
+    let image = place.image("one", MIB);
+    write(&image, 0, vec![1; 4096]).await;
+    let id = image.create_snapshot("first").unwrap();
+    let reader = place.at("one", "first");
+    image.remove_snapshot("first").unwrap();
+    image.create_snapshot("first").unwrap();
+    assert_eq!(
+        reader.snapshot_id("first").unwrap(),
+        id,
+        "it was told of it; this test tells why nobody relies on that"
+    );
+    let again = place.pool.open("one", Mode::ReadOnly, None).unwrap();
+    assert_ne!(again.snapshot_id("first").unwrap(), id);
+}

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -41,7 +42,9 @@ fn verify(root: &Path) -> Result<()> {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
     }
     fs::create_dir_all(tree.join("usr/lib/systemd"))?;
-    symlink("/usr/lib/systemd/system", tree.join("usr/lib/systemd/system"))?;
+    // A copy with its links: systemd follows them within the tree.
+    let mut copy = Command::new("cp");
+    process::quiet(copy.args(["--archive", "/usr/lib/systemd/system"]).arg(tree.join("usr/lib/systemd/system")))?;
     fs::create_dir_all(tree.join("etc/systemd/system"))?;
     fs::copy(root.join("deploy/systemd").join(UNIT), tree.join("etc/systemd/system").join(UNIT))?;
     let mut command = packages::tool("systemd-analyze")?;

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::bindings;
 use crate::build;
+use crate::packages;
 use crate::process;
 use crate::source;
 use crate::steps::Steps;
@@ -31,6 +32,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     steps.step("What is shipped for other programs: the systemd unit, the image's recipe");
     record(&steps, &mut failed, "deploy", deploy::check(root, &steps));
     steps.step("Clippy");
+    packages::ensure(&steps, &packages::PROTOC)?;
     record(&steps, &mut failed, "clippy", cargo_everywhere(root, &steps, clippy));
     if !failed.is_empty() {
         bail!("to repair: {}", failed.join(", "));

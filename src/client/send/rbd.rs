@@ -1,0 +1,223 @@
+//! A snapshot in Ceph: in full without its zeroes, or what changed since an earlier one of the same image.
+//!
+//! Neither the bases nor, for a change, the snapshot's own root is computed: both are known by their marks, and the
+//! body is proven by its digest. Every earlier snapshot is offered as a base, because offering costs nothing.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::material::{Choice, Material, Work};
+use super::records::Records;
+use super::writer::{Halt, StreamWriter};
+use crate::api::{Action, PlanAnswer, PlanBase, RBD_DIFF, SourceSnapshot};
+use crate::client::progress::telling;
+use crate::client::source::{Earlier, Piece, Protection, RbdSnapshot, Reader};
+use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage, on_thread};
+use crate::content::{GRAIN_BYTES, Root, is_zero};
+
+/// An earlier snapshot of the same image that the gateway may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RbdBase {
+    /// What the source calls it.
+    pub id: String,
+    pub snapshot: Earlier,
+}
+
+/// A snapshot in Ceph that is sent.
+#[derive(Debug)]
+pub struct RbdImage {
+    snapshot: Arc<RbdSnapshot>,
+    bases: Vec<RbdBase>,
+    /// Held from the first byte that is read until the job ends, whoever ends it. Behind a lock only because a
+    /// material is shared between threads.
+    protection: Mutex<Option<Protection>>,
+}
+
+impl RbdImage {
+    /// Sends `snapshot`; `bases` are earlier snapshots of its image, oldest first.
+    #[must_use]
+    pub fn new(snapshot: RbdSnapshot, bases: Vec<RbdBase>) -> Self {
+        Self { snapshot: Arc::new(snapshot), bases, protection: Mutex::new(None) }
+    }
+
+    /// The base of ours that the plan names; one that the gateway knows by its name alone is none.
+    fn base(&self, plan: &PlanBase) -> Option<&RbdBase> {
+        self.bases.iter().find(|base| plan.source_snapshot.as_deref() == Some(&*base.id))
+    }
+
+    fn entry(&self, base: &RbdBase) -> SourceSnapshot {
+        let mark = Some(self.snapshot.mark_of(base.snapshot.id));
+        SourceSnapshot { id: base.id.clone(), size: base.snapshot.size, root: None, mark }
+    }
+}
+
+#[async_trait]
+impl Material for RbdImage {
+    fn size(&self) -> u64 {
+        self.snapshot.size()
+    }
+
+    fn media_type(&self) -> &'static str {
+        RBD_DIFF
+    }
+
+    fn is_planned(&self) -> bool {
+        true
+    }
+
+    fn has_root(&self, choice: &Choice) -> bool {
+        *choice == Choice::Full
+    }
+
+    fn mark(&self) -> Option<String> {
+        Some(self.snapshot.mark())
+    }
+
+    fn base_mark(&self, plan: &PlanBase) -> Option<String> {
+        self.base(plan).map(|base| self.snapshot.mark_of(base.snapshot.id))
+    }
+
+    async fn prepare(&mut self, _reporter: &dyn Reporter) -> Result<(), ClientError> {
+        Ok(())
+    }
+
+    async fn prove(&mut self, name: &str, reporter: &dyn Reporter) -> Result<Option<Root>, ClientError> {
+        let (meter, snapshot) = (Arc::new(Meter::default()), Arc::clone(&self.snapshot));
+        let counted = Arc::clone(&meter);
+        let work = on_thread("proof", move || root_of(&snapshot, &counted));
+        telling(reporter, Stage::Proving, name, self.snapshot.size(), &meter, work).await?.map(Some)
+    }
+
+    fn bases(&self) -> Vec<SourceSnapshot> {
+        self.bases.iter().map(|base| self.entry(base)).collect()
+    }
+
+    fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError> {
+        match (plan.action, &plan.base) {
+            (Action::Incremental, Some(base)) if plan.proven && self.base(base).is_some() => {
+                Ok(Choice::Since(base.clone()))
+            }
+            _ => Ok(Choice::Full),
+        }
+    }
+
+    async fn hold(&mut self) -> Result<(), ClientError> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let held = self.protection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = on_thread("protection", move || Protection::try_new(&snapshot)).await?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError> {
+        let base = match choice {
+            Choice::Since(plan) => self.base(plan).cloned(),
+            _ => None,
+        };
+        let (snapshot, to) = (Arc::clone(&self.snapshot), source_snapshot.to_owned());
+        Ok(Box::new(move |writer: &mut StreamWriter| pour(&snapshot, base.as_ref(), &to, writer)))
+    }
+
+    /// Ceph can be read again.
+    fn remember(&mut self, _error: ClientError) {}
+}
+
+/// Writes the whole body; gives the content root of a full one.
+fn pour(
+    snapshot: &RbdSnapshot,
+    base: Option<&RbdBase>,
+    to: &str,
+    writer: &mut StreamWriter,
+) -> Result<Option<Root>, Halt> {
+    let mut records = Records::begin(writer, base.map(|base| &*base.id), to, snapshot.size())?;
+    let earlier = base.map(|base| &base.snapshot);
+    let mut root = earlier.is_none().then(|| RootMeter::new(snapshot.size()));
+    let mut reader = Reader::start(snapshot, earlier)?;
+    while let Some(piece) = reader.next()? {
+        let position = match piece {
+            Piece::Data { offset, bytes } => {
+                if let Some(root) = &mut root {
+                    root.write(offset, &bytes);
+                }
+                write(offset, &bytes, earlier.is_some(), &mut records, writer)?;
+                offset + bytes.len() as u64
+            }
+            Piece::Zero { offset, length } => {
+                records.zero(offset, length, writer)?;
+                offset + length
+            }
+            Piece::Pause { position } => position,
+        };
+        records.breathe(position, writer)?;
+        writer.reach(position);
+    }
+    records.end(writer, || snapshot.prove(earlier))?;
+    Ok(root.map(RootMeter::finish))
+}
+
+/// Writes what was read, its grains of zeroes as zeroes; from nothing, they need not be said.
+fn write(
+    offset: u64,
+    bytes: &Bytes,
+    say_zeroes: bool,
+    records: &mut Records,
+    writer: &mut StreamWriter,
+) -> Result<(), Halt> {
+    for (range, zero) in runs(bytes) {
+        let at = offset + range.start as u64;
+        match zero {
+            false => records.data(at, bytes.slice(range), writer)?,
+            true if say_zeroes => records.zero(at, range.len() as u64, writer)?,
+            true => {}
+        }
+    }
+    Ok(())
+}
+
+/// Runs of grains that are all zero, or all not.
+fn runs(bytes: &[u8]) -> Vec<(Range<usize>, bool)> {
+    let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
+    for (number, grain) in bytes.chunks(GRAIN_BYTES).enumerate() {
+        let (start, zero) = (number * GRAIN_BYTES, is_zero(grain));
+        match runs.last_mut() {
+            Some((range, last)) if *last == zero => range.end = start + grain.len(),
+            _ => runs.push((start..start + grain.len(), zero)),
+        }
+    }
+    runs
+}
+
+fn root_of(snapshot: &RbdSnapshot, meter: &Meter) -> Result<Root, ClientError> {
+    let mut root = RootMeter::new(snapshot.size());
+    let mut reader = Reader::start(snapshot, None)?;
+    while let Some(piece) = reader.next()? {
+        if let Piece::Data { offset, bytes } = piece {
+            root.write(offset, &bytes);
+            meter.reach(offset + bytes.len() as u64);
+            meter.count(bytes.len() as u64);
+        }
+    }
+    snapshot.prove(None)?;
+    Ok(root.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_zeroes_are_told_from_data() {
+        let mut bytes = vec![0; 4 * GRAIN_BYTES + 10];
+        bytes[GRAIN_BYTES] = 1;
+        bytes[3 * GRAIN_BYTES - 1] = 1;
+        let expected = [(0..GRAIN_BYTES, true), (GRAIN_BYTES..3 * GRAIN_BYTES, false)];
+        assert_eq!(runs(&bytes)[..2], expected);
+        assert_eq!(runs(&bytes)[2..], [(3 * GRAIN_BYTES..4 * GRAIN_BYTES + 10, true)]);
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[1; 5]), [(0..5, false)]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Keeping a snapshot from being deleted while it is read.
+//!
+//! Best effort: it needs a right that readers need not have, and whoever may protect may also undo it (Cinder does so
+//! before it deletes). What decides is [`super::RbdSnapshot::prove`]. Only what was done here is undone.
+//!
+//! Ceph asks for the image's exclusive lock for this, as for every change to an image, and gives it back to whoever wants
+//! it; it is given back before anything is read.
+
+use rsnap_rbd::{Error, Mode, Pool};
+
+use super::RbdSnapshot;
+
+/// A snapshot that is protected until this is dropped, which blocks.
+#[derive(Debug)]
+pub(crate) struct Protection {
+    pool: Pool,
+    image: String,
+    snapshot: String,
+    id: u64,
+}
+
+impl Protection {
+    /// Protects a snapshot, if it is not protected and the user may. Blocks.
+    pub(crate) fn try_new(snapshot: &RbdSnapshot) -> Option<Self> {
+        let (name, image) = (&snapshot.location.snapshot, &snapshot.location.image);
+        let protection =
+            Self { pool: snapshot.pool.clone(), image: image.clone(), snapshot: name.clone(), id: snapshot.id };
+        match protection.set(true) {
+            Ok(true) => Some(protection),
+            Ok(false) => None,
+            Err(error) => {
+                tracing::debug!(%error, "reading the snapshot without protecting it");
+                None
+            }
+        }
+    }
+
+    /// Whether it was changed. A snapshot that was made again under the name is another one, and left alone.
+    fn set(&self, protected: bool) -> Result<bool, Error> {
+        let image = self.pool.open(&self.image, Mode::ReadWrite, None)?;
+        let now = image.snapshots()?.into_iter().find(|snapshot| snapshot.id == self.id);
+        let changes = now.is_some_and(|snapshot| snapshot.protected != protected);
+        if changes && protected {
+            image.protect(&self.snapshot)?;
+        } else if changes {
+            image.unprotect(&self.snapshot)?;
+        }
+        image.close()?;
+        Ok(changes)
+    }
+}
+
+impl Drop for Protection {
+    fn drop(&mut self) {
+        if let Err(error) = self.set(false) {
+            let (image, snapshot) = (&self.image, &self.snapshot);
+            tracing::warn!(%error, "snapshot {snapshot} of image {image} stays protected; undo it with rbd snap unprotect");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What is written into etcd or done to it by others.
