@@ -45,7 +45,15 @@ fn breach<T>(text: impl Into<String>) -> wasmtime::Result<T> {
 
 impl settings::Host for State {
     fn get(&mut self) -> wasmtime::Result<String> {
-        Ok(self.shared.settings.clone())
+        Ok(self.shared.settings.text.clone())
+    }
+
+    fn value(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.shared.settings.value(&key))
+    }
+
+    fn keys(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(self.shared.settings.values.keys().cloned().collect())
     }
 }
 

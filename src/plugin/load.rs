@@ -30,7 +30,7 @@ use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
 use super::resolver::ComponentResolver;
-use super::shared::{Entry, Identity, PluginInfo, Shared};
+use super::shared::{Entry, Identity, PluginInfo, Settings, Shared};
 use super::source::Source;
 use super::surface::Surface;
 use super::world::World;
@@ -195,7 +195,7 @@ impl Loader {
     }
 
     fn shared(&self, name: &str, kind: Kind, config: &PluginConfig) -> Result<Shared, Fault> {
-        let settings = serde_json::to_string(&config.settings);
+        let settings = Settings::new(&config.settings);
         Ok(Shared {
             name: name.to_owned(),
             settings: settings.map_err(|error| rejected(kind, &error.to_string()))?,

@@ -128,6 +128,11 @@ pub struct TargetSnapshot {
     /// Milliseconds since the Unix epoch.
     #[serde(default)]
     pub created: u64,
+    /// Bytes that its transfer stored, without holes.
+    #[serde(default)]
+    pub stored: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<SnapshotId>,
 }
 
 /// What a chain policy decides on.

@@ -79,5 +79,7 @@ fn lower_target(snapshot: &TargetSnapshot) -> wit::TargetSnapshot {
         source_snapshot: snapshot.source_snapshot.clone(),
         source_volume: snapshot.source_volume.clone(),
         created: snapshot.created,
+        stored: snapshot.stored,
+        base: snapshot.base.as_ref().map(ToString::to_string),
     }
 }

@@ -1,10 +1,11 @@
 //! What all instances of one plugin share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -20,8 +21,8 @@ use crate::image::ImageStore;
 /// A loaded plugin without its code.
 pub(super) struct Shared {
     pub(super) name: String,
-    /// The plugin's own table as JSON.
-    pub(super) settings: String,
+    /// The plugin's own table.
+    pub(super) settings: Settings,
     /// Bytes of one instance.
     pub(super) memory: usize,
     pub(super) call_timeout: Duration,
@@ -53,6 +54,27 @@ impl Shared {
             memory_bytes: self.memory as u64,
             call_seconds: self.call_timeout.as_secs_f64(),
             host_seconds: self.host_timeout.as_secs_f64(),
+        }
+    }
+}
+
+/// The plugin's own table, as its guest may ask for it.
+pub(super) struct Settings {
+    pub(super) text: String,
+    pub(super) values: BTreeMap<String, Value>,
+}
+
+impl Settings {
+    pub(super) fn new(table: &toml::Table) -> Result<Self, serde_json::Error> {
+        let text = serde_json::to_string(table)?;
+        Ok(Self { values: serde_json::from_str(&text)?, text })
+    }
+
+    /// One value: a string as it is, anything else as JSON.
+    pub(super) fn value(&self, key: &str) -> Option<String> {
+        match self.values.get(key)? {
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
         }
     }
 }
@@ -116,5 +138,21 @@ impl Entry {
             usage: self.account.usage(),
             limits: shared.map(Shared::limits),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_one_text_or_single_values() {
+        let table = toml::from_str("name = \"größe\"\ncount = 3\nlist = [1, 2]\n[inner]\nx = true").unwrap();
+        let settings = Settings::new(&table).unwrap();
+        assert_eq!(settings.values.keys().collect::<Vec<_>>(), ["count", "inner", "list", "name"]);
+        let values = ["name", "count", "list", "inner", "nothing"].map(|key| settings.value(key));
+        let values = values.each_ref().map(Option::as_deref);
+        assert_eq!(values, [Some("größe"), Some("3"), Some("[1,2]"), Some("{\"x\":true}"), None]);
+        assert_eq!(Settings::new(&toml::Table::new()).unwrap().text, "{}");
     }
 }

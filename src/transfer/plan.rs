@@ -180,6 +180,8 @@ pub(super) fn targets(chain: &Chain) -> Vec<TargetSnapshot> {
         source_snapshot: Some(source_name(record).to_owned()),
         source_volume: record.identity.source_volume.clone(),
         created: record.created_ms,
+        stored: record.stored,
+        base: record.base.clone(),
     };
     chain.snapshots.iter().map(entry).collect()
 }

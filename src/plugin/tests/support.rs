@@ -109,6 +109,8 @@ pub(super) fn copy(id: &str, root: &str, of: &str) -> TargetSnapshot {
         source_snapshot: Some(of.to_owned()),
         source_volume: Some("sv".to_owned()),
         created: 0,
+        stored: 0,
+        base: None,
     }
 }
 
