@@ -117,9 +117,9 @@ impl Session {
         if self.image()?.features().map_err(failed)?.contains(Features::EXCLUSIVE_LOCK) {
             return Ok(());
         }
-        let reason = "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add \
+        let detail = "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add \
                       it with `rbd feature enable`";
-        Err(other(format!("lock image {name}"), reason))
+        Err(ImageError::Foreign { image: name.clone(), detail: detail.to_owned() })
     }
 
     /// Keeps the lock until this client can do no harm any more.

@@ -5,6 +5,7 @@
 //! are looked up again. A deleted snapshot keeps its data as long as this process reads it; if another gateway deletes it,
 //! reads fail, or give zeroes that the tree does not agree with.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -37,7 +38,28 @@ struct Open {
     stored: Stored,
     image: Image,
     tree: Mutex<Arc<Tree>>,
+    client: Client,
     _reading: Reading,
+}
+
+/// Whose connection is read through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// The one that all readers share.
+    Readers,
+    /// A transfer's own, for its base: to be cut off means to be overtaken.
+    Transfer,
+}
+
+impl Client {
+    fn failed(self, error: ImageError) -> ImageError {
+        match (self, error) {
+            (Self::Transfer, ImageError::Io { source, .. }) if source.kind() == io::ErrorKind::NotConnected => {
+                ImageError::Fenced
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 impl RbdSnapshot {
@@ -48,7 +70,7 @@ impl RbdSnapshot {
         name: &ImageName,
         catalog: &Catalog,
         entry: &Entry,
-        reading: Reading,
+        (client, reading): (Client, Reading),
     ) -> Result<Self, ImageError> {
         let stored = entry.stored.clone();
         if !entry.is_there {
@@ -61,7 +83,8 @@ impl RbdSnapshot {
         let tree = Mutex::new(Arc::new(Tree::load(pool, catalog, entry)?));
         let at = Some(SnapshotReference::Id(stored.snapshot));
         let image = pool.open(name.as_str(), Mode::ReadOnly, at).map_err(unanswered)?;
-        let open = Open { shared: Arc::clone(shared), name: name.clone(), stored, image, tree, _reading: reading };
+        let open =
+            Open { shared: Arc::clone(shared), name: name.clone(), stored, image, tree, client, _reading: reading };
         Ok(Self(Arc::new(open)))
     }
 
@@ -74,7 +97,7 @@ impl RbdSnapshot {
         work: impl Fn(&Tree) -> Result<T, ImageError> + Send + 'static,
     ) -> Result<T, ImageError> {
         let this = self.clone();
-        blocking(move || this.0.retry(work)).await
+        blocking(move || this.0.retry(work)).await.map_err(|error| self.0.client.failed(error))
     }
 }
 
@@ -140,7 +163,10 @@ impl SnapshotImage for RbdSnapshot {
             // The library fills a buffer that it owns meanwhile, so the caller's cannot be lent to it.
             let (count, bytes) = match length {
                 0 => (0, Vec::new()),
-                _ => self.0.image.read(start + run.start as u64, vec![0; length]).await.map_err(unanswered)?,
+                _ => {
+                    let read = self.0.image.read(start + run.start as u64, vec![0; length]).await;
+                    read.map_err(|error| self.0.client.failed(unanswered(error)))?
+                }
             };
             let (data, rest) = place.split_at_mut(count.min(bytes.len()).min(place.len()));
             data.copy_from_slice(bytes.get(..data.len()).unwrap_or_default());

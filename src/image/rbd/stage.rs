@@ -15,7 +15,7 @@ use super::head;
 use super::record::{GENERATION, Generation, OWNER, Owner};
 use super::revert::{Difference, Revert};
 use super::session::Session;
-use super::snapshot::RbdSnapshot;
+use super::snapshot::{Client, RbdSnapshot};
 use super::store::Shared;
 use crate::image::{ImageError, StageRequest};
 
@@ -119,8 +119,8 @@ fn find_base(
     let Some(base) = &request.base else { return Ok(None) };
     let missing = || ImageError::BaseMissing { image: request.image.clone(), base: base.clone() };
     let entry = catalog.find(base).ok_or_else(missing)?;
-    let reading = shared.readers.enter(&request.image, base);
-    let opened = RbdSnapshot::open(shared, &session.pool, &request.image, catalog, entry, reading);
+    let reader = (Client::Transfer, shared.readers.enter(&request.image, base));
+    let opened = RbdSnapshot::open(shared, &session.pool, &request.image, catalog, entry, reader);
     let opened = opened.map_err(|error| match error {
         ImageError::Damaged { detail, .. } => {
             ImageError::BaseChanged { image: request.image.clone(), base: base.clone(), detail }

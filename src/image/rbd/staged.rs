@@ -60,6 +60,8 @@ pub(super) struct Staging {
     is_broken: AtomicBool,
     /// It failed because there is no space.
     is_full: AtomicBool,
+    /// It failed because another one has taken over: what fails after it fails for that reason.
+    is_fenced: AtomicBool,
     phase: Mutex<Phase>,
     claim: Mutex<Option<Claim>>,
 }
@@ -116,6 +118,7 @@ impl Staging {
             tree_bytes: AtomicU64::new(0),
             is_broken: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
+            is_fenced: AtomicBool::new(false),
             phase: Mutex::new(Phase::Open(session)),
             claim: Mutex::new(Some(claim)),
         }
@@ -137,6 +140,7 @@ impl Staging {
     fn open_session(&self) -> Result<Arc<Session>, ImageError> {
         match &*self.phase() {
             Phase::Open(session) if !self.is_broken.load(Ordering::Acquire) => Ok(Arc::clone(session)),
+            _ if self.is_fenced.load(Ordering::Acquire) => Err(ImageError::Fenced),
             _ => Err(closed()),
         }
     }
@@ -174,6 +178,7 @@ impl Staging {
         for result in written.into_iter().chain(zeroed) {
             session.changed(result).inspect_err(|error| {
                 self.is_full.fetch_or(matches!(error, ImageError::Full { .. }), Ordering::AcqRel);
+                self.is_fenced.fetch_or(matches!(error, ImageError::Fenced), Ordering::AcqRel);
                 self.breaks();
             })?;
         }

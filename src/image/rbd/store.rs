@@ -12,7 +12,7 @@ use super::failure::{failed, other, unanswered};
 use super::fence::{self, PATIENCE};
 use super::record::{PREFIX, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
-use super::snapshot::RbdSnapshot;
+use super::snapshot::{Client, RbdSnapshot};
 use super::writers::{Claim, Writers};
 use crate::id::{ImageName, SnapshotId};
 use crate::image::readers::Readers;
@@ -151,7 +151,7 @@ impl Shared {
         let reading = self.readers.enter(name, snapshot);
         let survey = self.survey(name)?.ok_or_else(missing)?;
         let entry = survey.catalog.find(snapshot).ok_or_else(missing)?;
-        RbdSnapshot::open(self, &survey.pool, name, &survey.catalog, entry, reading)
+        RbdSnapshot::open(self, &survey.pool, name, &survey.catalog, entry, (Client::Readers, reading))
     }
 
     pub(super) fn deleted(&self, name: &ImageName, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {

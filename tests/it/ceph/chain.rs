@@ -126,7 +126,10 @@ fn check(source: &Site, target: &Site) {
     for (site, image, object_size) in [(source, "vol", 4 * MIB), (target, "volume-v", MIB)] {
         let information = site.json(&format!("info @{image}"));
         assert_eq!(information["object_size"], object_size, "{information}");
-        assert_eq!(information["flags"], serde_json::json!([]), "the object map is invalid: {information}");
+        // The guest may write behind the end of its volume, see above, and librbd then gives up the map of the source.
+        if image != "vol" {
+            assert_eq!(information["flags"], serde_json::json!([]), "the object map is invalid: {information}");
+        }
         let features = information["features"].to_string();
         assert!(features.contains("object-map") && features.contains("fast-diff"), "{information}");
     }
