@@ -2,7 +2,7 @@
 //!
 //! What can go wrong with a shared counter goes wrong between the steps: an answer is lost after the write took
 //! effect, a lease lapses while a write is on its way, somebody else writes the same key. So the steps are values
-//! here: what happened comes in by method, what to ask of etcd next comes out of [`Counter::next`], one request at a
+//! here: what happened comes in by method, what to ask of etcd next comes out of [`Counter::next_request`], one request at a
 //! time. The model checker of the tests drives this very type through all orders of events.
 //!
 //! ```text
@@ -138,7 +138,7 @@ impl Counter {
     }
 
     /// What to ask next; nothing while an answer is awaited.
-    pub fn next(&mut self) -> Option<Request> {
+    pub fn next_request(&mut self) -> Option<Request> {
         if !self.connected || self.asked.is_some() {
             return None;
         }
@@ -241,7 +241,7 @@ impl Counter {
         }
     }
 
-    /// What came of the request that [`Counter::next`] gave last.
+    /// What came of the request that [`Counter::next_request`] gave last.
     pub fn reply(&mut self, reply: Reply) {
         let Some(asked) = self.asked.take() else { return };
         match reply {
@@ -321,7 +321,7 @@ mod tests {
     use super::*;
 
     fn write(counter: &mut Counter) -> (u64, Purpose) {
-        match counter.next() {
+        match counter.next_request() {
             Some(Request::Write { count, purpose, .. }) => (count, purpose),
             other => panic!("{other:?}"),
         }
@@ -330,9 +330,9 @@ mod tests {
     fn joined() -> Counter {
         let mut counter = Counter::new();
         counter.connected();
-        assert_eq!(counter.next(), Some(Request::Grant));
+        assert_eq!(counter.next_request(), Some(Request::Grant));
         counter.reply(Reply::Granted(7));
-        assert_eq!(counter.next(), Some(Request::Read));
+        assert_eq!(counter.next_request(), Some(Request::Read));
         counter.reply(Reply::Found(Known::ABSENT, 5));
         assert_eq!(write(&mut counter), (0, Purpose::Join));
         counter.reply(Reply::Done(10));
@@ -344,9 +344,9 @@ mod tests {
     fn a_start_resets_its_key_whoever_wrote_it() {
         let mut counter = Counter::new();
         counter.connected();
-        counter.next();
+        counter.next_request();
         counter.reply(Reply::Granted(7));
-        counter.next();
+        counter.next_request();
         counter.reply(Reply::Found(Known { revision: 5, lease: 3 }, 5));
         assert_eq!(write(&mut counter), (0, Purpose::Join));
         counter.reply(Reply::Overtaken(Known { revision: 6, lease: 3 }, 6));
@@ -358,25 +358,25 @@ mod tests {
         let mut counter = joined();
         counter.transfers(1, 1);
         assert_eq!(write(&mut counter), (1, Purpose::Change));
-        assert_eq!(counter.next(), None, "one request at a time");
+        assert_eq!(counter.next_request(), None, "one request at a time");
         counter.reply(Reply::Overtaken(Known { revision: 11, lease: 0 }, 11));
         assert_eq!(write(&mut counter), (1, Purpose::Change));
         counter.reply(Reply::Done(12));
-        assert_eq!((counter.counted(), counter.next()), (Some(1), None));
+        assert_eq!((counter.counted(), counter.next_request()), (Some(1), None));
 
         counter.refresh_due();
-        assert_eq!(counter.next(), Some(Request::Read));
+        assert_eq!(counter.next_request(), Some(Request::Read));
         counter.reply(Reply::Found(Known { revision: 12, lease: 7 }, 12));
         assert_eq!(write(&mut counter), (1, Purpose::Refresh));
         counter.reply(Reply::Overtaken(Known { revision: 13, lease: 0 }, 13));
-        assert_eq!(counter.next(), None);
+        assert_eq!(counter.next_request(), None);
     }
 
     #[test]
     fn a_refresh_writes_what_runs_now_and_counts_as_a_change() {
         let mut counter = joined();
         counter.refresh_due();
-        counter.next();
+        counter.next_request();
         counter.transfers(2, 2);
         counter.reply(Reply::Found(Known { revision: 10, lease: 7 }, 10));
         assert_eq!(write(&mut counter), (2, Purpose::Refresh));
@@ -390,9 +390,9 @@ mod tests {
         counter.vanished(11);
         assert_eq!(write(&mut counter), (0, Purpose::Join));
         counter.reply(Reply::LeaseGone);
-        assert_eq!(counter.next(), Some(Request::Grant));
+        assert_eq!(counter.next_request(), Some(Request::Grant));
         counter.reply(Reply::Granted(8));
-        assert_eq!(counter.next(), Some(Request::Read));
+        assert_eq!(counter.next_request(), Some(Request::Read));
         counter.reply(Reply::Found(Known::ABSENT, 12));
         write(&mut counter);
         counter.vanished(20);
@@ -406,9 +406,9 @@ mod tests {
         let mut counter = joined();
         counter.offer(false);
         assert!(!counter.is_released());
-        assert_eq!(counter.next(), Some(Request::Delete { expected: 10 }));
+        assert_eq!(counter.next_request(), Some(Request::Delete { expected: 10 }));
         counter.reply(Reply::Overtaken(Known { revision: 11, lease: 99 }, 11));
-        assert_eq!(counter.next(), None);
+        assert_eq!(counter.next_request(), None);
         assert!(counter.is_released());
         counter.offer(true);
         assert_eq!(write(&mut counter), (0, Purpose::Join));
@@ -418,32 +418,32 @@ mod tests {
     fn a_late_write_does_not_bring_back_who_has_left() {
         let mut counter = Counter::new();
         counter.connected();
-        counter.next();
+        counter.next_request();
         counter.reply(Reply::Granted(7));
-        counter.next();
+        counter.next_request();
         counter.reply(Reply::Found(Known::ABSENT, 5));
         write(&mut counter);
         counter.offer(false);
         counter.connected();
-        assert_eq!(counter.next(), Some(Request::Read));
+        assert_eq!(counter.next_request(), Some(Request::Read));
         counter.reply(Reply::Found(Known::ABSENT, 5));
-        assert!(counter.is_released() && counter.next().is_none());
+        assert!(counter.is_released() && counter.next_request().is_none());
         counter.seen(Known { revision: 12, lease: 7 });
         assert!(!counter.is_released());
-        assert_eq!(counter.next(), Some(Request::Delete { expected: 12 }));
+        assert_eq!(counter.next_request(), Some(Request::Delete { expected: 12 }));
     }
 
     #[test]
     fn who_is_refused_leaves_until_the_group_is_gone() {
         let mut counter = joined();
         counter.refresh_due();
-        counter.next();
+        counter.next_request();
         counter.reply(Reply::Found(Known { revision: 10, lease: 7 }, 10));
         write(&mut counter);
         counter.reply(Reply::Refused);
-        assert_eq!(counter.next(), Some(Request::Delete { expected: 10 }));
+        assert_eq!(counter.next_request(), Some(Request::Delete { expected: 10 }));
         counter.reply(Reply::Done(11));
-        assert_eq!((counter.next(), counter.counted()), (None, None));
+        assert_eq!((counter.next_request(), counter.counted()), (None, None));
         counter.refuse(false);
         assert_eq!(write(&mut counter), (0, Purpose::Join));
     }
@@ -456,6 +456,6 @@ mod tests {
         counter.connected();
         counter.reply(Reply::Done(11));
         assert_eq!(counter.counted(), None);
-        assert_eq!(counter.next(), Some(Request::Read), "the lease is kept, the key is read again");
+        assert_eq!(counter.next_request(), Some(Request::Read), "the lease is kept, the key is read again");
     }
 }

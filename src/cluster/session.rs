@@ -123,7 +123,7 @@ impl<'a> Session<'a> {
 
     /// Sends what the counter wants next.
     fn ask(&mut self) {
-        let Some(request) = self.counter().next() else { return };
+        let Some(request) = self.counter().next_request() else { return };
         let entry = Entry {
             own: self.context.own,
             record: self.context.record.clone(),

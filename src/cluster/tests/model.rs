@@ -7,10 +7,13 @@ use super::world::{Budget, Step, TTL, World};
 /// More transfers than any of the worlds begins.
 const MOST: u64 = 4;
 
+/// A name, and whether a world is so.
+type Reached = (&'static str, fn(&Protocol, &World) -> bool);
+
 /// What may happen, and what must be seen to happen somewhere: else the world is too small to mean anything.
 struct Protocol {
     budget: Budget,
-    reached: &'static [(&'static str, fn(&Protocol, &World) -> bool)],
+    reached: &'static [Reached],
 }
 
 impl Model for Protocol {
@@ -78,7 +81,7 @@ fn quiet_is_true(world: &World) -> bool {
 }
 
 /// Explores everything.
-fn explore(budget: Budget, reached: &'static [(&'static str, fn(&Protocol, &World) -> bool)]) {
+fn explore(budget: Budget, reached: &'static [Reached]) {
     let checker = Protocol { budget, reached }.checker().threads(2).spawn_bfs().join();
     println!("{} states", checker.unique_state_count());
     checker.assert_properties();

@@ -146,7 +146,7 @@ impl World {
     fn pump(&mut self) {
         let Some(gateway) = &mut self.gateway else { return };
         gateway.counter.transfers(gateway.running, gateway.changes);
-        if let Some(request) = gateway.counter.next() {
+        if let Some(request) = gateway.counter.next_request() {
             assert_eq!(gateway.flight, None, "one request at a time");
             gateway.flight = Some(Flight::Sent(request));
         }

@@ -232,7 +232,8 @@ fn no_crash_leaves_a_ghost_and_no_count_is_wrong_in_the_end() {
                 })
             })
             .collect();
-        let sent = senders.into_iter().map(|sender| sender.join().is_ok()).fold(true, |all, well| all && well);
+        let ended: Vec<bool> = senders.into_iter().map(|sender| sender.join().is_ok()).collect();
+        let sent = ended.into_iter().all(|well| well);
         scene.all_sent.store(true, Ordering::SeqCst);
         let harmed = (killing.join(), harming.join());
         scene.over.store(true, Ordering::SeqCst);

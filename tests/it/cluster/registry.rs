@@ -58,7 +58,7 @@ fn the_one_with_the_fewest_transfers_is_named_with_what_to_verify_there() {
         assert!(answer["age_ms"].as_u64().unwrap() < 60_000);
         // The ticket of one gateway opens the other.
         let named = group.client(2).with_token(answer["ticket"].as_str().unwrap());
-        let path = format!("/v1/volumes/v/snapshots/s");
+        let path = "/v1/volumes/v/snapshots/s".to_owned();
         let put = named.put(&Upload { path, body: &image.bytes, ..Upload::default() });
         assert!(matches!(put.status, 200 | 201), "{put:?}");
     }

@@ -321,20 +321,20 @@ mod tests {
         std::iter::from_fn(|| take_read(&mut listed)).collect()
     }
 
-    fn read(spans: &[Range<u64>]) -> Next {
-        Next::Read(Read { spans: spans.to_vec() })
+    fn read(spans: &[(u64, u64)]) -> Next {
+        Next::Read(Read { spans: spans.iter().map(|&(start, end)| start..end).collect() })
     }
 
     #[test]
     fn large_spans_are_cut_at_objects() {
-        let expected = [read(&[MIB..4 * MIB]), read(&[4 * MIB..8 * MIB]), read(&[8 * MIB..9 * MIB])];
+        let expected = [read(&[(MIB, 4 * MIB)]), read(&[(4 * MIB, 8 * MIB)]), read(&[(8 * MIB, 9 * MIB)])];
         assert_eq!(reads(&[(MIB, 9 * MIB, true)]), expected);
     }
 
     #[test]
     fn small_spans_that_lie_near_are_read_at_once() {
         let spans = [(0, 4096, true), (12288, 16384, true), (16384 + GAP_MAX + 4096, MIB, true)];
-        assert_eq!(reads(&spans), [read(&[0..4096, 12288..16384]), read(&[16384 + GAP_MAX + 4096..MIB])]);
+        assert_eq!(reads(&spans), [read(&[(0, 4096), (12288, 16384)]), read(&[(16384 + GAP_MAX + 4096, MIB)])]);
         let across = [(4 * MIB - 4096, 4 * MIB, true), (4 * MIB + 4096, 4 * MIB + 8192, true)];
         assert_eq!(reads(&across).len(), 2, "one read goes over two objects");
     }
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn zeroes_are_not_read_and_keep_their_place() {
         let spans = [(0, 4096, true), (4096, 8192, false), (8192, 12288, true)];
-        assert_eq!(reads(&spans), [read(&[0..4096]), Next::Zero(4096..8192), read(&[8192..12288])]);
+        assert_eq!(reads(&spans), [read(&[(0, 4096)]), Next::Zero(4096..8192), read(&[(8192, 12288)])]);
     }
 
     #[test]
