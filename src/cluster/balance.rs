@@ -54,6 +54,7 @@ pub struct Candidate {
 /// What is remembered of one gateway.
 #[derive(Debug)]
 struct Reserved {
+    address: SocketAddr,
     /// When our answers were given, oldest first.
     answers: VecDeque<Moment>,
     /// The count when it was last looked at.
@@ -67,7 +68,8 @@ struct Reserved {
 #[derive(Debug)]
 pub struct Balance {
     random: Random,
-    reserved: BTreeMap<SocketAddr, Reserved>,
+    /// One for each candidate, in their order: with a hundred of them, looking each up would cost more than all the rest.
+    reserved: Vec<Reserved>,
     /// Senders that were seen to begin lately, at all gateways.
     begun: f64,
     weight: f64,
@@ -79,30 +81,20 @@ impl Balance {
     #[must_use]
     pub fn new(random: Random) -> Self {
         let (looked, round) = (Moment::ZERO, Moment::ZERO);
-        Self { random, reserved: BTreeMap::new(), begun: 0.0, weight: 1.0, looked, round }
+        Self { random, reserved: Vec::new(), begun: 0.0, weight: 1.0, looked, round }
     }
 
     /// The gateway to send to, with a place reserved there; `None` without candidates.
     pub fn choose(&mut self, candidates: &[Candidate], now: Moment) -> Option<Candidate> {
         self.look(candidates, now);
-        let mut best: Option<(f64, Candidate)> = None;
-        for candidate in candidates {
-            let score = self.score(candidate);
-            if best.is_none_or(|(least, _)| score < least) {
-                best = Some((score, *candidate));
-            }
-        }
-        let (_, chosen) = best?;
-        if let Some(reserved) = self.reserved.get_mut(&chosen.address) {
-            reserved.answers.push_back(now);
-        }
-        Some(chosen)
-    }
-
-    fn score(&self, candidate: &Candidate) -> f64 {
-        let reserved = self.reserved.get(&candidate.address);
-        let expected = reserved.map_or(0.0, |reserved| reserved.answers.len() as f64 + reserved.fraction);
-        candidate.count as f64 + self.weight * expected
+        let weight = self.weight;
+        let score = |(candidate, reserved): &(&Candidate, &mut Reserved)| {
+            candidate.count as f64 + weight * (reserved.answers.len() as f64 + reserved.fraction)
+        };
+        let all = candidates.iter().zip(&mut self.reserved);
+        let (chosen, reserved) = all.min_by(|one, other| score(one).total_cmp(&score(other)))?;
+        reserved.answers.push_back(now);
+        Some(*chosen)
     }
 
     /// Takes note of the candidates and their counts, and lets reservations lapse.
@@ -110,34 +102,45 @@ impl Balance {
         let passed = now.saturating_sub(self.looked).as_secs_f64();
         self.begun *= 0.5_f64.powf(passed / RECENT.as_secs_f64());
         self.looked = now;
-        if now.saturating_sub(self.round) >= ROUND {
+        self.align(candidates);
+        let is_new_round = now.saturating_sub(self.round) >= ROUND;
+        if is_new_round {
             self.round = now;
-            self.reserved.values_mut().for_each(|reserved| reserved.fraction = self.random.fraction());
         }
-        if self.reserved.len() > candidates.len() {
-            let named = |address: &SocketAddr| candidates.iter().any(|candidate| candidate.address == *address);
-            self.reserved.retain(|address, _| named(address));
+        let mut own = 0;
+        for (candidate, reserved) in candidates.iter().zip(&mut self.reserved) {
+            if is_new_round {
+                reserved.fraction = self.random.fraction();
+            }
+            let risen = candidate.count.saturating_sub(reserved.count) as f64;
+            reserved.count = candidate.count;
+            if now.saturating_sub(candidate.heard) < RECENT {
+                self.begun += risen;
+            }
+            reserved.lapse(risen, self.weight, candidate.heard, now);
+            own += reserved.answers.len();
         }
-        let own: usize = candidates.iter().map(|candidate| self.look_at(candidate, now)).sum();
         self.weight = weight(self.begun, own as f64, candidates.len() as f64);
     }
 
-    /// Takes note of one candidate; gives the number of its reservations.
-    fn look_at(&mut self, candidate: &Candidate, now: Moment) -> usize {
-        let random = &mut self.random;
-        let reserved = self.reserved.entry(candidate.address).or_insert_with(|| Reserved {
-            answers: VecDeque::new(),
-            count: candidate.count,
-            risen: 0.0,
-            fraction: random.fraction(),
-        });
-        let risen = candidate.count.saturating_sub(reserved.count) as f64;
-        reserved.count = candidate.count;
-        if now.saturating_sub(candidate.heard) < RECENT {
-            self.begun += risen;
+    /// Brings what is remembered into the order of the candidates, and forgets who is none any more.
+    fn align(&mut self, candidates: &[Candidate]) {
+        let addresses = candidates.iter().map(|candidate| candidate.address);
+        if self.reserved.iter().map(|reserved| reserved.address).eq(addresses) {
+            return;
         }
-        reserved.lapse(risen, self.weight, candidate.heard, now);
-        reserved.answers.len()
+        let known = self.reserved.drain(..).map(|reserved| (reserved.address, reserved));
+        let mut known: BTreeMap<SocketAddr, Reserved> = known.collect();
+        for candidate in candidates {
+            let fresh = || Reserved {
+                address: candidate.address,
+                answers: VecDeque::new(),
+                count: candidate.count,
+                risen: 0.0,
+                fraction: self.random.fraction(),
+            };
+            self.reserved.push(known.remove(&candidate.address).unwrap_or_else(fresh));
+        }
     }
 }
 
@@ -177,6 +180,10 @@ mod tests {
 
     fn position(candidates: &[Candidate], chosen: Option<Candidate>) -> usize {
         candidates.iter().position(|candidate| Some(candidate.address) == chosen.map(|chosen| chosen.address)).unwrap()
+    }
+
+    fn answers(balance: &Balance) -> usize {
+        balance.reserved.iter().map(|reserved| reserved.answers.len()).sum()
     }
 
     #[test]
@@ -219,14 +226,14 @@ mod tests {
         assert_eq!(position(&before, balance.choose(&before, START)), 0);
         let risen = candidates(&[1, 1], START);
         balance.look(&risen, START + RECENT);
-        assert!(balance.reserved.values().all(|reserved| reserved.answers.is_empty()), "{balance:?}");
+        assert_eq!(answers(&balance), 0, "{balance:?}");
 
         let mut balance = Balance::new(Random::new(5));
         balance.choose(&before, START);
         balance.look(&candidates(&[0, 1], START + SETTLED / 2), START + SETTLED);
-        assert_eq!(balance.reserved.values().map(|reserved| reserved.answers.len()).sum::<usize>(), 1);
+        assert_eq!(answers(&balance), 1);
         balance.look(&candidates(&[0, 1], START + SETTLED), START + SETTLED);
-        assert_eq!(balance.reserved.values().map(|reserved| reserved.answers.len()).sum::<usize>(), 0);
+        assert_eq!(answers(&balance), 0);
     }
 
     #[test]

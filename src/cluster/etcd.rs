@@ -62,6 +62,8 @@ impl From<Error> for Fault {
         let Error::GRpcStatus(status) = error else { return Self::Lost(error.to_string()) };
         let text = status.message().to_owned();
         match status.code() {
+            // A token is forgotten when etcd ends or nobody uses it: the next connection asks for another.
+            Code::Unauthenticated if text.contains("invalid auth token") => Self::Lost(text),
             Code::Unauthenticated => Self::Credentials(text),
             Code::PermissionDenied => Self::Permission(text),
             // etcd 3.4 answers a wrong password as an invalid argument.

@@ -63,8 +63,8 @@ impl ServerQuery {
 /// Where to send
 ///
 /// The address to send to: of the gateway with the fewest transfers, or of the one that answers when it knows no other.
-/// Senders that come at the same time are told different ones. With volume, snapshot and size also a ticket for that transfer, and what to verify in the
-/// certificate at that address.
+/// Senders that come at the same time are told different ones. With volume, snapshot and size also a ticket for that
+/// transfer, and what to verify in the certificate at that address.
 #[utoipa::path(
     get,
     path = "/server",

@@ -112,6 +112,10 @@ impl ImageStore for RbdStore {
         false
     }
 
+    async fn identity(&self) -> Result<Option<String>, ImageError> {
+        self.with(|shared| shared.identity().map(Some)).await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.with(|shared| shared.free_bytes()).await
     }

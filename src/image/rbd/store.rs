@@ -100,6 +100,14 @@ impl Shared {
         self.connection().unwrap().cluster.addresses().unwrap()
     }
 
+    /// The cluster and the pool by their ids, which a new name does not change, and the namespace.
+    pub(super) fn identity(&self) -> Result<String, ImageError> {
+        let Connection { cluster, pool } = self.connection()?;
+        let fsid = cluster.fsid().map_err(|error| self.read_failed(error))?;
+        let namespace = self.config.namespace.as_deref().unwrap_or_default();
+        Ok(format!("ceph:{fsid}/{}/{namespace}", pool.id()))
+    }
+
     /// What an error of a reader means. A client that was blocklisted stays so: the next reader gets another one.
     fn read_failed(&self, error: Error) -> ImageError {
         if error.kind() == Kind::Blocklisted {

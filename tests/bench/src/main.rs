@@ -1,7 +1,10 @@
 //! What `cargo xtask bench` needs in optimised machine code; the runner itself is built without optimisation.
 
+mod balance;
 mod diff;
 mod noise;
+mod registrants;
+mod requests;
 mod sink;
 
 use std::path::PathBuf;
@@ -39,6 +42,12 @@ enum Task {
     Diff(diff::Diff),
     /// Receive requests over TLS and throw their bodies away
     Sink(sink::Sink),
+    /// Simulate a burst of transfers over many gateways, and print how uneven it makes them
+    Balance(balance::Burst),
+    /// Ask the same thing again and again, and print how fast it is answered
+    Requests(requests::Requests),
+    /// Register gateways that do nothing
+    Registrants(registrants::Registrants),
 }
 
 fn main() -> Result<()> {
@@ -47,5 +56,8 @@ fn main() -> Result<()> {
         Task::Stream { data } => noise::stream(&mut std::io::stdout().lock(), data, 1),
         Task::Diff(diff) => diff.write(),
         Task::Sink(sink) => sink.serve(),
+        Task::Balance(burst) => burst.run(),
+        Task::Requests(requests) => requests.run(),
+        Task::Registrants(registrants) => registrants.serve(),
     }
 }

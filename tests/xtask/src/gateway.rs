@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) ceph: Option<(PathBuf, String)>,
     /// Certificate and key; without, the gateway makes its own.
     pub(crate) identity: Option<(PathBuf, PathBuf)>,
+    /// More tables of the configuration.
+    pub(crate) tables: String,
     /// Other sites: name and port of their gateway.
     pub(crate) sites: Vec<(String, u16)>,
 }
@@ -43,6 +45,7 @@ impl Settings {
             writer: "image",
             ceph: None,
             identity: None,
+            tables: String::new(),
             sites: Vec::new(),
         })
     }
@@ -76,7 +79,7 @@ impl Settings {
             &format!("[plugins.writer]\ncomponent = {writer:?}\nstores = [\"main\"]\n\n[plugins.writer.settings]\n");
         text += "store = \"main\"\nimage = \"volume-{volume}\"\nsnapshot = \"snapshot-{snapshot}\"\n\n";
         text += "[plugins.policy]\ncomponent = \"nearest-base\"\n\n[plugins.resolver]\ncomponent = \"static\"\n";
-        text + &self.resolver()
+        text + &self.resolver() + &self.tables
     }
 
     fn resolver(&self) -> String {

@@ -127,7 +127,8 @@ pub(crate) fn answers(port: u16, path: &str) -> bool {
     fetch(port, path).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
 }
 
-fn fetch(port: u16, path: &str) -> std::io::Result<String> {
+/// The answer to a plain HTTP request, with its head.
+pub(crate) fn fetch(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

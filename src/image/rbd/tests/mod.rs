@@ -10,7 +10,17 @@ mod strangers;
 mod support;
 
 use self::support::site;
+use crate::image::ImageStore as _;
 use crate::image::cases::run_cases;
+
+#[tokio::test]
+async fn gateways_tell_one_store_from_another() {
+    let (one, other) = (site(), site());
+    let name = one.store().identity().await.unwrap().unwrap();
+    assert!(name.starts_with("ceph:") && name.ends_with(&one.namespace), "{name}");
+    assert_eq!(one.store().identity().await.unwrap().unwrap(), name);
+    assert_ne!(other.store().identity().await.unwrap().unwrap(), name);
+}
 
 mod shared_cases {
     use super::*;

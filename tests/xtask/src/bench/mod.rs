@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 /// A benchmark: its name and what it does.
 type Benchmark = (&'static str, &'static str, fn(&Rig) -> Result<Row>);
 
-const ALL: [Benchmark; 12] = [
+const ALL: [Benchmark; 14] = [
     ("put_tls_file", "PUT over TLS 1.3 to files, against nginx", rows::put_file::run),
     ("put_tls_discard", "PUT over TLS 1.3 to nowhere, against a raw TLS sink", rows::put_discard::run),
     ("plugin_overhead", "the writer as a component, against the same compiled in", rows::overhead::run),
@@ -55,6 +55,8 @@ const ALL: [Benchmark; 12] = [
     ("rbd_incremental", "changes of whole objects, against the stock tools", rows::rbd::incremental),
     ("rbd_incremental_64k", "changes of 64 KiB, scattered", rows::rbd::incremental_64k),
     ("rbd_incremental_4k", "changes of 4 KiB, scattered", rows::rbd::incremental_4k),
+    ("server_rate", "GET /server among 100 gateways, against one that stands alone", rows::server_rate::run),
+    ("server_balance", "how even a burst makes 100 gateways, against a perfect spread", rows::server_balance::run),
 ];
 
 /// `cargo xtask bench`.

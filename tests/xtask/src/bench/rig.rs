@@ -10,7 +10,7 @@ use super::Arguments;
 use super::sites::POOL;
 use crate::build::{self, Profile};
 use crate::gateway::{Gateway, Settings};
-use crate::packages::{self, CEPH, CURL, NGINX, OPENSSL, SOCAT};
+use crate::packages::{self, CEPH, CURL, ETCD, NGINX, OPENSSL, SOCAT};
 use crate::process;
 use crate::steps::Steps;
 
@@ -35,7 +35,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new(root: &Path, steps: &Steps, arguments: &Arguments) -> Result<Self> {
         let profile = if arguments.dev { Profile::Dev } else { Profile::Release };
-        packages::ensure(steps, &[CURL, NGINX, OPENSSL, SOCAT])?;
+        packages::ensure(steps, &[CURL, ETCD, NGINX, OPENSSL, SOCAT])?;
         packages::ensure(steps, &CEPH)?;
         build::guests(root, steps)?;
         build::programs(root, steps, profile)?;
@@ -138,6 +138,13 @@ impl Rig {
         let mut settings = Settings::new("bench", &self.directory("rbd")?, self.plugins.clone())?;
         settings.store = "rbd";
         settings.ceph = Some((cluster.configuration().to_owned(), POOL.to_owned()));
+        self.start(settings)
+    }
+
+    /// Starts a gateway with more tables in its configuration.
+    pub(super) fn gateway_with(&self, name: &str, tables: String) -> Result<Gateway> {
+        let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
+        settings.tables = tables;
         self.start(settings)
     }
 

@@ -5,6 +5,8 @@ pub(super) mod overhead;
 pub(super) mod put_discard;
 pub(super) mod put_file;
 pub(super) mod rbd;
+pub(super) mod server_balance;
+pub(super) mod server_rate;
 pub(super) mod slope;
 pub(super) mod sparse;
 
