@@ -64,11 +64,18 @@ impl<'a> Question<'a> {
         for mark in request.chain.iter().filter_map(|entry| entry.mark.as_deref()) {
             mark.parse::<SourceMark>().map_err(|fault| TransferError::Request(fault.to_string()))?;
         }
-        let wanted = request.chain.iter().find(|entry| entry.id == request.wanted).ok_or_else(|| {
-            let text = format!("the wanted snapshot {:?} is not in the chain of the request", request.wanted);
-            TransferError::Request(text)
-        })?;
-        Ok(Self { volume, snapshot, request, wanted, chain })
+        let refuse = |fault: &str| {
+            TransferError::Request(format!(
+                "the wanted snapshot {:?} is {fault} the chain of the request",
+                request.wanted
+            ))
+        };
+        let mut found = request.chain.iter().filter(|entry| entry.id == request.wanted);
+        match (found.next(), found.next()) {
+            (Some(wanted), None) => Ok(Self { volume, snapshot, request, wanted, chain }),
+            (None, _) => Err(refuse("not in")),
+            (Some(_), Some(_)) => Err(refuse("twice in")),
+        }
     }
 
     /// As the policy sees it. Policies compare roots, and names where there is none: where marks prove the same content,
@@ -270,6 +277,9 @@ mod tests {
         let source: Vec<_> = seen.source.iter().map(|entry| (&*entry.id, entry.root.clone())).collect();
         assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s2", None)], None));
         let request = PlanRequest { chain: vec![entry("s2", None, Some("a b"))], ..request };
+        assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
+        let twice = vec![entry("s2", None, None), entry("s2", None, None)];
+        let request = PlanRequest { chain: twice, ..request };
         assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
     }
 

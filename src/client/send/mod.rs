@@ -137,6 +137,8 @@ impl Run<'_> {
             mark: job.material.mark(),
         };
         let mut chain = job.material.bases();
+        // The wanted one may be told under the name of another: the gateway would compare the wrong one.
+        chain.retain(|base| base.id != wanted.id);
         chain.push(wanted);
         let request =
             PlanRequest { source_volume: job.source_volume.clone(), wanted: job.source_snapshot.clone(), chain };

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use rsnap_rbd::{Extent, Features, Image};
+use rsnap_rbd::{Extent, Image};
 
 use crate::client::ClientError;
 use crate::content::GRAIN_BYTES;
@@ -56,9 +56,7 @@ pub(super) struct Lister {
 impl Lister {
     /// Lists `image` at the snapshot that it is open at. Blocks.
     pub(super) fn new(image: Arc<Image>, base: Option<&str>) -> Result<Self, ClientError> {
-        let (flags, size, object) = (image.flags()?, image.size()?, image.object_bytes()?);
-        let mapped = image.features()?.contains(Features::FAST_DIFF) && !flags.fast_diff_invalid;
-        let mapped = mapped && !flags.object_map_invalid && !shrank(&image, base, size)?;
+        let (size, object, mapped) = (image.size()?, image.object_bytes()?, image.has_change_map(base)?);
         let (unit, stripes) = image.stripe()?;
         let period = object.saturating_mul(stripes.max(1));
         let unit = if stripes > 1 { unit } else { object };
@@ -119,14 +117,6 @@ impl Lister {
         let length = range.end.saturating_sub(range.start);
         Ok(self.image.differences(self.base.as_deref(), whole_objects, range.start, length, visit)?)
     }
-}
-
-/// Whether a snapshot is smaller than what is compared. Object maps are compared one after the other, and what the map of
-/// a smaller snapshot does not cover counts as never written from there on: then they tell nothing.
-fn shrank(image: &Image, base: Option<&str>, size: u64) -> Result<bool, ClientError> {
-    let snapshots = image.snapshots()?;
-    let base = snapshots.iter().find(|snapshot| Some(snapshot.name.as_str()) == base).map_or(0, |base| base.size);
-    Ok(snapshots.iter().any(|snapshot| snapshot.size < base.max(size)))
 }
 
 fn round_up(bytes: u64, unit: u64) -> u64 {

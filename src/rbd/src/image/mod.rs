@@ -45,6 +45,8 @@ pub struct Image {
     /// Alive until the image is closed.
     pool: Arc<PoolHandle>,
     raw: rbd_image_t,
+    /// The snapshot that it is open at; `None`: the head.
+    snapshot: Option<u64>,
     /// `pool/image` or `pool/image@snapshot`, for errors.
     name: String,
 }
@@ -110,7 +112,7 @@ impl Image {
         checked(code, || format!("open image {full_name}"))?;
         guard_exit(&OPENED);
         let starter = Starter { library: Arc::clone(pool.library()), service: Service::Rbd, running: Arc::default() };
-        let mut image = Self { starter, pool: Arc::clone(&pool.handle), raw, name: full_name };
+        let mut image = Self { starter, pool: Arc::clone(&pool.handle), raw, snapshot: None, name: full_name };
         image.select(snapshot)?;
         if mode == Mode::ReadWrite {
             image.refuse_cache()?;
@@ -122,12 +124,14 @@ impl Image {
         let Some(snapshot) = snapshot else { return Ok(()) };
         let (code, name) = match snapshot {
             SnapshotReference::Name(name) => {
+                self.snapshot = Some(self.snapshot_id(name)?);
                 let text = to_c(name)?;
                 // SAFETY: the image is open and not shared yet, the string outlives the call.
                 let code = unsafe { self.ceph().rbd_snap_set(self.raw, text.as_ptr()) };
                 (code, name.to_owned())
             }
             SnapshotReference::Id(id) => {
+                self.snapshot = Some(id);
                 // SAFETY: the image is open and not shared yet.
                 let code = unsafe { self.ceph().rbd_snap_set_by_id(self.raw, id) };
                 (code, format!("(id {id})"))

@@ -176,3 +176,28 @@ async fn an_image_open_for_reading_does_not_see_that_its_snapshot_is_gone() {
     let again = place.pool.open("one", Mode::ReadOnly, None).unwrap();
     assert_ne!(again.snapshot_id("first").unwrap(), id);
 }
+
+/// The map of release 16 forgets what a smaller snapshot in between has cut off.
+#[tokio::test]
+async fn what_was_cut_off_and_did_not_come_back_is_a_difference() {
+    let place = Place::new();
+    let image = place.image("one", 40 * MIB);
+    write(&image, 32 * MIB, vec![1; 4096]).await;
+    image.create_snapshot("first").unwrap();
+    assert!(place.at("one", "first").has_change_map(None).unwrap());
+    image.resize(20 * MIB).unwrap();
+    image.create_snapshot("second").unwrap();
+    image.resize(40 * MIB).unwrap();
+    image.create_snapshot("third").unwrap();
+    let third = place.at("one", "third");
+    assert!(!third.has_change_map(Some("first")).unwrap() && third.has_change_map(None).unwrap());
+    for whole_objects in [false, true] {
+        let reported = differences(&third, Some("first"), whole_objects);
+        let gone = |one: &(u64, u64, bool)| !one.2 && (one.0..one.0 + one.1).contains(&(32 * MIB));
+        assert!(reported.iter().any(gone), "{whole_objects}: {reported:?}");
+    }
+    image.remove_snapshot("second").unwrap();
+    let third = place.at("one", "third");
+    assert!(third.has_change_map(Some("first")).unwrap());
+    assert_eq!(differences(&third, Some("first"), true), [(32 * MIB, 4 * MIB, false)]);
+}
