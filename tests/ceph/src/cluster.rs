@@ -24,7 +24,6 @@ const DIRECTORY_MAX: usize = 80;
 pub struct Cluster {
     directory: PathBuf,
     configuration: PathBuf,
-    /// Of the OSD, which must stay the same at every start.
     running: Mutex<Running>,
     _port: Lease,
 }
@@ -47,12 +46,9 @@ impl Cluster {
         let configuration = directory.join("ceph.conf");
         fs::write(&configuration, configuration::text(options, &directory, &cluster, lease.port))?;
 
-        let mut watchdog = Started { watchdog: Some(watchdog) };
         let monitor = start_monitor(&directory, &configuration, &cluster, lease.port, options)?;
-        watchdog.tell(&[monitor.id()])?;
         let osd = first_start_of_osd(&directory, &configuration)?;
-        watchdog.tell(&[monitor.id(), osd.id()])?;
-        let running = Mutex::new(Running { monitor, osd: Some(osd), watchdog: watchdog.keep()? });
+        let running = Mutex::new(Running { monitor, osd: Some(osd), watchdog });
         let cluster = Self { directory, configuration, running, _port: lease };
         for pool in &options.pools {
             cluster.create_pool(pool)?;
@@ -207,17 +203,13 @@ impl Cluster {
 
     /// Stops the OSD in order; a store in memory is written to disk by that.
     pub fn stop_osd(&self) -> Result<()> {
-        let mut running = self.running();
-        let osd = running.osd.take().context("the OSD is stopped")?;
-        running.report()?;
-        osd.stop()
+        self.running().osd.take().context("the OSD is stopped")?.stop()
     }
 
     /// SIGKILL to the OSD. A store in memory has lost everything then.
     pub fn kill_osd(&self) -> Result<()> {
-        let mut running = self.running();
-        running.osd.take().context("the OSD is stopped")?.kill();
-        running.report()
+        self.running().osd.take().context("the OSD is stopped")?.kill();
+        Ok(())
     }
 
     /// Starts the OSD again and waits until it serves.
@@ -225,8 +217,6 @@ impl Cluster {
         let mut running = self.running();
         ensure!(running.osd.is_none(), "the OSD runs");
         let mut osd = spawn_osd(&self.directory, &self.configuration)?;
-        let ids = [running.monitor.id(), osd.id()];
-        running.watchdog.tell(&ids)?;
         wait_for_osd(&mut osd)?;
         running.osd = Some(osd);
         Ok(())
@@ -234,14 +224,6 @@ impl Cluster {
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    fn report(&mut self) -> Result<()> {
-        let osd = self.osd.as_ref().map(Daemon::id);
-        let ids: Vec<u32> = std::iter::once(self.monitor.id()).chain(osd).collect();
-        self.watchdog.tell(&ids)
     }
 }
 
@@ -255,21 +237,6 @@ impl Drop for Cluster {
         running.monitor.kill();
         // What cannot be removed is left in a directory for temporary files.
         let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// The watchdog of a cluster that is being started; when that fails, its pipe is closed and it clears up.
-struct Started {
-    watchdog: Option<Watchdog>,
-}
-
-impl Started {
-    fn tell(&mut self, daemons: &[u32]) -> Result<()> {
-        self.watchdog.as_mut().context("the watchdog is handed over")?.tell(daemons)
-    }
-
-    fn keep(&mut self) -> Result<Watchdog> {
-        self.watchdog.take().context("the watchdog is handed over")
     }
 }
 

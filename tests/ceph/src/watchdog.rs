@@ -1,22 +1,36 @@
 //! The end of a cluster whose owner was killed.
 //!
-//! A shell reads from a pipe whose other end only the owner has. Each line is the whole list of the daemons that run.
-//! When the owner dies in whatever way, the shell reads the end of the pipe, kills the daemons and removes the
-//! directory. It stands in a process group of its own, so that an interrupt on a terminal does not end it first.
+//! A shell waits on a pipe whose other end only the owner has. When the owner dies in whatever way, the shell reads the
+//! end of the pipe, kills the daemons and removes the directory. It stands in a process group of its own, so that an
+//! interrupt on a terminal does not end it first.
+//!
+//! The daemons are found by the configuration in their environment, whose path is this cluster's alone. A list of
+//! process ids was refused: between a daemon's start and its entry nobody would end it, and an id that was given to
+//! another process meanwhile would end that one.
 
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-const SCRIPT: &str = r#"while read -r line; do all=$line; done; [ -z "$all" ] || kill -9 $all; rm -rf "$1""#;
+/// Twice: a daemon that is just being started may still look like its owner in the first round.
+const SCRIPT: &str = r#"
+read -r line
+for round in 1 2; do
+    for process in /proc/[0-9]*; do
+        case $(cat "$process/comm" 2>/dev/null) in ceph-mon | ceph-osd) ;; *) continue ;; esac
+        if grep -qszxF "CEPH_CONF=$1/ceph.conf" "$process/environ"; then kill -9 "${process#/proc/}"; fi
+    done
+    sleep 0.2
+done
+rm -rf "$1"
+"#;
 
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
-    pipe: ChildStdin,
+    _pipe: ChildStdin,
 }
 
 impl Watchdog {
@@ -26,13 +40,7 @@ impl Watchdog {
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut shell = command.spawn().context("cannot run sh")?;
         let pipe = shell.stdin.take().context("the watchdog has no input")?;
-        Ok(Self { shell, pipe })
-    }
-
-    /// The daemons that run now, by process id.
-    pub(crate) fn tell(&mut self, daemons: &[u32]) -> Result<()> {
-        let line: Vec<String> = daemons.iter().map(u32::to_string).collect();
-        writeln!(self.pipe, "{}", line.join(" ")).context("the watchdog is gone")
+        Ok(Self { shell, _pipe: pipe })
     }
 
     /// Ends it without its work: the owner does that itself.
@@ -44,20 +52,33 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
+    /// Something that is called as a daemon is, of the cluster in `directory`.
+    fn daemon(program: &Path, directory: &Path) -> Child {
+        let mut command = Command::new(program);
+        command.arg("600").env("CEPH_CONF", directory.join("ceph.conf")).spawn().unwrap()
+    }
+
     #[test]
-    fn the_end_of_the_pipe_kills_and_clears() {
-        let directory = tempfile::tempdir().unwrap();
+    fn the_end_of_the_pipe_kills_the_daemons_of_this_cluster_and_clears() {
+        let (programs, directory, other) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let program = programs.path().join("ceph-osd");
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
         std::fs::write(directory.path().join("file"), "x").unwrap();
-        let mut sleeper = Command::new("sleep").arg("600").spawn().unwrap();
-        let mut watchdog = Watchdog::start(directory.path()).unwrap();
-        watchdog.tell(&[1_234_567_890]).unwrap();
-        watchdog.tell(&[sleeper.id()]).unwrap();
-        let Watchdog { mut shell, pipe } = watchdog;
-        drop(pipe);
+        let (mut mine, mut theirs) = (daemon(&program, directory.path()), daemon(&program, other.path()));
+        let Watchdog { mut shell, _pipe } = Watchdog::start(directory.path()).unwrap();
+        drop(_pipe);
         shell.wait().unwrap();
-        assert!(!sleeper.wait().unwrap().success());
+        assert!(!mine.wait().unwrap().success());
         assert!(!directory.path().exists());
+        assert!(theirs.try_wait().unwrap().is_none(), "another cluster's daemon was killed");
+        theirs.kill().unwrap();
+        theirs.wait().unwrap();
     }
 }

@@ -2,10 +2,11 @@
 //! the work fails with an error that says what is missing.
 
 use std::path::Path;
+use std::process::Output;
 
 use rsnap_test_ceph::{Options as Settings, User};
 
-use super::support::{Site, refusal, sha256};
+use super::support::{Site, committed, refusal, sha256};
 use crate::support::{Answer, Diff, Gateway, Image, Options, Upload, wait_for};
 
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
@@ -116,4 +117,47 @@ fn without_the_right_to_blocklist_a_takeover_fails_and_says_why() {
     assert_eq!(answer.problem(), "storage", "{answer:?}");
     let log = second.log();
     assert!(log.contains("blocklist") && log.contains("mon 'profile rbd'"), "{log}");
+}
+
+/// `rsnap send` as a user of the source's cluster, to a gateway that keeps files.
+fn send(site: &Site, gateway: &Gateway, user: &str, snapshot: &str) -> Output {
+    let mut command = site.send(gateway, &format!("vol@{snapshot}"), "v", snapshot, &[]);
+    command.args(["--retries", "0", "--ceph-user", user, "--ceph-keyring"]).arg(site.cluster().keyring(user));
+    command.output().unwrap()
+}
+
+#[test]
+fn the_sources_user_can_read_and_with_more_rights_protect() {
+    let site = cluster();
+    let gateway = Gateway::start();
+    create(&site, "rsnap-source");
+    site.rbd("create @vol --size 4M");
+    let one = Image::random(4 << 20, 145);
+    site.apply("vol", &Diff::full("s1", &one.bytes));
+    committed(send(&site, &gateway, "rsnap-source", "s1"));
+    assert!(gateway.client().get("/v1/volumes/v/snapshots/s1").expect(200).body == one.bytes);
+    let protect = site.try_rbd("--id rsnap-source snap protect @vol@s1").unwrap_err();
+    assert!(protect.contains("Operation not permitted") || protect.contains("Read-only"), "{protect}");
+
+    site.cluster().shell(&command("rsnap-source", "caps", &site)).unwrap();
+    let two = one.changed(146, 10);
+    site.apply("vol", &Diff::between(Some("s1"), "s2", &one.bytes, &two.bytes));
+    committed(send(&site, &gateway, "rsnap-source", "s2"));
+    assert!(gateway.client().get("/v1/volumes/v/snapshots/s2").expect(200).body == two.bytes);
+    site.rbd("--id rsnap-source snap protect @vol@s2");
+}
+
+#[test]
+fn with_less_the_source_fails_and_says_why() {
+    let site = cluster();
+    let gateway = Gateway::start();
+    site.rbd("create @vol --size 1M");
+    site.rbd("snap create --no-progress @vol@s1");
+    for (user, osd) in [("plain", "allow r pool=volumes"), ("elsewhere", "profile rbd-read-only pool=other")] {
+        site.cluster().create_user(&User::new(user, &[("mon", "profile rbd-read-only"), ("osd", osd)])).unwrap();
+        let output = send(&site, &gateway, user, "s1");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("capabilities"), "{user}: {said}");
+    }
+    assert_eq!(gateway.client().chain("v")["snapshots"], serde_json::json!([]));
 }
