@@ -127,7 +127,7 @@ pub struct Metrics {
     pub received_bytes: Counter,
     /// Bytes of snapshots sent; counted by the HTTP layer.
     pub sent_bytes: Counter,
-    /// Heads of images that were not as their base and were reverted: after a failed transfer, or because somebody wrote.
+    /// Heads of images that were not as their newest snapshot and were reverted: a transfer failed, or somebody wrote.
     pub heads_reverted: Counter,
     /// Connections that are open now, on the listener that serves transfers.
     pub connections_open: Gauge,
@@ -172,7 +172,7 @@ impl Metrics {
         self.add("rsnap_received", "Snapshot bytes received", Some(Unit::Bytes), self.received_bytes.clone());
         self.add("rsnap_sent", "Snapshot bytes sent", Some(Unit::Bytes), self.sent_bytes.clone());
         self.add("rsnap_transfers", "Transfers that ended, by outcome", None, self.transfers.clone());
-        let help = "Heads of images that were not as their base and were reverted";
+        let help = "Heads of images that were not as their newest snapshot and were reverted";
         self.add("rsnap_heads_reverted", help, None, self.heads_reverted.clone());
         let duration = self.transfer_duration.clone();
         self.add("rsnap_transfer_duration", "Time from admission to outcome", Some(Unit::Seconds), duration);

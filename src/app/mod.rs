@@ -47,6 +47,9 @@ pub enum BuildError {
     Data { path: std::path::PathBuf, source: std::io::Error },
     #[error("could not open the store {name} ([stores.{name}]): {source}")]
     Store { name: StoreName, source: ImageError },
+    /// As above; Ceph's errors name their remedy.
+    #[error("could not open the store {name} ([stores.{name}]): {source}")]
+    Ceph { name: StoreName, source: ImageError },
     #[error(transparent)]
     Plugin(#[from] plugin::LoadError),
     #[error(transparent)]
@@ -91,8 +94,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
-        let stores =
-            stores::open(&config.stores, &metrics).map_err(|(name, source)| BuildError::Store { name, source })?;
+        let stores = stores::open(&config.stores, &metrics)?;
         let health = Health::new(&stores);
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {

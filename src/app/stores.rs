@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::BuildError;
 use super::config::Store;
 use crate::id::StoreName;
 use crate::image::{DiscardStore, FileStore, ImageError, ImageStore, MemoryStore, RbdStore};
 use crate::metrics::Metrics;
 
-/// Opens each store; the error names the one that failed.
+/// Opens each store.
 pub(super) fn open(
     config: &BTreeMap<StoreName, Store>,
     metrics: &Arc<Metrics>,
-) -> Result<HashMap<StoreName, Arc<dyn ImageStore>>, (StoreName, ImageError)> {
+) -> Result<HashMap<StoreName, Arc<dyn ImageStore>>, BuildError> {
     let open = |(name, store): (&StoreName, &Store)| {
-        open_one(store, metrics).map(|opened| (name.clone(), opened)).map_err(|fault| (name.clone(), fault))
+        let opened = open_one(store, metrics).map_err(|source| match store {
+            Store::Rbd(_) => BuildError::Ceph { name: name.clone(), source },
+            _ => BuildError::Store { name: name.clone(), source },
+        })?;
+        Ok((name.clone(), opened))
     };
     config.iter().map(open).collect()
 }

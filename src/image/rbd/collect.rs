@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 
 use rsnap_rbd::Kind;
 
-use super::catalog::{Catalog, Entry};
+use super::catalog::Catalog;
 use super::objects::Objects;
 use super::record::{DELETED, GENERATION, Generation, Layer, Stored, TEMPORARY, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
 use super::tree::Pages;
 use crate::content::HEIGHT;
-use crate::id::{ImageName, SnapshotId};
+use crate::id::SnapshotId;
 use crate::image::ImageError;
 use crate::image::readers::Readers;
 use crate::image::sidecar::{Key, Place as _, SidecarWriter};
@@ -60,12 +60,11 @@ impl Chore<'_> {
 pub(super) fn collect(
     session: &Session,
     readers: &Readers,
-    name: &ImageName,
     mut catalog: Catalog,
     writing: Option<&str>,
 ) -> Result<Catalog, ImageError> {
     let mut tried = BTreeSet::new();
-    let is_read = |stored: &Stored| readers.are_reading(name, &stored.layer.record.snapshot);
+    let is_read = |stored: &Stored| readers.are_reading(&session.name, &stored.layer.record.snapshot);
     loop {
         let chores = chores(&catalog, is_read, writing);
         let Some(chore) = chores.into_iter().find(|chore| !tried.contains(&chore.name())) else { return Ok(catalog) };
@@ -73,7 +72,7 @@ pub(super) fn collect(
         match perform(session, &catalog, &chore, writing) {
             // What cannot be done now, such as removing a snapshot with clones, keeps nobody from sending another one.
             Err(ImageError::Fenced) => return Err(ImageError::Fenced),
-            Err(error) => tracing::warn!(image = %name, chore = chore.name(), %error, "put off clearing up"),
+            Err(error) => tracing::warn!(image = %session.name, chore = chore.name(), %error, "put off clearing up"),
             Ok(()) => {}
         }
         catalog = session.survey()?;
@@ -135,19 +134,19 @@ fn remove_layer(session: &Session, stored: &Stored) -> Result<(), ImageError> {
     let Stored { snapshot, layer, .. } = stored;
     session.remove_snapshot(*snapshot)?;
     session.changed(Objects::new(&session.pool, &session.id, &layer.tree, layer.tree_bytes).remove())?;
+    // A merge that overlapped with the deletion may have set the record again.
+    let key = snapshot_key(&layer.record.name);
+    if session.get::<Stored>(&key)?.is_some_and(|there| there.layer.name == layer.name) {
+        session.unset(&key)?;
+    }
     session.unset(&layer_key(&layer.name))
 }
 
 /// The RBD snapshot of a deleted snapshot goes at once. While this process reads it, it only gives its name free.
-pub(super) fn remove_entry_snapshot(
-    session: &Session,
-    readers: &Readers,
-    name: &ImageName,
-    entry: &Entry,
-) -> Result<(), ImageError> {
-    let layer = &entry.stored.layer;
-    if !readers.are_reading(name, &layer.record.snapshot) {
-        return session.remove_snapshot(entry.stored.snapshot);
+pub(super) fn remove_snapshot_of(session: &Session, readers: &Readers, stored: &Stored) -> Result<(), ImageError> {
+    let layer = &stored.layer;
+    if !readers.are_reading(&session.name, &layer.record.snapshot) {
+        return session.remove_snapshot(stored.snapshot);
     }
     let renamed =
         session.image()?.rename_snapshot(layer.record.name.as_str(), &format!("{TEMPORARY}deleted.{}", layer.name));
@@ -176,7 +175,8 @@ fn merge(
 ) -> Result<(), ImageError> {
     let (below, above) = (Pages::load(&session.pool, parent)?, Pages::load(&session.pool, child)?);
     let old = &child.layer.tree;
-    let tree = merged_name(old)?;
+    // No two are merged twice, so the name is new.
+    let tree = format!("{}+{}", child.layer.name, parent.layer.name);
     // Whichever of the two no record names, after this or after a death in the middle, is found and removed.
     let mut noted = catalog.generation.clone();
     noted.trees.extend([tree.clone(), old.clone()]);
@@ -186,18 +186,6 @@ fn merge(
     let key = if is_visible { snapshot_key(&merged.layer.record.name) } else { layer_key(&merged.layer.name) };
     // From this step on the child is what was merged.
     session.set(&key, &merged)
-}
-
-/// The name of a merged tree: `<random>+<the child's first tree>`. Never one that was used before, because the old tree is
-/// read while the new one is written, and readers have it open.
-fn merged_name(tree: &str) -> Result<String, ImageError> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| ImageError::Io {
-        action: "name a merged tree".to_owned(),
-        source: std::io::Error::other("the system gives no random numbers"),
-    })?;
-    let first = tree.rsplit_once('+').map_or(tree, |(_, first)| first);
-    Ok(format!("{:016x}+{first}", u64::from_le_bytes(random)))
 }
 
 fn write_merged(session: &Session, below: &Pages, above: &Pages, tree: String) -> Result<Layer, ImageError> {

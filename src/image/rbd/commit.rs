@@ -28,7 +28,8 @@ use super::session::Session;
 use super::stage::is_owned;
 use super::staged::{Phase, Staging, closed};
 use super::store::Shared;
-use crate::image::record::{milliseconds, unseal};
+use crate::id::{ImageName, SnapshotName};
+use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord, StageRequest};
 
 /// The gaps in which a gateway can die.
@@ -161,11 +162,14 @@ pub(super) fn check_name(catalog: &Catalog, request: &StageRequest) -> Result<()
     if catalog.named(&request.name) != Named::Foreign {
         return Ok(());
     }
+    Err(name_taken(&request.image, &request.name))
+}
+
+fn name_taken(image: &ImageName, name: &SnapshotName) -> ImageError {
     let detail = format!(
-        "somebody else made a snapshot {} of it; remove it (`rbd snap rm`) if it is not needed, or rename it",
-        request.name
+        "somebody else made a snapshot {name} of it; remove it (`rbd snap rm`) if it is not needed, or rename it"
     );
-    Err(ImageError::Foreign { image: request.image.clone(), detail })
+    ImageError::Foreign { image: image.clone(), detail }
 }
 
 impl Committing<'_> {
@@ -185,6 +189,9 @@ impl Committing<'_> {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), Kind::TimedOut | Kind::Other | Kind::Blocklisted) => {
                 return Err(unsure(session.changed(Err::<(), _>(error)).err()));
+            }
+            Err(error) if error.kind() == Kind::Exists => {
+                return Err(self.undo(&intent, name_taken(&session.name, &intent.layer.record.name)));
             }
             Err(error) => return Err(self.undo(&intent, failed(error))),
         }
@@ -233,8 +240,7 @@ impl Committing<'_> {
 
     /// Others may stand on the pages of a damaged snapshot whose record is about to be replaced.
     fn keep_replaced(&self, key: &str, stored: &Stored) -> Result<(), ImageError> {
-        let there = self.session.image()?.metadata(key).map_err(failed)?;
-        let there = there.and_then(|text| unseal::<Stored>(text.as_bytes()).ok());
+        let there: Option<Stored> = self.session.get(key)?;
         match there.filter(|there| there.layer.name != stored.layer.name) {
             Some(there) => self.session.set(&layer_key(&there.layer.name), &there),
             None => Ok(()),

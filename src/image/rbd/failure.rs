@@ -6,11 +6,22 @@ use rsnap_rbd::{Error, Kind};
 
 use crate::image::ImageError;
 
+const EINVAL: i32 = 22;
+const EFBIG: i32 = 27;
+
 /// For a client that writes: to be blocklisted, or to have lost the lock, is to be overtaken.
 pub(super) fn failed(error: Error) -> ImageError {
     match error.kind() {
         Kind::Blocklisted | Kind::ReadOnly => ImageError::Fenced,
         _ => unanswered(error),
+    }
+}
+
+/// For making or resizing an image.
+pub(super) fn sized(size: u64, error: Error) -> ImageError {
+    match error.code() {
+        EINVAL | EFBIG => ImageError::Size { size, detail: error.to_string() },
+        _ => failed(error),
     }
 }
 

@@ -9,7 +9,7 @@
 //! | the owner | the answer | what we do |
 //! |---|---|---|
 //! | lives, whether it works or waits | EROFS after 2 ms: its librbd refuses | busy |
-//! | got SIGKILL or SIGSTOP | none for 29.8 s, until the OSD gives up its watch; then librbd blocklists it and breaks its lock | after [`PATIENCE`]: blocklist it |
+//! | got SIGKILL or SIGSTOP | none for 29.8 s, until the OSD gives up its watch; then librbd blocklists it and breaks its lock | after twice [`PATIENCE`]: blocklist it |
 //! | is blocklisted while we wait | the lock, 20 to 30 ms later: the OSD drops the watch at once, and librbd goes on by itself | take it |
 //! | is blocklisted before we ask | the lock, after 4 ms | take it |
 //! | lives and took the lock without being asked to keep it (a virtual machine, `rbd`) | the lock: its librbd hands it over | give it back, busy: it has the image open |
@@ -24,7 +24,8 @@
 //! the former owner, which by then is dead or has closed the image, is blocklisted once more for as long as we want.
 //!
 //! The blocklist is in force where it counts before the head is looked at: this client waits for the newest map, and then
-//! asks every object of the head once. An OSD serves a client only after it has the client's map, so no OSD is left
+//! asks every object of the head that may exist once. A writer marks an object in the object map before it writes to it, and
+//! without such a map every object is asked. An OSD serves a client only after it has the client's map, so no OSD is left
 //! that would take a late write of the former owner.
 
 use std::ops::ControlFlow;
@@ -39,8 +40,8 @@ use super::session::{BLOCKLIST, Session, seconds};
 use crate::id::ImageName;
 use crate::image::ImageError;
 
-/// How long an owner may take to refuse: a gateway on a busy machine needs milliseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an owner may take to refuse, twice: a gateway on a busy machine needs milliseconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long librbd may take to see that a blocklisted owner is gone. It looks again at the latest after 30 s.
 const TAKE_OVER: Duration = Duration::from_secs(60);
 
@@ -54,19 +55,21 @@ pub(super) enum Taken {
 }
 
 /// Takes the exclusive lock of the session's image. Blocks.
-pub(super) fn take(session: &Arc<Session>, name: &ImageName, patience: Duration) -> Result<Taken, ImageError> {
+pub(super) fn take(session: &Arc<Session>, patience: Duration) -> Result<Taken, ImageError> {
     let before = owners(session)?;
     let answer = ask(session)?;
-    match answer.recv_timeout(patience) {
-        Ok(answered) => granted(answered, name)?,
-        Err(RecvTimeoutError::Timeout) => {
-            evict(session, name, &before)?;
-            let answered = answer.recv_timeout(TAKE_OVER).map_err(|_| unanswered(name))?;
-            granted(answered, name)?;
-        }
-        Err(RecvTimeoutError::Disconnected) => return Err(unanswered(name)),
+    let mut answered = answer.recv_timeout(patience);
+    if answered == Err(RecvTimeoutError::Timeout) {
+        // Perhaps it is the cluster that did not answer. It does now, and the owner gets as much time once more.
+        owners(session)?;
+        answered = answer.recv_timeout(patience);
     }
-    refuse_others(session, name)?;
+    if answered == Err(RecvTimeoutError::Timeout) {
+        evict(session, &before)?;
+        answered = answer.recv_timeout(TAKE_OVER);
+    }
+    granted(session, answered.map_err(|_| unanswered(&session.name))?)?;
+    refuse_others(session)?;
     if before.is_empty() {
         return Ok(Taken::Free);
     }
@@ -97,18 +100,18 @@ fn ask(session: &Arc<Session>) -> Result<Receiver<Result<(), Error>>, ImageError
     Ok(answer)
 }
 
-fn granted(answered: Result<(), Error>, name: &ImageName) -> Result<(), ImageError> {
+fn granted(session: &Session, answered: Result<(), Error>) -> Result<(), ImageError> {
     answered.map_err(|error| match error.kind() {
-        Kind::ReadOnly => ImageError::Busy { image: name.clone() },
+        Kind::ReadOnly => ImageError::Busy { image: session.name.clone() },
         _ => failed(error),
     })
 }
 
 /// Blocklists the owner that does not answer: the one that was there when we asked, and no other.
-fn evict(session: &Session, name: &ImageName, before: &[String]) -> Result<(), ImageError> {
+fn evict(session: &Session, before: &[String]) -> Result<(), ImageError> {
     let now = owners(session)?;
     for owner in now.iter().filter(|owner| before.contains(owner)) {
-        tracing::warn!(image = %name, owner, "take an image over from a client that does not answer");
+        tracing::warn!(image = %session.name, owner, "take an image over from a client that does not answer");
         blocklist(session, owner)?;
     }
     Ok(())
@@ -119,13 +122,13 @@ fn blocklist(session: &Session, owner: &str) -> Result<(), ImageError> {
 }
 
 /// The lock is ours, but somebody lives who has the image open to write it, and would find that it cannot any more.
-fn refuse_others(session: &Session, name: &ImageName) -> Result<(), ImageError> {
+fn refuse_others(session: &Session) -> Result<(), ImageError> {
     let watchers = session.image()?.watchers().map_err(failed)?;
     match watchers.into_iter().find(|watcher| watcher.address != session.address()) {
         None => Ok(()),
         Some(watcher) => {
-            tracing::warn!(image = %name, client = watcher.address, "refuse an image that somebody else has open");
-            Err(ImageError::Busy { image: name.clone() })
+            tracing::warn!(image = %session.name, client = watcher.address, "refuse an image that somebody else has open");
+            Err(ImageError::Busy { image: session.name.clone() })
         }
     }
 }
@@ -138,7 +141,7 @@ fn unanswered(name: &ImageName) -> ImageError {
 }
 
 /// Makes sure that no OSD takes a late write of a former owner, see the module's text. Blocks; costs a round trip for
-/// each object, several at a time.
+/// each object with data, several at a time.
 pub(super) fn settle(session: &Session) -> Result<(), ImageError> {
     let image = session.image()?;
     let size = image.size().map_err(failed)?;

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rsnap_rbd::{Error, Extent, Features, Image, Mode, SnapshotReference};
 
-use super::failure::failed;
+use super::failure::{failed, sized};
 use super::objects::wait;
 use super::record::Stored;
 use super::revert::{Difference, Revert, choose};
 use super::session::Session;
 use crate::content::{GRAIN_BYTES, is_zero};
-use crate::id::ImageName;
 use crate::image::ImageError;
 
 /// Bytes that are read from the base and written to the head at once.
@@ -42,7 +41,9 @@ pub(super) fn is_blank(image: &Image) -> Result<bool, ImageError> {
 /// An empty head of `size` bytes. Blocks.
 pub(super) fn clear(session: &Session, size: u64) -> Result<(), ImageError> {
     let image = session.image()?;
-    if !is_blank(image)? {
+    // Object maps of an image that has shrunk do not tell everything.
+    let is_new = image.snapshots().map_err(failed)?.is_empty();
+    if !is_new || !is_blank(image)? {
         session.changed(image.resize(0))?;
     }
     resize(session, size)
@@ -56,7 +57,7 @@ pub(super) struct Reverted {
 }
 
 /// A head that is `base`, and has `size` bytes. Blocks.
-pub(super) fn restore(session: &Session, name: &ImageName, base: &Stored, size: u64) -> Result<Reverted, ImageError> {
+pub(super) fn restore(session: &Session, base: &Stored, size: u64) -> Result<Reverted, ImageError> {
     let record = &base.layer.record;
     resize(session, record.size)?;
     let (difference, extents) = compare(session.image()?, record.name.as_str(), record.size)?;
@@ -64,7 +65,7 @@ pub(super) fn restore(session: &Session, name: &ImageName, base: &Stored, size: 
     match way {
         Revert::Nothing => {}
         Revert::Rollback => session.changed(session.image()?.rollback(record.name.as_str()))?,
-        Revert::Extents => write_back(session, name, base, extents)?,
+        Revert::Extents => write_back(session, base, extents)?,
     }
     resize(session, size)?;
     Ok(Reverted { difference, way })
@@ -72,7 +73,16 @@ pub(super) fn restore(session: &Session, name: &ImageName, base: &Stored, size: 
 
 fn resize(session: &Session, size: u64) -> Result<(), ImageError> {
     let image = session.image()?;
-    if image.size().map_err(failed)? == size { Ok(()) } else { session.changed(image.resize(size)) }
+    if image.size().map_err(failed)? == size {
+        return Ok(());
+    }
+    let resized = image.resize(size);
+    if let Err(error) = &resized
+        && let too_large @ ImageError::Size { .. } = sized(size, error.clone())
+    {
+        return Err(too_large);
+    }
+    session.changed(resized)
 }
 
 /// What differs between a snapshot and the head. Without any difference the objects are not counted.
@@ -134,9 +144,9 @@ fn count_objects(image: &Image, size: u64) -> Result<u64, ImageError> {
 }
 
 /// Writes what the base has into the head, where they differ.
-fn write_back(session: &Session, name: &ImageName, base: &Stored, extents: Vec<Extent>) -> Result<(), ImageError> {
+fn write_back(session: &Session, base: &Stored, extents: Vec<Extent>) -> Result<(), ImageError> {
     let at = SnapshotReference::Id(base.snapshot);
-    let source = session.pool.open(name.as_str(), Mode::ReadOnly, Some(at)).map_err(failed)?;
+    let source = session.pool.open(session.name.as_str(), Mode::ReadOnly, Some(at)).map_err(failed)?;
     let head = session.image()?;
     let pieces = extents.into_iter().flat_map(pieces);
     let copied = stream::iter(pieces).map(|(offset, length)| copy(&source, head, offset, length));

@@ -10,12 +10,12 @@ use std::time::Duration;
 use rsnap_rbd::{Cluster, Error, Features, Image, Kind, Mode, Pool};
 
 use super::catalog::Catalog;
-use super::failure::{failed, other};
+use super::failure::{failed, other, sized};
 use super::record::PREFIX;
 use super::store::Shared;
 use crate::id::ImageName;
 use crate::image::ImageError;
-use crate::image::record::{Body, seal};
+use crate::image::record::{Body, seal, unseal};
 
 /// How long a client stays blocklisted: longer than a stopped process or a hanging OSD may keep a write of it.
 pub(super) const BLOCKLIST: Duration = Duration::from_hours(7 * 24);
@@ -27,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Session {
     pub cluster: Cluster,
     pub pool: Pool,
+    pub name: ImageName,
     /// Ceph's id of the image.
     pub id: String,
     address: String,
@@ -46,7 +47,8 @@ impl Session {
             (other, _) => other.map_err(failed)?,
         };
         let id = image.id().map_err(failed)?;
-        Ok(Self { cluster, pool, id, address, image: Some(image), is_doubtful: AtomicBool::new(false) })
+        let (name, is_doubtful) = (name.clone(), AtomicBool::new(false));
+        Ok(Self { cluster, pool, name, id, address, image: Some(image), is_doubtful })
     }
 
     /// Of this client, as other clients see it.
@@ -84,6 +86,12 @@ impl Session {
         Ok(Catalog::new(&self.id, &metadata, image.snapshots().map_err(failed)?))
     }
 
+    /// A record, if it is there and can be read. Blocks.
+    pub(super) fn get<T: Body>(&self, key: &str) -> Result<Option<T>, ImageError> {
+        let text = self.image()?.metadata(key).map_err(failed)?;
+        Ok(text.and_then(|text| unseal(text.as_bytes()).ok()))
+    }
+
     /// Sets a record. Blocks.
     pub(super) fn set<T: Body>(&self, key: &str, body: &T) -> Result<(), ImageError> {
         let bytes = seal(body).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
@@ -113,13 +121,13 @@ impl Session {
     }
 
     /// Whether the image can be written without fear of another writer.
-    pub(super) fn require_lock_feature(&self, name: &ImageName) -> Result<(), ImageError> {
+    pub(super) fn require_lock_feature(&self) -> Result<(), ImageError> {
         if self.image()?.features().map_err(failed)?.contains(Features::EXCLUSIVE_LOCK) {
             return Ok(());
         }
         let detail = "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add \
                       it with `rbd feature enable`";
-        Err(ImageError::Foreign { image: name.clone(), detail: detail.to_owned() })
+        Err(ImageError::Foreign { image: self.name.clone(), detail: detail.to_owned() })
     }
 
     /// Keeps the lock until this client can do no harm any more.
@@ -154,7 +162,7 @@ impl Drop for Session {
 /// Two transfers may do this at once: the second one opens what the first one made.
 fn make(shared: &Shared, pool: &Pool, name: &ImageName, size: u64) -> Result<Image, ImageError> {
     match pool.create(name.as_str(), size, &shared.config.layout()) {
-        Err(error) if error.kind() != Kind::Exists => return Err(failed(error)),
+        Err(error) if error.kind() != Kind::Exists => return Err(sized(size, error)),
         _ => {}
     }
     pool.open(name.as_str(), Mode::ReadWrite, None).map_err(failed)

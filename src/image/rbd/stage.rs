@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::catalog::Catalog;
 use super::collect::collect;
 use super::commit::{check_name, recover};
-use super::failure::{failed, other};
+use super::failure::failed;
 use super::fence::{self, Taken};
 use super::head;
 use super::record::{GENERATION, Generation, OWNER, Owner};
@@ -34,23 +34,23 @@ pub(super) fn prepare(
     session: &Arc<Session>,
     request: &StageRequest,
 ) -> Result<Ready, ImageError> {
-    session.require_lock_feature(&request.image)?;
-    let taken = fence::take(session, &request.image, shared.patience)?;
+    session.require_lock_feature()?;
+    let taken = fence::take(session, shared.patience)?;
     let catalog = session.survey()?;
     is_owned(&catalog, request)?;
-    adopt(session, &catalog, request)?;
     if taken == Taken::Over || !catalog.abandoned_trees().is_empty() {
         fence::settle(session)?;
     }
+    adopt(session, &catalog, request)?;
     let catalog = recover(session, &shared.config, catalog)?;
     let (generation, layer) = raise(session, &catalog, request)?;
-    let catalog = collect(session, &shared.readers, &request.image, session.survey()?, Some(&layer))?;
+    let catalog = collect(session, &shared.readers, session.survey()?, Some(&layer))?;
     check_name(&catalog, request)?;
     check_limit(session, &catalog, request)?;
     let base = find_base(shared, session, &catalog, request)?;
     match &base {
         None => head::clear(session, request.size)?,
-        Some(base) => restore(shared, session, base, request)?,
+        Some(base) => restore(shared, session, &catalog, base, request.size)?,
     }
     Ok(Ready { base, generation, layer })
 }
@@ -130,14 +130,24 @@ fn find_base(
     Ok(Some(opened))
 }
 
-fn restore(shared: &Shared, session: &Session, base: &RbdSnapshot, request: &StageRequest) -> Result<(), ImageError> {
-    let reverted = head::restore(session, &request.image, base.stored(), request.size)?;
-    if reverted.way != Revert::Nothing {
+/// Brings the head to the base. What differs from an older base was committed since; from the newest snapshot nothing
+/// should differ.
+fn restore(
+    shared: &Shared,
+    session: &Session,
+    catalog: &Catalog,
+    base: &RbdSnapshot,
+    size: u64,
+) -> Result<(), ImageError> {
+    let reverted = head::restore(session, base.stored(), size)?;
+    let sequence = base.stored().layer.sequence;
+    let is_newest = catalog.entries().all(|entry| entry.stored.layer.sequence <= sequence);
+    if is_newest && reverted.way != Revert::Nothing {
         shared.metrics.heads_reverted.inc();
         let Difference { extents, bytes, .. } = reverted.difference;
         tracing::warn!(
-            image = %request.image, extents, bytes, way = ?reverted.way,
-            "the head was not as its base: a transfer failed in it, or somebody wrote to it; it was reverted"
+            image = %session.name, extents, bytes, way = ?reverted.way,
+            "the head was not as its newest snapshot: a transfer failed in it, or somebody wrote to it; it was reverted"
         );
     }
     #[cfg(test)]
@@ -150,5 +160,5 @@ pub(super) fn check_size(request: &StageRequest) -> Result<(), ImageError> {
     if request.size <= crate::content::SIZE_MAX {
         return Ok(());
     }
-    Err(other(format!("make image {}", request.image), "it is too large"))
+    Err(ImageError::Size { size: request.size, detail: "content trees end there".to_owned() })
 }

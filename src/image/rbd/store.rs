@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use rsnap_rbd::{Cluster, Error, Image, Kind, Library, Mode, Pool};
 
-use super::catalog::{Catalog, Entry};
-use super::collect::{collect, remove_entry_snapshot};
+use super::catalog::Catalog;
+use super::collect::{collect, remove_snapshot_of};
+use super::commit::recover;
 use super::config::RbdConfig;
 use super::failure::{failed, other, unanswered};
 use super::fence::{self, PATIENCE};
-use super::record::{PREFIX, deleted_key, layer_key, snapshot_key};
+use super::record::{PREFIX, Stored, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
 use super::snapshot::{Client, RbdSnapshot};
 use super::writers::{Claim, Writers};
@@ -200,53 +201,60 @@ impl Shared {
         if survey.catalog.intent.is_some_and(|intent| intent.layer.record.snapshot == *snapshot) {
             self.tend(name)?;
         }
-        // Where this process writes the image, the next transfer collects.
+        // Where this process writes the image, the next transfer collects; where not, a transfer waits for this.
         let claim = self.writers.claim(name, Duration::ZERO);
+        claim.iter().for_each(Claim::is_closing);
         let session = Arc::new(Session::open(self, name, None)?);
         let catalog = session.survey()?;
         let entry = catalog.find(snapshot).ok_or_else(missing)?;
-        self.hide(&session, name, entry)?;
+        self.hide(&session, &entry.stored)?;
         if claim.is_some()
-            && let Err(error) = self.tend_alone(&session, name)
+            && let Err(error) = self.tend_alone(&session)
         {
             tracing::debug!(image = %name, %error, "keep what a deleted snapshot has left until the next transfer");
         }
-        claim.iter().for_each(Claim::is_closing);
         drop(session);
         Ok(())
     }
 
     /// Makes a snapshot invisible, for good: first the tombstone, so that it never is gone without one.
-    fn hide(&self, session: &Session, name: &ImageName, entry: &Entry) -> Result<(), ImageError> {
-        let layer = &entry.stored.layer;
+    fn hide(&self, session: &Session, stored: &Stored) -> Result<(), ImageError> {
+        let layer = &stored.layer;
         let image = session.image()?;
         let snapshots = image.snapshots().map_err(failed)?;
-        let there = snapshots.iter().find(|there| there.id == entry.stored.snapshot);
+        let there = snapshots.iter().find(|there| there.id == stored.snapshot);
         if let Some(there) = there.filter(|there| there.protected) {
             unprotect(session, image, &there.name)?;
         }
         session.set(&deleted_key(&layer.record.snapshot), &Tombstone::now(&layer.record.snapshot))?;
-        session.set(&layer_key(&layer.name), &entry.stored)?;
-        session.unset(&snapshot_key(&layer.record.name))?;
-        remove_entry_snapshot(session, &self.readers, name, entry)
+        let key = snapshot_key(&layer.record.name);
+        let mut hidden = stored.clone();
+        loop {
+            session.set(&layer_key(&layer.name), &hidden)?;
+            // Somebody who has the image may have merged it meanwhile, and removed the tree that was named a moment ago.
+            match session.get::<Stored>(&key)? {
+                Some(now) if now != hidden && now.layer.name == layer.name => hidden = now,
+                _ => break,
+            }
+        }
+        session.unset(&key)?;
+        remove_snapshot_of(session, &self.readers, stored)
     }
 
     /// Recovers and collects, if nobody has the image.
     fn tend(&self, name: &ImageName) -> Result<(), ImageError> {
         let busy = || ImageError::Busy { image: name.clone() };
         let claim = self.writers.claim(name, Duration::ZERO).ok_or_else(busy)?;
-        let session = Arc::new(Session::open(self, name, None)?);
-        let tended = self.tend_alone(&session, name);
         claim.is_closing();
-        drop(session);
-        tended
+        let session = Arc::new(Session::open(self, name, None)?);
+        self.tend_alone(&session)
     }
 
-    fn tend_alone(&self, session: &Arc<Session>, name: &ImageName) -> Result<(), ImageError> {
-        session.require_lock_feature(name)?;
-        fence::take(session, name, self.patience)?;
-        let catalog = super::commit::recover(session, &self.config, session.survey()?)?;
-        collect(session, &self.readers, name, catalog, None).map(|_| ())
+    fn tend_alone(&self, session: &Arc<Session>) -> Result<(), ImageError> {
+        session.require_lock_feature()?;
+        fence::take(session, self.patience)?;
+        let catalog = recover(session, &self.config, session.survey()?)?;
+        collect(session, &self.readers, catalog, None).map(|_| ())
     }
 }
 

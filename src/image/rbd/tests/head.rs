@@ -127,6 +127,18 @@ async fn a_map_that_is_flagged_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_older_base_is_no_cause_for_alarm() {
+    let mut scene = Scene::new(site(), 9 * MIB).await;
+    let (second, _) = scene.next().await;
+    let third = changed(&mut scene.dice, &scene.first, 9 * MIB);
+    assert_ne!(second, scene.first);
+    scene.bench.put(2, Some((0, &scene.first)), &third).await.unwrap();
+    scene.bench.check(2, &third).await;
+    assert_ne!(scene.store.shared.reverted.lock().unwrap().pop().unwrap().way, Revert::Nothing);
+    assert_eq!(scene.site.metrics.heads_reverted.get(), 0);
+}
+
+#[tokio::test]
 async fn a_failed_transfer_leaves_no_trace_in_the_next_one() {
     let mut scene = Scene::new(site(), 9 * MIB).await;
     let other = content(&mut scene.dice, 12 * MIB);

@@ -57,6 +57,19 @@ async fn the_limit_of_snapshots_is_told_before_the_data() {
     assert_eq!(site.trees().len(), 2);
 }
 
+#[tokio::test]
+async fn an_image_that_ceph_cannot_have_is_told() {
+    let bench = site().bench();
+    for size in [1 << 56, usize::MAX] {
+        let refused = bench.store.stage(request(0, None, size)).await;
+        assert!(matches!(&refused, Err(ImageError::Size { .. })), "{refused:?}");
+    }
+    bench.put(0, None, &[1; 5000]).await.unwrap();
+    let refused = bench.store.stage(request(1, Some(0), 1 << 56)).await;
+    assert!(matches!(&refused, Err(ImageError::Size { .. })), "{refused:?}");
+    bench.put(1, Some((0, &[1; 5000])), &[2; 5000]).await.unwrap();
+}
+
 #[test]
 fn a_missing_pool_or_namespace_is_named() {
     let Site { config, namespace, .. } = site();

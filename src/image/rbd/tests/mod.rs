@@ -2,6 +2,7 @@
 
 mod catalog;
 mod child;
+mod collect;
 mod deaths;
 mod fence;
 mod head;

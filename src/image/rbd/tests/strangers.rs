@@ -286,6 +286,14 @@ async fn snapshots_with_clones_stay() {
 }
 
 #[tokio::test]
+async fn a_store_is_told_from_others_by_where_it_writes() {
+    let (one, other) = (site(), site());
+    let identity = async |site: &Site| site.store().identity().await.unwrap().unwrap();
+    assert_eq!(identity(&one).await, identity(&one).await);
+    assert_ne!(identity(&one).await, identity(&other).await);
+}
+
+#[tokio::test]
 async fn keys_of_others_are_left_alone() {
     let scene = Scene::new().await;
     let metadata = scene.site.image(Mode::ReadWrite);

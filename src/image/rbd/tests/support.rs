@@ -42,7 +42,7 @@ pub(super) fn config(ceph: &Path, namespace: Option<&str>) -> RbdConfig {
 /// A store that does not wait long for the owner of a lock: one that lives answers in milliseconds.
 pub(super) fn store(config: &RbdConfig, metrics: Arc<Metrics>) -> RbdStore {
     let mut shared = Shared::open(config.clone(), metrics).unwrap();
-    shared.patience = Duration::from_secs(2);
+    shared.patience = Duration::from_secs(1);
     RbdStore { shared: Arc::new(shared) }
 }
 
