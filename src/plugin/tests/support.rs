@@ -17,7 +17,7 @@ use crate::plugin::{
 use crate::quantity::{Bytes, Seconds};
 
 /// The build's target directory, in which test programs lie three levels deep.
-pub(super) fn target() -> PathBuf {
+pub(in crate::plugin) fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     program.ancestors().nth(3).unwrap().to_path_buf()
 }
