@@ -232,7 +232,7 @@ impl Reception<'_> {
     }
 
     /// Opens the destination for a stream with this prelude.
-    async fn begin(&self) -> Result<Sink, TransferError> {
+    async fn begin(&mut self) -> Result<Sink, TransferError> {
         let (upload, size) = (&self.upload, self.prelude.size.unwrap_or_default());
         if let Some(allowed) = upload.size.filter(|allowed| size > *allowed) {
             return Err(TransferError::Size { size, allowed });

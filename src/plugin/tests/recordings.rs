@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use super::support::{context, copy, request, source};
 use crate::plugin::kit::replay::{Change, Summary, replay};
-use crate::plugin::{Config, Decision, PluginConfig, Plugins, Policy as _, PolicyRequest, RecordingConfig, TargetSnapshot};
+use crate::plugin::{Config, Decision, PluginConfig, Plugins, PolicyRequest, RecordingConfig, TargetSnapshot};
 use crate::quantity::Bytes;
 
 const DECISIONS: u64 = 3000;
@@ -62,8 +62,8 @@ async fn record(folder: &std::path::Path) {
 }
 
 async fn replayed(folder: &std::path::Path) -> (Summary, Vec<Change>) {
-    let policy = Plugins::load(&Config { policy: PluginConfig::new("strict-order"), ..Config::default() }, context());
-    let policy = policy.await.unwrap().policy.now();
+    let config = Config { policy: PluginConfig::new("strict-order"), ..Config::default() };
+    let policy = Plugins::load(&config, context()).await.unwrap().policy.now();
     let file = std::fs::File::open(folder.join("decisions.jsonl")).unwrap();
     let mut changes = Vec::new();
     let tell = |change: &Change| {

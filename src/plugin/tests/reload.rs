@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::support::{context, copy, failure, request, source, target, transfer};
-use crate::plugin::{Change, Config, Decision, Destination, PluginConfig, PluginError, Plugins, Policy as _, Writer as _};
+use crate::plugin::{Change, Config, Decision, Destination, PluginConfig, PluginError, Plugins};
 
 fn with_policy(policy: &str) -> Config {
     Config { policy: PluginConfig::new(policy), ..Config::default() }

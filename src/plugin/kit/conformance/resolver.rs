@@ -99,7 +99,7 @@ impl Subject {
 
     async fn answers(&self) -> Result<(), Stop> {
         for name in self.names() {
-            self.ask_one(&name).await?;
+            drop(self.ask_one(&name).await?);
         }
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Subject {
 
     async fn answers(&self) -> Result<(), Stop> {
         for case in requests::all() {
-            self.ask_one(&case).await?;
+            drop(self.ask_one(&case).await?);
         }
         Ok(())
     }
