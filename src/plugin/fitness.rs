@@ -137,7 +137,10 @@ mod tests {
         assert_eq!((fitness.admit(now), fitness.fault(now)), (Ok(()), None));
         crash(&fitness, 1, now);
         let fault = fitness.fault(now).unwrap();
-        assert!(fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("in 30 s"), "{fault}");
+        assert!(
+            fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("in 30 s"),
+            "{fault}"
+        );
         assert!(fitness.admit(now).is_err());
         let later = now + FIRST_PAUSE;
         assert_eq!(fitness.admit(later), Ok(()));

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(super) use plugin::{
-    LoadArgs, Plugin, PluginBench, PluginCheck, PluginInspect, PluginList, PluginNew, PluginPack, PluginReplay, PluginRun, PluginTest, StreamFormat, WriterArgs,
+    LoadArgs, Plugin, PluginBench, PluginCheck, PluginInspect, PluginList, PluginNew, PluginPack, PluginReplay,
+    PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};

@@ -62,9 +62,8 @@ fn words(plugins: &[PluginInfo]) -> String {
         let failure = plugin.usage.last_failure.as_ref()?;
         Some(format!("\n{}: last failure {}: {}", plugin.identity.name, failure.time, failure.detail))
     });
-    let retired = plugins.iter().filter_map(|plugin| {
-        Some(format!("\n{}: {}", plugin.identity.name, plugin.retired.as_ref()?))
-    });
+    let retired =
+        plugins.iter().filter_map(|plugin| Some(format!("\n{}: {}", plugin.identity.name, plugin.retired.as_ref()?)));
     format!("{}{}", table(&rows), failures.chain(retired).collect::<String>())
 }
 
@@ -111,9 +110,11 @@ mod tests {
             loaded: "2026-11-23T00:00:00Z".into(),
         };
         let last_failure = Some(Failure { time: "2026-11-23T01:00:00Z".into(), detail: "it gave up".into() });
-        let usage = Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
+        let usage =
+            Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
         let limits = PluginLimits { instances: 42, memory_bytes: 64 << 20, call_seconds: 5.0, host_seconds: 60.0 };
-        let text = words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
+        let text =
+            words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
         let lines: Vec<_> = text.lines().collect();
         let row: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let expected =
