@@ -27,6 +27,7 @@ pub(super) fn follow(root: &Path, folder: &Path) -> Result<String> {
     let path = root.join("plugins/README.md");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let steps = steps(&text);
+    super::anew(folder)?;
     std::fs::create_dir_all(folder)?;
     let output = shell(root, folder, &script(&steps)?)?;
     let mut outputs = output.split(MARK);

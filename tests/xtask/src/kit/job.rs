@@ -66,6 +66,7 @@ impl Job {
     /// Does all that a newcomer would do.
     pub(super) fn run(&self, root: &Path, folder: &Path, tools: &Tools) -> Result<How> {
         let plugin = self.plugin();
+        super::anew(&folder.join(&plugin))?;
         let mut new = rsnap(root, folder);
         process::quiet(new.args(["new", &self.kind, &plugin, "--lang", &self.language]))?;
         let own = folder.join(&plugin);
@@ -114,10 +115,10 @@ impl Job {
         process::quiet(&mut test)
     }
 
-    /// Memory and stores as an operator would grant them.
+    /// Memory, time and stores as an operator would grant them; an interpreter needs seconds for long chains.
     fn limits(&self, command: &mut Command) {
         if matches!(self.language.as_str(), "python" | "javascript") {
-            command.args(["--memory", "256MiB"]);
+            command.args(["--memory", "256MiB", "--call-timeout", "60s"]);
         }
         for store in self.example.iter().flat_map(|example| &example.stores) {
             command.args(["--store", store]);

@@ -14,7 +14,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Profile};
 use crate::steps::{self, Steps};
@@ -76,16 +76,18 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Removes what an earlier run left.
+fn anew(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 /// Makes and tests all plugins in these languages.
 pub(crate) fn make(root: &Path, steps: &Steps, languages: &[&str]) -> Result<Made> {
     let started = Instant::now();
     let folder = build::target(root).join("kit");
-    if folder.exists() {
-        // What compilers made stays.
-        for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_name() != job::RUST_TARGET) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
     std::fs::create_dir_all(&folder)?;
     let mut made = Made::default();
     for language in languages {
