@@ -225,10 +225,10 @@ fn a_check_says_what_is_wrong_and_what_to_do() {
 #[test]
 fn a_bench_shows_what_a_plugin_costs() {
     let desk = Desk::new();
-    let found = desk.json(&["bench", "chunk-writer", "--amount", "4MiB", "--rounds", "1"]);
+    let found = desk.json(&["bench", "chunk-writer", "--amount", "4MiB", "--rounds", "1", "--call-timeout", "60s"]);
     for figure in ["instance_microseconds", "call_microseconds", "compiled_in_megabytes_per_second"] {
         assert!(found[figure]["median"].as_f64().unwrap() > 0.0, "{figure} in {found}");
     }
-    let (text, _) = desk.run(&["bench", "nearest-base"], 0);
+    let (text, _) = desk.run(&["bench", "nearest-base", "--call-timeout", "60s"], 0);
     assert!(text.contains("a decision over 10,000 snapshots"), "{text}");
 }

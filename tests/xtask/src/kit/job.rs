@@ -115,10 +115,11 @@ impl Job {
         process::quiet(&mut test)
     }
 
-    /// Memory, time and stores as an operator would grant them; an interpreter needs seconds for long chains.
+    /// Memory and stores as an operator would grant them, and time for a busy machine and an unoptimised host.
     fn limits(&self, command: &mut Command) {
+        command.args(["--call-timeout", "60s"]);
         if matches!(self.language.as_str(), "python" | "javascript") {
-            command.args(["--memory", "256MiB", "--call-timeout", "60s"]);
+            command.args(["--memory", "256MiB"]);
         }
         for store in self.example.iter().flat_map(|example| &example.stores) {
             command.args(["--store", store]);
