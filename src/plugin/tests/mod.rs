@@ -10,5 +10,6 @@ mod reload;
 mod resolvers;
 mod shipped;
 pub(super) mod support;
+mod usage;
 mod wit;
 mod writers;

@@ -2,6 +2,8 @@
 
 mod beside;
 mod commands;
+mod reload;
+mod replay;
 
 use crate::support::{Gateway, Image, Options, Upload};
 
