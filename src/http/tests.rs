@@ -10,8 +10,7 @@ use super::*;
 use crate::api;
 use crate::id::{SiteName, VolumeId};
 use crate::plugin::{
-    Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot, TransferDescription,
-    Writer,
+    Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot, TransferDescription, Writer,
 };
 use crate::transfer::{Config, Parts};
 

@@ -128,7 +128,10 @@ mod tests {
         assert_eq!(words(given().write(0, &two)), "it writes other bytes at 0 than it was given there");
         assert_eq!(words(given().write(5, &one)), "it leaves out 10 bytes at 0");
         assert_eq!(words(given().write(0, &one.slice(..5))), "it writes other bytes at 0 than it was given there");
-        assert_eq!(words(given().write(0, &Bytes::from(vec![1; 10]))), "it writes other bytes at 0 than it was given there");
+        assert_eq!(
+            words(given().write(0, &Bytes::from(vec![1; 10]))),
+            "it writes other bytes at 0 than it was given there"
+        );
     }
 
     #[test]

@@ -197,7 +197,8 @@ impl Loader {
             let remedy = "check the limits on address space and threads of this process (ulimit -v, -u)";
             Fault::new(format!("the WebAssembly runtime does not start: {text}"), remedy).of("(all)", Kind::Writer)
         };
-        let engine = engine(usize::try_from(memory).unwrap_or(usize::MAX)).map_err(|error| fault(format!("{error:#}")))?;
+        let engine =
+            engine(usize::try_from(memory).unwrap_or(usize::MAX)).map_err(|error| fault(format!("{error:#}")))?;
         let threads = Threads::start(&engine).map_err(|error| fault(error.to_string()))?;
         let cache = context.cache.as_deref().and_then(open_cache).map(Arc::new);
         Ok(Self { context, memory, engine, threads: Arc::new(threads), cache, host: Handle::current() })
@@ -305,13 +306,7 @@ impl Loader {
         Ok(guest)
     }
 
-    fn shared(
-        &self,
-        name: &str,
-        kind: Kind,
-        config: &PluginConfig,
-        account: Arc<Account>,
-    ) -> Result<Shared, Fault> {
+    fn shared(&self, name: &str, kind: Kind, config: &PluginConfig, account: Arc<Account>) -> Result<Shared, Fault> {
         let settings = Settings::new(&config.settings);
         Ok(Shared {
             name: name.to_owned(),

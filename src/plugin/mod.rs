@@ -47,8 +47,8 @@ pub use kind::Kind;
 pub use load::{Context, Plugins};
 pub use recording::RecordingConfig;
 pub use reload::{Change, Reloaded};
-pub use slot::Slot;
 pub use shared::{Identity, PluginInfo, PluginLimits};
+pub use slot::Slot;
 
 use std::fmt;
 

@@ -212,7 +212,9 @@ mod tests {
         drop(log);
         let mut log = Log::open(&path, 100).unwrap();
         log.write("the last one").unwrap();
-        let read = |path: &Path| fs::read_to_string(path).unwrap().lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>();
+        let read = |path: &Path| {
+            fs::read_to_string(path).unwrap().lines().map(str::trim).map(str::to_owned).collect::<Vec<_>>()
+        };
         assert_eq!(read(&path), ["20", "21", "22", "23", "24", "the last one"]);
         assert_eq!(read(&folder.path().join("decisions.jsonl.1")).len(), 10);
     }

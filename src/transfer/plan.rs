@@ -88,7 +88,8 @@ impl<'a> Question<'a> {
             record.map(|record| record.root.to_string())
         };
         let seen = |entry: &api::SourceSnapshot| {
-            let other = || entry.mark.as_ref().filter(|_| entry.id != self.wanted.id).map(|mark| format!("mark:{mark}"));
+            let other =
+                || entry.mark.as_ref().filter(|_| entry.id != self.wanted.id).map(|mark| format!("mark:{mark}"));
             let root = entry.root.clone().or_else(|| marked(entry)).or_else(other);
             SourceSnapshot { id: entry.id.clone(), size: entry.size, root }
         };

@@ -4,7 +4,7 @@ A chain of changes is as safe as its oldest part. A full copy now and then bound
 """
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Optional
 
 from componentize_py_types import Err
@@ -13,8 +13,14 @@ from wit_world.exports.policy import Decision_Full, Decision_Incremental, Plan, 
 from wit_world.imports import clock, settings
 
 
-def day(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, tz=timezone.utc)
+MILLISECONDS_PER_DAY = 86_400_000
+
+
+def date(milliseconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(milliseconds // 1000, tz=timezone.utc):%Y-%m-%d}"
+    except (OverflowError, ValueError):
+        return "a day beyond all calendars"
 
 
 def newest_common(request: Request) -> Optional[TargetSnapshot]:
@@ -29,6 +35,9 @@ def newest_common(request: Request) -> Optional[TargetSnapshot]:
 
 
 class Policy(exports.Policy):
+    # Each call gets an object of its own, so what is kept belongs to the class.
+    oldest = 7 * MILLISECONDS_PER_DAY
+
     def configure(self) -> None:
         """Reads the settings: the plugin's own table in the gateway's configuration."""
         table = json.loads(settings.get())
@@ -37,7 +46,7 @@ class Policy(exports.Policy):
             raise Err(f"settings: unknown key {next(iter(table))}")
         if not isinstance(days, int) or isinstance(days, bool) or not 1 <= days <= 3650:
             raise Err("days: must be a whole number of days, from 1 to 3650")
-        self.oldest = timedelta(days=days)
+        Policy.oldest = days * MILLISECONDS_PER_DAY
 
     def decide(self, request: Request) -> Plan:
         base = newest_common(request)
@@ -46,7 +55,8 @@ class Policy(exports.Policy):
         full = [snapshot for snapshot in request.target if snapshot.base is None]
         if not full:
             return Plan(Decision_Full(), "the target has no full copy of this volume")
-        last = day(full[-1].created)
-        if day(clock.now()) - last > self.oldest:
-            return Plan(Decision_Full(), f"the last full copy, {full[-1].id}, is of {last:%Y-%m-%d}, which is too old")
-        return Plan(Decision_Incremental(base.id), f"the last full copy, {full[-1].id}, is of {last:%Y-%m-%d}")
+        last = full[-1]
+        when = f"the last full copy, {last.id}, is of {date(last.created)}"
+        if clock.now() - last.created > Policy.oldest:
+            return Plan(Decision_Full(), f"{when}, which is too old")
+        return Plan(Decision_Incremental(base.id), when)

@@ -123,11 +123,8 @@ mod tests {
     /// Snapshots 1 to `source` at the source, of which the last is wanted; copies of those in `copied` at the target, each
     /// a day after the one before.
     fn request(source: usize, copied: &[usize]) -> Request {
-        let snapshot = |number: usize| SourceSnapshot {
-            id: format!("s{number}"),
-            size: 4096,
-            root: Some(format!("r{number}")),
-        };
+        let snapshot =
+            |number: usize| SourceSnapshot { id: format!("s{number}"), size: 4096, root: Some(format!("r{number}")) };
         let copy = |number: &usize| TargetSnapshot {
             id: format!("t{number}"),
             size: 4096,

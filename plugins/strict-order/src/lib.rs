@@ -41,16 +41,20 @@ impl StrictOrder {
     /// The target has nothing yet, and the source has earlier snapshots.
     fn first(&self, request: &Request) -> Plan {
         match request.earlier().first() {
-            Some(oldest) if self.from_oldest => {
-                Plan::refused(format!("the copies of this volume begin with its oldest snapshot: send {} first", oldest.id))
-            }
+            Some(oldest) if self.from_oldest => Plan::refused(format!(
+                "the copies of this volume begin with its oldest snapshot: send {} first",
+                oldest.id
+            )),
             _ => Plan::full("the copies of this volume begin here"),
         }
     }
 
     fn without_predecessor(&self, newest: &TargetSnapshot) -> Plan {
         if self.begin_anew {
-            return Plan::full(format!("the source has nothing before it any more; what follows {} begins anew", newest.id));
+            return Plan::full(format!(
+                "the source has nothing before it any more; what follows {} begins anew",
+                newest.id
+            ));
         }
         Plan::refused(format!(
             "the target has {}, and the source tells no snapshot before the wanted one: whether one is left out cannot \
@@ -81,7 +85,8 @@ mod tests {
 
     /// Snapshots by their numbers; the last of the source's is wanted, and the target's are copies.
     fn request(source: &[u32], target: &[u32]) -> Request {
-        let snapshot = |number: &u32| SourceSnapshot { id: format!("s{number}"), size: 1, root: Some(format!("r{number}")) };
+        let snapshot =
+            |number: &u32| SourceSnapshot { id: format!("s{number}"), size: 1, root: Some(format!("r{number}")) };
         let copy = |number: &u32| TargetSnapshot {
             id: format!("t{number}"),
             size: 1,

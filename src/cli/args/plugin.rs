@@ -86,7 +86,9 @@ pub struct PluginNew {
     pub into: PathBuf,
 }
 
+// `--version` is the component's, not this program's.
 #[derive(Debug, Clone, Args)]
+#[command(disable_version_flag = true)]
 pub struct PluginPack {
     /// The core module. A component only gets name, version and description.
     pub module: PathBuf,

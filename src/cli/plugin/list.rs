@@ -31,9 +31,8 @@ fn words(plugins: &[PluginInfo]) -> String {
         let failure = plugin.usage.last_failure.as_ref()?;
         Some(format!("\n{}: last failure {}: {}", plugin.identity.name, failure.time, failure.detail))
     });
-    let retired = plugins.iter().filter_map(|plugin| {
-        Some(format!("\n{}: {}", plugin.identity.name, plugin.retired.as_ref()?))
-    });
+    let retired =
+        plugins.iter().filter_map(|plugin| Some(format!("\n{}: {}", plugin.identity.name, plugin.retired.as_ref()?)));
     format!("{}{}", table(&rows), failures.chain(retired).collect::<String>())
 }
 

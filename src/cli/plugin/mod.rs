@@ -15,8 +15,8 @@ use self::fault::Fault;
 use super::args::{Plugin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginTest};
 use super::exit::Exit;
 use super::output::Output;
-use crate::image::{ImageStore, MemoryStore};
 use crate::id::StoreName;
+use crate::image::{ImageStore, MemoryStore};
 use crate::plugin::kit::bench::Amount;
 use crate::plugin::kit::{self, Package, Scaffold, bench, check, conformance, inspect};
 

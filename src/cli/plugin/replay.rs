@@ -17,7 +17,11 @@ pub(super) async fn replay(args: &PluginReplay, output: &Output) -> Result<Exit,
     let (path, options) = load::options(&args.load, HashMap::new())?;
     let trial = Trial::load(&path, options).await?;
     let Plugin::Policy(policy) = &trial.plugin else {
-        return Err(Fault::usage(format!("{} is a {}; a recording is asked of a policy", path.display(), trial.plugin.kind())));
+        return Err(Fault::usage(format!(
+            "{} is a {}; a recording is asked of a policy",
+            path.display(),
+            trial.plugin.kind()
+        )));
     };
     let mut all = Summary::default();
     for recording in &args.recording {

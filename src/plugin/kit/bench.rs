@@ -124,7 +124,10 @@ fn failed(error: impl fmt::Display) -> Fault {
 }
 
 /// Measures `call` again and again, in seconds, after some calls that do not count.
-async fn measure<E: fmt::Display>(times: usize, mut call: impl AsyncFnMut() -> Result<(), E>) -> Result<Vec<f64>, Fault> {
+async fn measure<E: fmt::Display>(
+    times: usize,
+    mut call: impl AsyncFnMut() -> Result<(), E>,
+) -> Result<Vec<f64>, Fault> {
     let mut values = Vec::with_capacity(times);
     for number in 0..times + WARM_UP {
         let start = Instant::now();
@@ -152,7 +155,8 @@ impl Figures {
             let start = Instant::now();
             let pool = BufferPool::new(DEPTH);
             let (stores, cache) = (options.stores.clone(), options.cache.clone());
-            let loader = Loader::start(Context { stores, pool, depth: DEPTH, cache, path: Vec::new() }, config.memory.0)?;
+            let loader =
+                Loader::start(Context { stores, pool, depth: DEPTH, cache, path: Vec::new() }, config.memory.0)?;
             for _ in 0..PLUGINS {
                 loader.component::<W>(&config).await?;
             }
@@ -195,7 +199,8 @@ impl Figures {
         let compiled_in = ImageWriter::new(settings, stores, BufferPool::new(DEPTH), DEPTH).map_err(failed)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=amount.rounds {
-            let rates = [rate(writer, amount.bytes, round * 2).await?, rate(&compiled_in, amount.bytes, round * 2 + 1).await?];
+            let rates =
+                [rate(writer, amount.bytes, round * 2).await?, rate(&compiled_in, amount.bytes, round * 2 + 1).await?];
             if round > 0 {
                 ours.push(rates[0]);
                 theirs.push(rates[1]);

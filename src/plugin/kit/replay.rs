@@ -150,7 +150,10 @@ impl fmt::Display for Change {
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { decisions, changed, unreadable, bytes_before, bytes_after, unknown } = self;
-        write!(formatter, "{changed} of {decisions} decisions would change; {bytes_before} -> {bytes_after} bytes to send")?;
+        write!(
+            formatter,
+            "{changed} of {decisions} decisions would change; {bytes_before} -> {bytes_after} bytes to send"
+        )?;
         if *unknown > 0 {
             write!(formatter, ", without {unknown} of unknown cost")?;
         }

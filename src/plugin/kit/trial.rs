@@ -20,8 +20,8 @@ use crate::plugin::resolver::ComponentResolver;
 use crate::plugin::shared::Entry;
 use crate::plugin::source::Source;
 use crate::plugin::surface::Surface;
-use crate::plugin::writer::ComponentWriter;
 use crate::plugin::world::World;
+use crate::plugin::writer::ComponentWriter;
 use crate::plugin::{Kind, PluginConfig, PluginInfo, Policy, Resolver, Writer};
 use crate::quantity::{Bytes, Seconds};
 

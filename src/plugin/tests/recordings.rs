@@ -89,7 +89,12 @@ async fn a_replay_tells_exactly_what_would_change_and_its_cost() {
     let torn = std::fs::read_to_string(&path).unwrap() + "{\"version\":1,\"time\":\"2026";
     std::fs::write(&path, torn).unwrap();
     let (summary, changes) = replayed(folder.path()).await;
-    let found: Vec<_> = changes.iter().map(|change| (change.volume.clone(), words(change.before.decision.as_ref()), change.before.bytes, change.after.bytes)).collect();
+    let found: Vec<_> = changes
+        .iter()
+        .map(|change| {
+            (change.volume.clone(), words(change.before.decision.as_ref()), change.before.bytes, change.after.bytes)
+        })
+        .collect();
     let expected = CHANGED.map(|(number, before, cost, after)| {
         let before = if before == "full" { "some(full)" } else { before };
         (format!("v{number}"), before.to_owned(), cost, after)

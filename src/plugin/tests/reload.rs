@@ -123,7 +123,10 @@ async fn a_plugin_that_crashes_again_and_again_is_retired_until_a_reload() {
     let fault = plugins.fault().unwrap();
     assert!(fault.starts_with("the policy plugin hostile-policy: it is retired"), "{fault}");
     let refused = ask("v1", "none").await.unwrap_err();
-    assert!(matches!(&refused, PluginError::Unavailable { detail, .. } if detail.contains("after a reload")), "{refused}");
+    assert!(
+        matches!(&refused, PluginError::Unavailable { detail, .. } if detail.contains("after a reload")),
+        "{refused}"
+    );
     assert_eq!(plugins.info()[1].usage.calls, 10, "a retired plugin is not called");
     plugins.reload(&with_policy("hostile-policy")).await.unwrap();
     assert_eq!(plugins.fault(), None);

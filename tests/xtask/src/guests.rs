@@ -65,11 +65,6 @@ pub(crate) fn use_toolchain(command: &mut Command) -> Result<(), Error> {
     Ok(())
 }
 
-/// The user's cache for what guests are built with.
-pub(crate) fn cache() -> Result<PathBuf, Error> {
-    sysroot::cache()
-}
-
 fn workspace(toolchain: &Toolchain, source: &Path, target: &Path, name: &str) -> Result<PathBuf, Error> {
     let modules = compile(toolchain, source, &target.join("guests").join(name))?;
     let folder = target.join(name);

@@ -9,17 +9,20 @@ from wit_world.imports import settings
 
 
 class Policy(exports.Policy):
+    # Each call gets an object of its own, so what is kept belongs to the class.
+    incremental = True
+
     def configure(self) -> None:
         """Reads the settings: the plugin's own table in the gateway's configuration."""
         table = json.loads(settings.get())
-        self.incremental = table.pop("incremental", True)
+        Policy.incremental = table.pop("incremental", True)
         if table:
             raise Err(f"settings: unknown key {next(iter(table))}")
-        if not isinstance(self.incremental, bool):
+        if not isinstance(Policy.incremental, bool):
             raise Err("incremental: must be true or false")
 
     def decide(self, request: Request) -> Plan:
-        if not self.incremental:
+        if not Policy.incremental:
             return Plan(Decision_Full(), "the settings ask for full copies")
         # Both chains are oldest first, and `source` may go on after the wanted snapshot.
         there = {snapshot.root: snapshot.id for snapshot in request.target}

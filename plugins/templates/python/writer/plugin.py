@@ -12,18 +12,21 @@ from wit_world.imports.types import Error_Other, Transfer
 
 
 class Writer(exports.Writer):
+    # Each call gets an object of its own, so what is kept belongs to the class.
+    store = "main"
+
     def configure(self) -> None:
         """Reads the settings: the plugin's own table in the gateway's configuration."""
         table = json.loads(settings.get())
-        self.store = table.pop("store", "main")
+        Writer.store = table.pop("store", "main")
         if table:
             raise Err(f"settings: unknown key {next(iter(table))}")
-        if not isinstance(self.store, str):
+        if not isinstance(Writer.store, str):
             raise Err("store: must be the name of a store")
 
     def locate(self, volume: str) -> Location:
         """The same answer each time, and another image for each volume."""
-        return Location(store=self.store, image=f"volume-{volume}")
+        return Location(store=Writer.store, image=f"volume-{volume}")
 
     def begin(self, transfer: Transfer) -> Destination:
         """Answer `Destination_Chunks()`, and fill in `write` and `finish`, to look at the data; it is much slower."""

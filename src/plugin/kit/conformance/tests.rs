@@ -54,7 +54,8 @@ async fn each_rule_for_writers_can_be_broken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_plugins_keep_all_rules() {
-    let sites = "[sites.dc1]\nkeystone = \"https://k.example/v3\"\nregion = \"R1\"\ngateway = \"https://g.example:8443\"";
+    let sites =
+        "[sites.dc1]\nkeystone = \"https://k.example/v3\"\nregion = \"R1\"\ngateway = \"https://g.example:8443\"";
     let keeps = "source_keep = 7\ntarget_keep = 14\ntarget_days = 30";
     let plugins = [
         ("nearest-base", ""),
@@ -75,6 +76,9 @@ async fn shipped_plugins_keep_all_rules() {
 async fn findings_are_told_in_words() {
     let text = findings("broken-policy", "breaks = \"base-on-target\"").await.to_string();
     assert!(text.contains("NO  base-on-target"), "{text}");
-    assert!(text.contains("asked for a snapshot after a common one: it proposes the base \"somewhere-else\""), "{text}");
+    assert!(
+        text.contains("asked for a snapshot after a common one: it proposes the base \"somewhere-else\""),
+        "{text}"
+    );
     assert!(text.ends_with("bad: 1 of 8 rules broken"), "{text}");
 }

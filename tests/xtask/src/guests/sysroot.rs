@@ -27,7 +27,7 @@ pub(super) fn prepare(rustc: &Path) -> Result<PathBuf, Error> {
     Ok(sysroot)
 }
 
-pub(super) fn cache() -> Result<PathBuf, Error> {
+fn cache() -> Result<PathBuf, Error> {
     let folder = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = folder.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let folder = folder.ok_or_else(|| Error::new("neither XDG_CACHE_HOME nor HOME is set; set one"))?.join("rsnap");

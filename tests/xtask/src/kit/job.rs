@@ -97,7 +97,9 @@ impl Job {
         process::quiet(&mut script)?;
         if let Some(kept) = kept {
             let fresh = kept.with_extension("new");
-            std::fs::copy(component, &fresh).and_then(|_| std::fs::rename(&fresh, &kept)).context("keep a component")?;
+            std::fs::copy(component, &fresh)
+                .and_then(|_| std::fs::rename(&fresh, &kept))
+                .context("keep a component")?;
         }
         Ok(How::Built)
     }

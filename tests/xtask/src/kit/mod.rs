@@ -2,7 +2,7 @@
 //! `rsnap plugin test`; and the examples, which must also answer what they say.
 //!
 //! Rust and C are built each time, which takes seconds. A component from Python or JavaScript takes half a minute, so it
-//! is kept in the user's cache under a name that is made of everything it is built from. The tools of these languages
+//! is kept in the target directory under a name that is made of everything it is built from. The tools of these languages
 //! are installed there once, in the versions that the templates name.
 
 mod example;
@@ -44,8 +44,10 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
     build::guests(root, &steps)?;
     build::programs(root, &steps, Profile::Dev)?;
     steps.step("Make a plugin of each kind in each language, and the examples");
-    let languages: Vec<&str> =
-        LANGUAGES.into_iter().filter(|known| arguments.language.as_deref().is_none_or(|wanted| wanted == *known)).collect();
+    let languages: Vec<&str> = LANGUAGES
+        .into_iter()
+        .filter(|known| arguments.language.as_deref().is_none_or(|wanted| wanted == *known))
+        .collect();
     let made = make(root, &steps, &languages)?;
     if made.failed > 0 {
         bail!("{} of {} plugins are not as they should be", made.failed, made.failed + made.passed);

@@ -15,12 +15,20 @@ use crate::steps::Steps;
 /// The tools of one language, installed.
 #[derive(Debug)]
 pub(super) enum Tools {
-    Rust { root: PathBuf },
+    Rust {
+        root: PathBuf,
+    },
     C,
     /// The program, and where components are kept.
-    Python { program: PathBuf, kept: PathBuf },
+    Python {
+        program: PathBuf,
+        kept: PathBuf,
+    },
     /// The folder with the packages, and where components are kept.
-    JavaScript { modules: PathBuf, kept: PathBuf },
+    JavaScript {
+        modules: PathBuf,
+        kept: PathBuf,
+    },
 }
 
 impl Tools {
@@ -29,8 +37,8 @@ impl Tools {
         match language {
             "rust" => Ok(Self::Rust { root: root.to_owned() }),
             "c" => packages::ensure(steps, &C_GUESTS).map(|()| Self::C),
-            "python" => python(&templates.join("python/requirements.txt"), steps),
-            _ => javascript(&templates.join("javascript/package.json"), steps),
+            "python" => python(root, &templates.join("python/requirements.txt"), steps),
+            _ => javascript(root, &templates.join("javascript/package.json"), steps),
         }
     }
 
@@ -61,20 +69,20 @@ impl Tools {
     }
 }
 
-/// A folder in the user's cache for the tools that a file of the templates asks for, named after its content.
-fn cache(language: &str, wish: &Path) -> Result<PathBuf> {
+/// A folder for the tools that a file of the templates asks for, named after its content.
+fn cache(root: &Path, language: &str, wish: &Path) -> Result<PathBuf> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let text = std::fs::read_to_string(wish).with_context(|| format!("cannot read {}", wish.display()))?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    let folder = guests::cache()?.join(format!("kit-{language}-{:016x}", hasher.finish()));
+    let folder = build::target(root).join("kit-tools").join(format!("{language}-{:016x}", hasher.finish()));
     std::fs::create_dir_all(folder.join("kept")).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
 }
 
-fn python(requirements: &Path, steps: &Steps) -> Result<Tools> {
+fn python(root: &Path, requirements: &Path, steps: &Steps) -> Result<Tools> {
     packages::ensure(steps, &PYTHON_GUESTS)?;
-    let folder = cache("python", requirements)?;
+    let folder = cache(root, "python", requirements)?;
     let program = folder.join("venv/bin/componentize-py");
     if !program.is_file() {
         steps.timed("python3 -m venv, pip install componentize-py", || {
@@ -86,9 +94,9 @@ fn python(requirements: &Path, steps: &Steps) -> Result<Tools> {
     Ok(Tools::Python { program, kept: folder.join("kept") })
 }
 
-fn javascript(package: &Path, steps: &Steps) -> Result<Tools> {
+fn javascript(root: &Path, package: &Path, steps: &Steps) -> Result<Tools> {
     packages::ensure(steps, &NODE)?;
-    let folder = cache("javascript", package)?;
+    let folder = cache(root, "javascript", package)?;
     let done = folder.join("complete");
     if !done.is_file() {
         std::fs::copy(package, folder.join("package.json"))?;

@@ -10,6 +10,13 @@ pub(in crate::plugin::kit) struct Case {
     pub(in crate::plugin::kit) request: PolicyRequest,
 }
 
+impl Case {
+    /// Whether a policy that quotes an id of the source quotes control characters. The host escapes them.
+    pub(super) fn has_control_characters(&self) -> bool {
+        self.request.source.iter().any(|snapshot| snapshot.id.chars().any(char::is_control))
+    }
+}
+
 fn source(id: &str, root: &str) -> SourceSnapshot {
     SourceSnapshot { id: id.to_owned(), size: SIZE, root: Some(root.to_owned()) }
 }
@@ -56,19 +63,22 @@ pub(super) fn all() -> Vec<Case> {
         case("the third snapshot on an empty target", three(), vec![]),
         case("a snapshot after a common one", three(), vec![copy("t1", "r1", "s1")]),
         case("a snapshot after two common ones", three(), vec![copy("t1", "r1", "s1"), copy("t2", "r2", "s2")]),
-        case("a snapshot whose predecessor has other content on the target", three(), vec![
-            copy("t1", "r1", "s1"),
-            copy("t2", "changed", "s2"),
-        ]),
-        case("a snapshot under which the target has its own", three(), vec![
-            copy("t1", "r1", "s1"),
-            copy("t9", "own", "x"),
-        ]),
+        case(
+            "a snapshot whose predecessor has other content on the target",
+            three(),
+            vec![copy("t1", "r1", "s1"), copy("t2", "changed", "s2")],
+        ),
+        case(
+            "a snapshot under which the target has its own",
+            three(),
+            vec![copy("t1", "r1", "s1"), copy("t9", "own", "x")],
+        ),
         case("a snapshot that has nothing in common with the target", three(), vec![copy("t9", "r9", "s1")]),
-        case("a snapshot of whose predecessor there are two copies", three(), vec![
-            copy("t2", "r2", "s2"),
-            copy("t2b", "r2", "s2"),
-        ]),
+        case(
+            "a snapshot of whose predecessor there are two copies",
+            three(),
+            vec![copy("t2", "r2", "s2"), copy("t2b", "r2", "s2")],
+        ),
         case("a snapshot that the sender names alone", vec![source("s3", "r3")], vec![copy("t2", "r2", "s2")]),
     ];
     let there = [

@@ -96,7 +96,9 @@ mod tests {
             let kinds = |wanted: fn(&Piece) -> bool| pieces.iter().filter(|piece| wanted(piece)).count();
             if size > 1_000_000 {
                 assert!(kinds(|piece| matches!(piece, Piece::Zero { .. })) > 0);
-                assert!(kinds(|piece| matches!(piece, Piece::Data { bytes, .. } if crate::content::is_zero(bytes))) > 0);
+                assert!(
+                    kinds(|piece| matches!(piece, Piece::Data { bytes, .. } if crate::content::is_zero(bytes))) > 0
+                );
             }
         }
     }

@@ -61,7 +61,12 @@ impl Subject {
     }
 
     /// Sends, and gives up where `until` says.
-    pub(super) async fn send_until(&self, send: &Sending<'_>, attempt: &str, until: Until) -> Result<Option<Committed>, Stop> {
+    pub(super) async fn send_until(
+        &self,
+        send: &Sending<'_>,
+        attempt: &str,
+        until: Until,
+    ) -> Result<Option<Committed>, Stop> {
         let transfer = send.describe(attempt)?;
         let destination = self.begin(&transfer).await?;
         let part = match until {

@@ -85,10 +85,12 @@ pub(super) const RULES: [Rule<Subject>; 11] = [
 
 impl Subject {
     pub(super) async fn load(path: &Path, options: &Options) -> Result<Self, Problem> {
-        let watched = |(name, store): (&StoreName, &Arc<dyn ImageStore>)| (name.clone(), Arc::new(Spy::new(Arc::clone(store))));
+        let watched =
+            |(name, store): (&StoreName, &Arc<dyn ImageStore>)| (name.clone(), Arc::new(Spy::new(Arc::clone(store))));
         let stores: HashMap<StoreName, Arc<Spy>> = options.stores.iter().map(watched).collect();
         let mut options = options.clone();
-        options.stores = stores.iter().map(|(name, spy)| (name.clone(), Arc::clone(spy) as Arc<dyn ImageStore>)).collect();
+        options.stores =
+            stores.iter().map(|(name, spy)| (name.clone(), Arc::clone(spy) as Arc<dyn ImageStore>)).collect();
         let (guest, _) = load_guest(path, options.clone()).await?;
         Ok(Self { writer: ComponentWriter(guest), path: path.to_owned(), options, stores })
     }

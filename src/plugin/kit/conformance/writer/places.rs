@@ -90,8 +90,5 @@ fn same(volume: &str, one: &Location, other: &Location, when: &str) -> Result<()
     if (&one.store, &one.image) == (&other.store, &other.image) {
         return Ok(());
     }
-    broken(format!(
-        "volume {volume} is in {}/{}, and {when} in {}/{}",
-        one.store, one.image, other.store, other.image
-    ))
+    broken(format!("volume {volume} is in {}/{}, and {when} in {}/{}", one.store, one.image, other.store, other.image))
 }

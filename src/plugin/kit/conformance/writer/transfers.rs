@@ -47,7 +47,12 @@ impl Subject {
             zero(1_048_576, 1_000_001),
         ];
         let end = vec![zero(2_400_000, 50_000), data(2_499_999, &random(2, 10))];
-        let changes = [("scattered", scattered, size), ("the end", end, size), ("shrunk", vec![], 1_500_000), ("grown", vec![], 3_000_000)];
+        let changes = [
+            ("scattered", scattered, size),
+            ("the end", end, size),
+            ("shrunk", vec![], 1_500_000),
+            ("grown", vec![], 3_000_000),
+        ];
         for (number, (about, pieces, size)) in changes.into_iter().enumerate() {
             let snapshot = format!("change-{number}");
             let expected = after(&base, usize::try_from(size).unwrap_or_default(), &pieces);
