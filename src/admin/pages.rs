@@ -33,7 +33,10 @@ async fn ready(State(sources): State<Arc<Sources>>) -> (StatusCode, String) {
     }
     match (sources.fault)() {
         Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")),
-        None => (StatusCode::OK, (sources.notice)().map_or_else(|| "ready\n".to_owned(), |notice| format!("ready; {notice}\n"))),
+        None => (
+            StatusCode::OK,
+            (sources.notice)().map_or_else(|| "ready\n".to_owned(), |notice| format!("ready; {notice}\n")),
+        ),
     }
 }
 

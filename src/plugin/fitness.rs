@@ -154,7 +154,10 @@ mod tests {
         assert_eq!((fitness.admit(now), fitness.fault(now)), (Ok(()), None));
         crash(&fitness, 1, now);
         let fault = fitness.fault(now).unwrap();
-        assert!(fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("again 30 s"), "{fault}");
+        assert!(
+            fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("again 30 s"),
+            "{fault}"
+        );
         assert!(fitness.admit(now).unwrap_err().ends_with("(now in 30 s)"));
         let later = now + FIRST_PAUSE;
         assert_eq!((fitness.fault(later), fitness.admit(later)), (None, Ok(())));

@@ -22,9 +22,11 @@ const COUNTERS: [(&str, &str, Value); 8] = [
     ("plugin_paused_seconds", "Time that plugins were made to pause for using more than their share", |info| {
         Some(info.usage.paused_seconds)
     }),
-    ("plugin_handed_over_bytes", "Bytes of what plugins answered, and of what they told the host in their calls", |info| {
-        Some(info.usage.handed_over_bytes as f64)
-    }),
+    (
+        "plugin_handed_over_bytes",
+        "Bytes of what plugins answered, and of what they told the host in their calls",
+        |info| Some(info.usage.handed_over_bytes as f64),
+    ),
 ];
 
 const GAUGES: [(&str, &str, Value); 9] = [
@@ -48,9 +50,11 @@ const GAUGES: [(&str, &str, Value); 9] = [
     ("plugin_host_limit_seconds", "Time that the host may work for a call of a plugin", |info| {
         limit(info, |limits| limits.host_seconds)
     }),
-    ("plugin_handed_over_limit_bytes", "Bytes that a plugin may hand over in one answer or one call to the host", |info| {
-        limit(info, |limits| limits.handed_over_bytes as f64)
-    }),
+    (
+        "plugin_handed_over_limit_bytes",
+        "Bytes that a plugin may hand over in one answer or one call to the host",
+        |info| limit(info, |limits| limits.handed_over_bytes as f64),
+    ),
 ];
 
 fn limit(info: &PluginInfo, value: fn(&PluginLimits) -> f64) -> Option<f64> {

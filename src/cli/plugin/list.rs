@@ -79,9 +79,17 @@ mod tests {
             loaded: "2026-11-23T00:00:00Z".into(),
         };
         let last_failure = Some(Failure { time: "2026-11-23T01:00:00Z".into(), detail: "it gave up".into() });
-        let usage = Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
-        let limits = PluginLimits { instances: 42, memory_bytes: 64 << 20, call_seconds: 5.0, host_seconds: 60.0, handed_over_bytes: 1 << 20 };
-        let text = words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
+        let usage =
+            Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
+        let limits = PluginLimits {
+            instances: 42,
+            memory_bytes: 64 << 20,
+            call_seconds: 5.0,
+            host_seconds: 60.0,
+            handed_over_bytes: 1 << 20,
+        };
+        let text =
+            words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
         let lines: Vec<_> = text.lines().collect();
         let row: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let expected =

@@ -5,6 +5,7 @@ mod chunks;
 mod loading;
 mod pace;
 mod policies;
+mod random;
 mod recordings;
 mod reload;
 mod resolvers;
