@@ -6,17 +6,18 @@
 //! benchmarks.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::{path, plan, plugins, put};
 use crate::support::{Gateway, Image, Options, admin_ask, components, wait_for};
 
 /// Guests of each sort: 1000 together.
-const CALLS: usize = 486;
+const CALLS: usize = 586;
 const TRANSFERS: usize = 110;
-const RANDOM: usize = 400;
+const RANDOM: usize = 300;
 /// Harms of the policy `hostile-policy`, by what the sender says.
 const POLICY: [&str; 7] = ["trap", "memory", "huge reason", "huge line", "recursion", "long reason", "impossible base"];
 /// Those that last until their time is over, which must be long enough for a call that means well on a busy machine.
@@ -42,6 +43,8 @@ struct Site {
     gateway: Gateway,
     configuration: String,
     resolver: PathBuf,
+    /// Who changes files and has them read again: a reload takes all or nothing.
+    files: Mutex<()>,
     _folder: tempfile::TempDir,
 }
 
@@ -63,7 +66,20 @@ impl Site {
         };
         let gateway = Gateway::start_with(&options);
         let configuration = fs::read_to_string(gateway.data.join("rsnap.toml")).unwrap();
-        Self { gateway, configuration, resolver, _folder: folder }
+        Self { gateway, configuration, resolver, files: Mutex::default(), _folder: folder }
+    }
+
+    /// Loads a resolver in the place of the one before; says whether it could be loaded.
+    fn resolve_with(&self, component: &Path) -> bool {
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.install(component);
+        self.reload()
+    }
+
+    fn install(&self, component: &Path) {
+        let next = self.resolver.with_extension("next");
+        fs::copy(component, &next).unwrap();
+        fs::rename(&next, &self.resolver).unwrap();
     }
 
     fn reload(&self) -> bool {
@@ -72,9 +88,13 @@ impl Site {
         status == 200
     }
 
+    /// Lets the writer do another harm, beside a resolver that can be loaded.
     fn writer_harms(&self, harm: &str) {
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        self.install(&components("plugins").join("static.wasm"));
         let text = self.configuration.replace("harm = \"none\"", &format!("harm = \"{harm}\""));
         fs::write(self.gateway.data.join("rsnap.toml"), text).unwrap();
+        assert!(self.reload(), "{harm}");
     }
 
     /// A transfer of a snapshot that no harm is done to: it must be there, whatever happens beside it.
@@ -92,10 +112,7 @@ fn random_guests(site: &Site) -> usize {
     let folder = components("corpus").join("site-resolver");
     let mut loaded = 0;
     for seed in 0..RANDOM {
-        let next = site.resolver.with_extension("next");
-        fs::copy(folder.join(format!("{seed:04}.wasm")), &next).unwrap();
-        fs::rename(&next, &site.resolver).unwrap();
-        loaded += usize::from(site.reload());
+        loaded += usize::from(site.resolve_with(&folder.join(format!("{seed:04}.wasm"))));
         let status = site.gateway.client().get("/v1/sites/dc1").status;
         assert!([200, 404, 500, 503].contains(&status), "component {seed}: {status}");
     }
@@ -112,7 +129,6 @@ fn hostile_guests(site: &Site) {
     }
     for (number, harm) in WRITER.iter().enumerate() {
         site.writer_harms(harm);
-        assert!(site.reload(), "{harm}");
         for turn in 0..TRANSFERS / WRITER.len() {
             let status =
                 put(&site.gateway, &format!("bad-{}", turn % 2), &format!("s{number}-{turn}"), &image.bytes).status;
