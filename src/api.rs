@@ -2,6 +2,8 @@
 //!
 //! One set of types for both ends, so that they cannot drift apart; the OpenAPI document is generated from them.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -231,4 +233,15 @@ pub struct Problem {
     /// The transfer's id in the gateway's log, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<String>,
+}
+
+/// What became of one part of what was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reread {
+    /// `certificate`, `secrets` or `plugins`; stable.
+    pub subject: Cow<'static, str>,
+    /// What is in use now, each in words.
+    pub taken: Vec<String>,
+    /// Why what was there stays in use instead.
+    pub fault: Option<String>,
 }

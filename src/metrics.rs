@@ -84,13 +84,17 @@ pub enum Subject {
     Certificate,
     /// Tokens and ticket keys.
     Secrets,
+    Plugins,
 }
 
 impl Subject {
-    const fn label(self) -> &'static str {
+    /// Its name in metrics and answers; stable.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
             Self::Secrets => "secrets",
+            Self::Plugins => "plugins",
         }
     }
 }
@@ -188,7 +192,7 @@ impl Metrics {
     fn register_process(&self) {
         let help = "Certificates and secrets that were read again, by outcome; a failure leaves the old ones in use";
         self.add("rsnap_reloads", help, None, self.reloads.clone());
-        for subject in [Subject::Certificate, Subject::Secrets] {
+        for subject in [Subject::Certificate, Subject::Secrets, Subject::Plugins] {
             for outcome in RELOAD_OUTCOMES {
                 drop(self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }));
             }

@@ -2,7 +2,8 @@
 //!
 //! It answers while the data path is saturated, because it shares nothing with it: a socket, a thread and a runtime
 //! of its own. A probe that waits behind transfers kills a healthy gateway. Plain HTTP without any authorisation, so
-//! it listens on loopback unless it is told otherwise; it can look and cannot change anything.
+//! it listens on loopback unless it is told otherwise; it can look, and have the gateway read its own files again, as
+//! SIGHUP does. It takes nothing from whoever asks.
 
 mod pages;
 mod serve;
@@ -12,9 +13,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::api::Reread;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::transfer::Running;
@@ -43,6 +46,10 @@ pub struct Sources {
     pub plugins: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// Why the gateway cannot take transfers, such as a failing store; `None` when it can.
     pub fault: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// What is wrong and keeps no transfer away.
+    pub notice: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Reads everything again that SIGHUP reads again; the answer is empty when the gateway is about to end.
+    pub reload: Box<dyn Fn() -> BoxFuture<'static, Vec<Reread>> + Send + Sync>,
 }
 
 impl std::fmt::Debug for Sources {

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 
 use super::Sources;
+use crate::api::Reread;
 use crate::metrics::MEDIA_TYPE;
 use crate::transfer::Running;
 
@@ -21,6 +22,7 @@ pub(super) fn router(sources: Arc<Sources>) -> Router {
         .route("/metrics", get(metrics))
         .route("/transfers", get(transfers))
         .route("/plugins", get(plugins))
+        .route("/reload", post(reload))
         .with_state(sources)
 }
 
@@ -31,7 +33,10 @@ async fn ready(State(sources): State<Arc<Sources>>) -> (StatusCode, String) {
     }
     match (sources.fault)() {
         Some(fault) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")),
-        None => (StatusCode::OK, "ready\n".to_owned()),
+        None => (
+            StatusCode::OK,
+            (sources.notice)().map_or_else(|| "ready\n".to_owned(), |notice| format!("ready; {notice}\n")),
+        ),
     }
 }
 
@@ -78,6 +83,17 @@ async fn plugins(State(sources): State<Arc<Sources>>) -> Json<serde_json::Value>
     Json((sources.plugins)())
 }
 
+/// 422 when something on the disk cannot be used: what was there before it stays.
+async fn reload(State(sources): State<Arc<Sources>>) -> (StatusCode, Json<Vec<Reread>>) {
+    let reread = (sources.reload)().await;
+    let status = match reread.iter().any(|part| part.fault.is_some()) {
+        _ if reread.is_empty() => StatusCode::SERVICE_UNAVAILABLE,
+        true => StatusCode::UNPROCESSABLE_ENTITY,
+        false => StatusCode::OK,
+    };
+    (status, Json(reread))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
@@ -109,6 +125,15 @@ mod tests {
         }]
     }
 
+    fn reread() -> Vec<Reread> {
+        let part = |subject: &'static str, fault: Option<&str>| Reread {
+            subject: subject.into(),
+            taken: Vec::new(),
+            fault: fault.map(str::to_owned),
+        };
+        vec![part("certificate", None), part("plugins", Some("it does not compile"))]
+    }
+
     fn start() -> Admin {
         let listener = Listener::bind(&Config { address: "127.0.0.1:0".parse().unwrap() }).unwrap();
         let (address, drain, fault) = (listener.address(), Drain::new(), Arc::new(Mutex::new(None)));
@@ -119,14 +144,20 @@ mod tests {
             running: Box::new(running),
             plugins: Box::new(|| serde_json::json!([{ "name": "image" }])),
             fault: Box::new(move || told.lock().unwrap().clone()),
+            notice: Box::new(|| Some("a part is missing".to_owned())),
+            reload: Box::new(|| Box::pin(std::future::ready(reread()))),
         });
         Admin { address, drain, fault, _serving: serving }
     }
 
     impl Admin {
         fn get(&self, path: &str) -> String {
+            self.ask("GET", path)
+        }
+
+        fn ask(&self, method: &str, path: &str) -> String {
             let mut stream = TcpStream::connect(self.address).unwrap();
-            write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+            write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             answer
@@ -142,6 +173,15 @@ mod tests {
         let transfers = admin.get("/transfers");
         assert!(transfers.contains("\"received_bytes\":4096") && transfers.contains("\"state\":\"ingest\""));
         assert!(admin.get("/nothing").starts_with("HTTP/1.1 404"));
+        assert!(admin.get("/readyz").ends_with("ready; a part is missing\n"));
+    }
+
+    #[test]
+    fn a_look_reads_nothing_again_and_what_stays_is_told_by_the_status() {
+        let admin = start();
+        assert!(admin.get("/reload").starts_with("HTTP/1.1 405"));
+        let answer = admin.ask("POST", "/reload");
+        assert!(answer.starts_with("HTTP/1.1 422") && answer.contains("\"it does not compile\""), "{answer}");
     }
 
     #[test]

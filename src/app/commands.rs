@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use super::check::{self, Finding};
-use super::{App, Config, Overrides};
+use super::{App, Config, Origin, Overrides};
 use crate::cli::{ConfigCheck, Serve};
 use crate::drain::Drained;
 use crate::telemetry::{self, Format};
@@ -16,11 +16,12 @@ pub async fn serve(arguments: Serve, json: bool) -> ExitCode {
     }
     let overrides =
         Overrides { site: arguments.site, data: arguments.data, listen: arguments.listen, admin: arguments.admin };
-    let config = match Config::load(arguments.config.as_deref(), &overrides) {
+    let origin = Origin { file: arguments.config, overrides };
+    let config = match origin.load() {
         Ok(config) => config,
         Err(fault) => return fail(&fault),
     };
-    let app = match App::build(config).await {
+    let app = match App::build(config, origin).await {
         Ok(app) => app,
         Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
     };

@@ -63,6 +63,20 @@ pub struct Overrides {
     pub admin: Option<SocketAddr>,
 }
 
+/// Where a configuration comes from, so that it can be read again.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    pub file: Option<PathBuf>,
+    pub overrides: Overrides,
+}
+
+impl Origin {
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref(), &self.overrides)
+    }
+}
+
 /// Why there is no valid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -1,4 +1,5 @@
-//! Whether the stores answer, asked in the background so that a probe never waits for a disk.
+//! Whether the stores answer, asked in the background so that a probe never waits for a disk, and whether the plugins that
+//! transfers need are called.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,28 +9,30 @@ use tokio::task::JoinSet;
 
 use crate::id::StoreName;
 use crate::image::ImageStore;
+use crate::plugin::Plugins;
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// A store that needs longer than this to say how full it is will not take a transfer either.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Watches all stores.
+/// Watches all stores and plugins.
 #[derive(Debug)]
 pub(super) struct Health {
     stores: Vec<(StoreName, Arc<dyn ImageStore>)>,
+    plugins: Arc<Plugins>,
     fault: Arc<Mutex<Option<String>>>,
 }
 
 impl Health {
-    pub(super) fn new(stores: &HashMap<StoreName, Arc<dyn ImageStore>>) -> Self {
+    pub(super) fn new(stores: &HashMap<StoreName, Arc<dyn ImageStore>>, plugins: Arc<Plugins>) -> Self {
         let stores = stores.iter().map(|(name, store)| (name.clone(), Arc::clone(store))).collect();
-        Self { stores, fault: Arc::default() }
+        Self { stores, plugins, fault: Arc::default() }
     }
 
     /// The latest finding, for the readiness probes.
     pub(super) fn probe(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
-        let fault = Arc::clone(&self.fault);
-        Box::new(move || fault.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let (fault, plugins) = (Arc::clone(&self.fault), Arc::clone(&self.plugins));
+        Box::new(move || plugins.fault().or_else(|| fault.lock().unwrap_or_else(PoisonError::into_inner).clone()))
     }
 
     /// Asks again and again, until the answer is dropped, and tells each time whether all is well.
@@ -54,7 +57,7 @@ impl Health {
         }
         match &found {
             Some(found) => tracing::error!(fault = found, "not ready: no new transfers are sent here"),
-            None => tracing::info!("ready again: all stores answer"),
+            None => tracing::info!("ready again: all stores answer and no plugin is retired"),
         }
         *fault = found;
     }
@@ -67,6 +70,6 @@ impl Health {
                 Err(_) => return Some(format!("store {name} has not answered for {PATIENCE:?}")),
             }
         }
-        None
+        self.plugins.fault()
     }
 }

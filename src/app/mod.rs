@@ -15,11 +15,12 @@ mod stores;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub use self::config::{Config, ConfigError, Overrides};
+pub use self::config::{Config, ConfigError, Origin, Overrides};
 use self::health::Health;
-use self::reload::Reload;
+use self::reload::{Parts as Reloadable, Reload};
 use crate::buffer::BufferPool;
 use crate::drain::{Drain, Drained};
 use crate::id::StoreName;
@@ -87,15 +88,14 @@ impl BuildError {
 }
 
 impl App {
-    /// Opens, compiles, reads and binds.
-    pub async fn build(config: Config) -> Result<Self, BuildError> {
+    /// Opens, compiles, reads and binds. A reload reads `origin` again.
+    pub async fn build(config: Config, origin: Origin) -> Result<Self, BuildError> {
         make_data(&config.gateway.data)?;
         let data = &config.gateway.data;
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
         let stores = stores::open(&config.stores, &metrics)?;
-        let health = Health::new(&stores);
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {
             stores: stores.clone(),
@@ -104,8 +104,9 @@ impl App {
             cache: Some(data.join("compiled")),
             path: config.plugins.search_path(),
         };
-        let plugins = plugin::Plugins::load(&config.plugins, context).await?;
+        let plugins = Arc::new(plugin::Plugins::load(&config.plugins, context).await?);
         plugins.measure(&metrics);
+        let health = Health::new(&stores, Arc::clone(&plugins));
         let group = group::find(&config, &stores).await?;
         let load = cluster::load(config.etcd.as_ref());
         let parts = Parts {
@@ -135,15 +136,24 @@ impl App {
             }
             _ => cluster::Cluster::alone(listener.advertised(), load),
         };
-        let reload = Reload::new(renewal, Arc::clone(&authority), cluster.clone(), Arc::clone(&metrics));
+        let (reload, asker) = Reload::new(Reloadable {
+            renewal,
+            authority: Arc::clone(&authority),
+            cluster: cluster.clone(),
+            metrics: Arc::clone(&metrics),
+            plugins: Arc::clone(&plugins),
+            origin,
+        });
 
-        let running = Arc::clone(&transfers);
+        let (running, noticed) = (Arc::clone(&transfers), Arc::clone(&plugins));
         let sources = admin::Sources {
             metrics: Arc::clone(&metrics),
             drain: drain.clone(),
             running: Box::new(move || running.running()),
             plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
             fault: fault(health.probe(), cluster.clone()),
+            notice: Box::new(move || noticed.notice()),
+            reload: Box::new(move || asker.clone().ask().boxed()),
         };
         let gateway = http::Gateway {
             transfers,
@@ -194,7 +204,7 @@ impl App {
     }
 }
 
-/// Why the gateway must not get new work: its own stores first.
+/// Why the gateway must not get new work: its own stores and plugins first.
 fn fault(
     health: Box<dyn Fn() -> Option<String> + Send + Sync>,
     cluster: cluster::Cluster,

@@ -97,6 +97,8 @@ pub(super) struct Account {
     pub(super) host: Sum,
     /// In which it was made to pause.
     pub(super) paused: Sum,
+    /// Bytes of what it answered, and of what it told the host in its calls.
+    handed_over: AtomicU64,
     /// Bytes of all running instances.
     memory: AtomicU64,
     /// Bytes of the largest instance that there was.
@@ -146,6 +148,11 @@ impl Account {
         }
     }
 
+    /// It handed over texts of so many bytes.
+    pub(super) fn handed(&self, bytes: usize) {
+        self.handed_over.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// An instance is there, until the guard is dropped.
     pub(super) fn instance(self: &Arc<Self>) -> Alive {
         self.instances.fetch_add(1, Ordering::Relaxed);
@@ -175,6 +182,7 @@ impl Account {
             guest_seconds: self.guest.get().as_secs_f64(),
             host_seconds: self.host.get().as_secs_f64(),
             paused_seconds: self.paused.get().as_secs_f64(),
+            handed_over_bytes: count(&self.handed_over),
             instances: count(&self.instances),
             memory_bytes: count(&self.memory),
             memory_peak_bytes: count(&self.memory_peak),
@@ -211,6 +219,8 @@ pub struct Usage {
     pub host_seconds: f64,
     /// Time that it was made to pause, because it uses more than its share of the processors.
     pub paused_seconds: f64,
+    /// Bytes of what it answered, and of what it told the host in its calls.
+    pub handed_over_bytes: u64,
     /// Instances that are alive now, of the version that is loaded and of those before it.
     pub instances: u64,
     /// Of all instances that are alive now.

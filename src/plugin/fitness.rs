@@ -2,11 +2,14 @@
 //!
 //! Each crash costs a caller its transfer and the gateway some time, and a gateway whose plugin is broken should leave the
 //! work to its neighbours. So after a row of crashes, nothing else between them, the plugin is retired: its calls fail at
-//! once, and the gateway is not ready. After a pause one call is let through; when it ends well the plugin is back, and
-//! when it crashes the next pause is twice as long. A reload ends the retirement at once.
+//! once, and the gateway is not ready. After a pause the gateway is ready again, for otherwise nobody would call, and one
+//! call is let through; when it ends well the plugin is back, and when it crashes the next pause is twice as long. A
+//! reload ends the retirement at once.
 //!
 //! The crashes must be about several subjects (volumes, or names of sites): one volume that a plugin cannot stand, sent by
-//! whoever wants it, must not make a gateway unready for all.
+//! whoever wants it, must not make a gateway unready for all. And they are counted for what is asked of the plugin, not
+//! for each of its functions: a writer that begins each transfer well and crashes in the middle of it is as unfit as one
+//! that does not begin.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +29,8 @@ pub(super) struct Fitness(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whoever calls wants to see each crash.
+    is_tolerant: bool,
     /// In a row.
     crashes: u32,
     /// What they were about; as many as are needed.
@@ -63,25 +68,34 @@ impl Fitness {
         match result {
             Err(PluginError::Failed { detail, .. }) => state.crashed(subject, detail, now),
             // It answered.
-            Ok(_) | Err(PluginError::Refused { .. }) => *state = State::default(),
+            Ok(_) | Err(PluginError::Refused { .. }) => state.forget(),
             // Tells nothing of the plugin.
             Err(PluginError::Unavailable { .. } | PluginError::Image(_)) => {}
         }
     }
 
-    /// Why it is retired; `None`: it is not.
+    /// Why it is not called now; `None`: it is. The words stay the same until something happens.
     pub(super) fn fault(&self, now: Instant) -> Option<String> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.retired.as_ref().map(|retired| retired.words(now))
+        state.retired.as_ref().filter(|retired| now < retired.until).map(Retired::fault)
     }
 
     /// Forgets everything.
     pub(super) fn reset(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).forget();
+    }
+
+    /// Retires nothing from now on: for rehearsals, in which each answer counts and nobody waits.
+    pub(super) fn tolerate(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_tolerant = true;
     }
 }
 
 impl State {
+    fn forget(&mut self) {
+        *self = Self { is_tolerant: self.is_tolerant, ..Self::default() };
+    }
+
     fn crashed(&mut self, subject: &str, detail: &str, now: Instant) {
         if let Some(retired) = &mut self.retired {
             retired.pause = (2 * retired.pause).min(LONGEST_PAUSE);
@@ -93,7 +107,7 @@ impl State {
         if self.subjects.len() < SUBJECTS {
             self.subjects.insert(subject.to_owned());
         }
-        if self.crashes >= CRASHES && self.subjects.len() >= SUBJECTS {
+        if !self.is_tolerant && self.crashes >= CRASHES && self.subjects.len() >= SUBJECTS {
             let (pause, until) = (FIRST_PAUSE, now + FIRST_PAUSE);
             self.retired = Some(Retired { pause, until, detail: detail.to_owned() });
         }
@@ -101,14 +115,17 @@ impl State {
 }
 
 impl Retired {
+    fn fault(&self) -> String {
+        let (pause, detail) = (self.pause.as_secs(), &self.detail);
+        format!(
+            "it is retired, because it failed {CRASHES} times in a row (the last time: {detail}); it is tried again {pause} \
+             s after its last failure, and after a reload"
+        )
+    }
+
     fn words(&self, now: Instant) -> String {
         let left = self.until.saturating_duration_since(now).as_secs();
-        let when = if left > 0 { format!("in {left} s") } else { "with the next call".to_owned() };
-        format!(
-            "it is retired, because it failed {CRASHES} times in a row (the last time: {}); it is tried again {when}, or \
-             after a reload",
-            self.detail
-        )
+        format!("{} (now in {left} s)", self.fault())
     }
 }
 
@@ -138,12 +155,12 @@ mod tests {
         crash(&fitness, 1, now);
         let fault = fitness.fault(now).unwrap();
         assert!(
-            fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("in 30 s"),
+            fault.contains("10 times in a row (the last time: it gave up)") && fault.contains("again 30 s"),
             "{fault}"
         );
-        assert!(fitness.admit(now).is_err());
+        assert!(fitness.admit(now).unwrap_err().ends_with("(now in 30 s)"));
         let later = now + FIRST_PAUSE;
-        assert_eq!(fitness.admit(later), Ok(()));
+        assert_eq!((fitness.fault(later), fitness.admit(later)), (None, Ok(())));
         assert!(fitness.admit(later).is_err(), "one call at a time tries it");
         fitness.note("v1", &failed(), later);
         assert!(fitness.admit(later + FIRST_PAUSE).is_err(), "the second pause is longer");
@@ -177,10 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rehearsal_sees_each_crash() {
+        let (fitness, now) = (Fitness::default(), Instant::now());
+        fitness.tolerate();
+        crash(&fitness, 50, now);
+        fitness.reset();
+        crash(&fitness, 50, now);
+        assert_eq!((fitness.admit(now), fitness.fault(now)), (Ok(()), None));
+    }
+
+    #[test]
     fn pauses_have_an_end() {
         let (fitness, now) = (Fitness::default(), Instant::now());
         crash(&fitness, 40, now);
-        assert!(fitness.fault(now).unwrap().contains("in 600 s"));
+        assert!(fitness.fault(now).unwrap().contains("again 600 s"));
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl settings::Host for State {
     }
 
     fn value(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        self.shared.account.handed(key.len());
         Ok(self.shared.settings.value(&key))
     }
 
@@ -66,6 +67,7 @@ impl clock::Host for State {
 
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.shared.account.handed(message.len());
         let Verdict::Write { dropped } = self.shared.flood.judge(Instant::now()) else { return Ok(()) };
         let plugin = self.shared.name.as_str();
         if dropped > 0 {
@@ -120,6 +122,7 @@ impl image_store::Host for State {
         image: String,
         snapshot_name: String,
     ) -> wasmtime::Result<Result<Resource<OpenImage>, types::Error>> {
+        self.shared.account.handed(store.len() + image.len() + snapshot_name.len());
         let Some(opening) = self.opening.take() else {
             return breach("it opened an image a second time, or outside of begin");
         };

@@ -142,12 +142,25 @@ impl Plugins {
         info(&self.entries)
     }
 
-    /// Why the gateway should leave new work to others: a plugin is retired.
+    /// Why the gateway should leave new work to others: the writer or the policy is retired.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let retired = |info: PluginInfo| Some((info.identity, info.retired?));
-        let (identity, words) = self.info().into_iter().find_map(retired)?;
-        Some(format!("the {} plugin {}: {words}", identity.kind, identity.name))
+        self.retired(|kind| kind != Kind::Resolver)
+    }
+
+    /// What is wrong and keeps no transfer away: the resolver is retired.
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
+        self.retired(|kind| kind == Kind::Resolver)
+    }
+
+    fn retired(&self, which: impl Fn(Kind) -> bool) -> Option<String> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let words = |entry: &&Entry| {
+            let (identity, retired) = (&entry.identity, entry.shared.as_ref()?.retired()?);
+            which(identity.kind).then(|| format!("the {} plugin {}: {retired}", identity.kind, identity.name))
+        };
+        entries.all().iter().find_map(words)
     }
 }
 
@@ -312,6 +325,7 @@ impl Loader {
             flood: Flood::new(),
             account,
             fitness: Fitness::default(),
+            transfers: Fitness::default(),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::metrics::{Metrics, Nature, Point};
 /// A value of each plugin; `None` where it has none.
 type Value = fn(&PluginInfo) -> Option<f64>;
 
-const COUNTERS: [(&str, &str, Value); 7] = [
+const COUNTERS: [(&str, &str, Value); 8] = [
     ("plugin_calls", "Calls of plugins", |info| Some(info.usage.calls as f64)),
     ("plugin_failures", "Calls of plugins that ended with an error of any kind", |info| {
         Some(info.usage.failures as f64)
@@ -22,9 +22,14 @@ const COUNTERS: [(&str, &str, Value); 7] = [
     ("plugin_paused_seconds", "Time that plugins were made to pause for using more than their share", |info| {
         Some(info.usage.paused_seconds)
     }),
+    (
+        "plugin_handed_over_bytes",
+        "Bytes of what plugins answered, and of what they told the host in their calls",
+        |info| Some(info.usage.handed_over_bytes as f64),
+    ),
 ];
 
-const GAUGES: [(&str, &str, Value); 8] = [
+const GAUGES: [(&str, &str, Value); 9] = [
     ("plugin_retired", "Whether a plugin is retired, because it crashed again and again", |info| {
         Some(f64::from(u8::from(info.retired.is_some())))
     }),
@@ -45,6 +50,11 @@ const GAUGES: [(&str, &str, Value); 8] = [
     ("plugin_host_limit_seconds", "Time that the host may work for a call of a plugin", |info| {
         limit(info, |limits| limits.host_seconds)
     }),
+    (
+        "plugin_handed_over_limit_bytes",
+        "Bytes that a plugin may hand over in one answer or one call to the host",
+        |info| limit(info, |limits| limits.handed_over_bytes as f64),
+    ),
 ];
 
 fn limit(info: &PluginInfo, value: fn(&PluginLimits) -> f64) -> Option<f64> {

@@ -32,8 +32,12 @@ impl ComponentPolicy {
         });
         let shared = &self.0.shared;
         match decide.await?.1 {
-            Ok(plan) => lift(plan).map_err(|fault| shared.failed(fault)),
-            Err(text) => Err(PluginError::Refused { plugin: shared.name.clone(), detail: clean(&text) }),
+            Ok(plan) => {
+                let base = if let wit::Decision::Incremental(base) = &plan.decision { base.len() } else { 0 };
+                shared.account.handed(plan.reason.len() + base);
+                lift(plan).map_err(|fault| shared.failed(fault))
+            }
+            Err(text) => Err(PluginError::Refused { plugin: shared.name.clone(), detail: shared.told(&text) }),
         }
     }
 }

@@ -138,7 +138,7 @@ fn replace<T>(loaded: Option<(T, Entry)>, entry: &mut Entry, put: impl FnOnce(T)
         }
         None => {
             // Whoever reloads has perhaps repaired what the plugin needs.
-            entry.shared.iter().for_each(|shared| shared.fitness.reset());
+            entry.shared.iter().for_each(|shared| shared.rehabilitate());
             Change::Kept
         }
     };

@@ -39,8 +39,12 @@ impl ComponentResolver {
         let shared = &self.guest.shared;
         match resolve.await?.1 {
             Ok(None) => Ok(None),
-            Ok(Some(site)) => self.lift(name, site).map(Some).map_err(|fault| shared.failed(fault)),
-            Err(text) => Err(PluginError::Unavailable { plugin: shared.name.clone(), detail: clean(&text) }),
+            Ok(Some(site)) => {
+                let texts = [&site.name, &site.keystone, &site.region, &site.gateway];
+                shared.account.handed(texts.map(String::len).iter().sum());
+                self.lift(name, site).map(Some).map_err(|fault| shared.failed(fault))
+            }
+            Err(text) => Err(PluginError::Unavailable { plugin: shared.name.clone(), detail: shared.told(&text) }),
         }
     }
 

@@ -14,6 +14,8 @@ use super::engine::Threads;
 use super::fitness::Fitness;
 use super::flood::Flood;
 use super::purse::Purse;
+use super::state::HANDED_OVER;
+use super::text::clean;
 use super::{Kind, PluginError};
 use crate::buffer::BufferPool;
 use crate::id::StoreName;
@@ -42,7 +44,10 @@ pub(super) struct Shared {
     pub(super) purse: Purse,
     pub(super) flood: Flood,
     pub(super) account: Arc<Account>,
+    /// To answer questions.
     pub(super) fitness: Fitness,
+    /// To take transfers, which are several calls each; of a writer only.
+    pub(super) transfers: Fitness,
 }
 
 impl Shared {
@@ -52,21 +57,40 @@ impl Shared {
         subject: &str,
         work: impl Future<Output = Result<T, PluginError>>,
     ) -> Result<T, PluginError> {
-        if let Err(detail) = self.fitness.admit(Instant::now()) {
-            return Err(PluginError::Unavailable { plugin: self.name.clone(), detail });
-        }
-        self.go_on(subject, work).await
-    }
-
-    /// As [`Shared::call`], for what has begun already.
-    pub(super) async fn go_on<T>(
-        &self,
-        subject: &str,
-        work: impl Future<Output = Result<T, PluginError>>,
-    ) -> Result<T, PluginError> {
+        self.admit(&self.fitness)?;
         let result = self.account.call(work).await;
         self.fitness.note(subject, &result, Instant::now());
         result
+    }
+
+    /// Refuses what a retired plugin would be asked.
+    pub(super) fn admit(&self, fitness: &Fitness) -> Result<(), PluginError> {
+        let retired = |detail| PluginError::Unavailable { plugin: self.name.clone(), detail };
+        fitness.admit(Instant::now()).map_err(retired)
+    }
+
+    /// Why it is retired; `None`: it is not.
+    pub(super) fn retired(&self) -> Option<String> {
+        let now = Instant::now();
+        self.fitness.fault(now).or_else(|| self.transfers.fault(now))
+    }
+
+    /// Calls it however often it crashes.
+    pub(super) fn tolerate(&self) {
+        self.fitness.tolerate();
+        self.transfers.tolerate();
+    }
+
+    /// Forgets why it was retired.
+    pub(super) fn rehabilitate(&self) {
+        self.fitness.reset();
+        self.transfers.reset();
+    }
+
+    /// What the plugin says instead of an answer, fit for a log.
+    pub(super) fn told(&self, text: &str) -> String {
+        self.account.handed(text.len());
+        clean(text)
     }
 
     pub(super) fn failed(&self, detail: impl Into<String>) -> PluginError {
@@ -79,6 +103,7 @@ impl Shared {
             memory_bytes: self.memory as u64,
             call_seconds: self.call_timeout.as_secs_f64(),
             host_seconds: self.host_timeout.as_secs_f64(),
+            handed_over_bytes: HANDED_OVER as u64,
         }
     }
 }
@@ -130,6 +155,8 @@ pub struct PluginLimits {
     pub call_seconds: f64,
     /// Of the host's work for it, in each call.
     pub host_seconds: f64,
+    /// Of what it hands over, in one answer or one call to the host.
+    pub handed_over_bytes: u64,
 }
 
 /// A loaded plugin, for the admin listener.
@@ -159,7 +186,7 @@ impl Entry {
         let shared = self.shared.as_deref();
         PluginInfo {
             identity: self.identity.clone(),
-            retired: shared.and_then(|shared| shared.fitness.fault(Instant::now())),
+            retired: shared.and_then(Shared::retired),
             usage: self.account.usage(),
             limits: shared.map(Shared::limits),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use wasmtime::component::Resource;
@@ -14,7 +15,6 @@ use super::call::{Guest, Instance};
 use super::host::{Breach, not_granted, parse_location};
 use super::shared::Shared;
 use super::state::{Chunk, OpenImage, Opening};
-use super::text::clean;
 use super::{ChunkWriter, Destination, Location, Piece, PluginError, TransferDescription, Writer};
 use crate::id::VolumeId;
 use crate::image::Ingest;
@@ -42,7 +42,14 @@ impl Writer for ComponentWriter {
     }
 
     async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError> {
-        self.0.shared.call(transfer.volume.as_str(), self.open(transfer.clone())).await
+        let shared = &self.0.shared;
+        shared.admit(&shared.transfers)?;
+        let begun = shared.account.call(self.open(transfer.clone())).await;
+        // Whether it can write chunks too shows when it does.
+        if !matches!(begun, Ok(Destination::Chunks(_))) {
+            shared.transfers.note(transfer.volume.as_str(), &begun, Instant::now());
+        }
+        begun
     }
 }
 
@@ -72,6 +79,7 @@ async fn locate(instance: &mut Instance<BackendWriter>, volume: &str) -> wasmtim
         Ok(place) => place,
         Err(error) => return Ok(Err(error)),
     };
+    instance.store.data().shared.account.handed(place.store.len() + place.image.len());
     let (store, image) = parse_location(&place.store, &place.image)?;
     if !instance.store.data().shared.stores.contains_key(&store) {
         return Err(Breach::new(not_granted(&store)).into());
@@ -127,9 +135,9 @@ async fn give_up(instance: Instance<BackendWriter>, error: types::Error) -> Plug
 fn refusal(shared: &Shared, error: types::Error) -> PluginError {
     let plugin = shared.name.clone();
     match error {
-        types::Error::Unavailable(text) => PluginError::Unavailable { plugin, detail: clean(&text) },
+        types::Error::Unavailable(text) => PluginError::Unavailable { plugin, detail: shared.told(&text) },
         types::Error::Refused(text) | types::Error::Other(text) => {
-            PluginError::Refused { plugin, detail: clean(&text) }
+            PluginError::Refused { plugin, detail: shared.told(&text) }
         }
     }
 }
@@ -155,7 +163,11 @@ impl ChunkWriter for ComponentChunks {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Ingest, PluginError> {
-        self.call(0, |instance| Box::pin(finish(instance))).await
+        let finished = self.call(0, |instance| Box::pin(finish(instance))).await;
+        if finished.is_ok() {
+            self.shared.transfers.note(&self.volume, &finished, Instant::now());
+        }
+        finished
     }
 }
 
@@ -182,7 +194,11 @@ impl ComponentChunks {
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }
         };
-        let (instance, answer) = shared.go_on(&self.volume, called).await?;
+        let called = shared.account.call(called).await;
+        if called.is_err() {
+            shared.transfers.note(&self.volume, &called, Instant::now());
+        }
+        let (instance, answer) = called?;
         self.instance = Some(instance);
         Ok(answer)
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(super) use plugin::{
-    LoadArgs, Plugin, PluginBench, PluginCheck, PluginInspect, PluginList, PluginNew, PluginPack, PluginReplay,
+    LoadArgs, Plugin, PluginAdmin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginReplay,
     PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
@@ -194,6 +194,7 @@ mod tests {
             "rsnap plugin bench image --amount 64MiB --rounds 3 --store main",
             "rsnap plugin replay strict-order decisions.jsonl.1 decisions.jsonl --settings s.toml",
             "rsnap plugin list --admin 127.0.0.1:8081 --json",
+            "rsnap plugin reload --admin 127.0.0.1:8081",
             "rsnap config check a.toml --json",
             "rsnap completions bash",
         ] {

@@ -31,7 +31,10 @@ pub enum Plugin {
     /// cost in bytes.
     Replay(PluginReplay),
     /// List the plugins that a running gateway has loaded: calls, failures, time and memory.
-    List(PluginList),
+    List(PluginAdmin),
+    /// Have a running gateway load its plugins again, with whatever else SIGHUP reads again. Transfers that run end on the
+    /// versions that they began with; what cannot be loaded changes nothing.
+    Reload(PluginAdmin),
 }
 
 /// How a component is loaded.
@@ -193,7 +196,7 @@ pub struct PluginReplay {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct PluginList {
+pub struct PluginAdmin {
     /// The gateway's admin listener.
     #[arg(long, env = "RSNAP_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:8081")]
     pub admin: String,

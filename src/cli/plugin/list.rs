@@ -2,55 +2,24 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Method, StatusCode};
 use indicatif::BinaryBytes;
-use tokio::net::TcpStream;
 
+use super::admin::Admin;
 use super::fault::Fault;
-use crate::cli::args::PluginList;
+use crate::cli::args::PluginAdmin;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, table};
 use crate::plugin::PluginInfo;
 
 /// The listener is on this machine or near it.
 const PATIENCE: Duration = Duration::from_secs(10);
-const ANSWER_MAX: usize = 1 << 20;
 
-pub(super) async fn list(args: &PluginList, output: &Output) -> Result<Exit, Fault> {
-    let address = args.admin.trim_start_matches("http://").trim_end_matches('/');
-    let body = match tokio::time::timeout(PATIENCE, fetch(address)).await {
-        Ok(answer) => answer.map_err(|text| unreachable(address, &text))?,
-        Err(_) => return Err(unreachable(address, "it does not answer")),
-    };
-    let other = |fault| unreachable(address, &format!("its answer is not that of an rsnap gateway: {fault}"));
-    let plugins: Vec<PluginInfo> = serde_json::from_slice(&body).map_err(other)?;
+pub(super) async fn list(args: &PluginAdmin, output: &Output) -> Result<Exit, Fault> {
+    let admin = Admin::new(&args.admin);
+    let plugins: Vec<PluginInfo> = admin.ask(Method::GET, "/plugins", &[StatusCode::OK], PATIENCE).await?;
     output.answer(&plugins, |plugins| words(plugins))?;
     Ok(Exit::Success)
-}
-
-fn unreachable(address: &str, text: &str) -> Fault {
-    let remedy = "Check that the gateway runs and give the address of its admin listener (admin.address) with --admin.";
-    Fault::failed(format!("cannot ask the gateway at {address}: {text}"), remedy)
-}
-
-async fn fetch(address: &str) -> Result<Bytes, String> {
-    let words = |error: &dyn std::error::Error| error.to_string();
-    let uri: Uri = format!("http://{address}/plugins").parse().map_err(|_| "that is no address".to_owned())?;
-    let stream = TcpStream::connect(address).await.map_err(|error| words(&error))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| words(&error))?;
-    let driver = tokio::spawn(connection);
-    let request = Request::get(uri.path()).header(header::HOST, address).body(Empty::<Bytes>::new());
-    let response = sender.send_request(request.map_err(|error| words(&error))?).await.map_err(|error| words(&error))?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status()));
-    }
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| error.to_string())?;
-    driver.abort();
-    Ok(body.to_bytes())
 }
 
 fn words(plugins: &[PluginInfo]) -> String {
@@ -112,7 +81,13 @@ mod tests {
         let last_failure = Some(Failure { time: "2026-11-23T01:00:00Z".into(), detail: "it gave up".into() });
         let usage =
             Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
-        let limits = PluginLimits { instances: 42, memory_bytes: 64 << 20, call_seconds: 5.0, host_seconds: 60.0 };
+        let limits = PluginLimits {
+            instances: 42,
+            memory_bytes: 64 << 20,
+            call_seconds: 5.0,
+            host_seconds: 60.0,
+            handed_over_bytes: 1 << 20,
+        };
         let text =
             words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
         let lines: Vec<_> = text.lines().collect();

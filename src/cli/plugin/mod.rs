@@ -1,8 +1,10 @@
 //! `rsnap plugin`: for those who write plugins and for those who run them.
 
+mod admin;
 mod fault;
 mod list;
 mod load;
+mod reload;
 mod replay;
 mod run;
 
@@ -41,6 +43,7 @@ async fn dispatch(command: Plugin, output: &Output) -> Result<Exit, Fault> {
         Plugin::Bench(args) => bench(&args, output).await,
         Plugin::Replay(args) => replay::replay(&args, output).await,
         Plugin::List(args) => list::list(&args, output).await,
+        Plugin::Reload(args) => reload::reload(&args, output).await,
     }
 }
 

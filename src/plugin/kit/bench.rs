@@ -319,7 +319,10 @@ mod tests {
     use crate::plugin::tests::support::target;
 
     async fn figures(component: &str, folder: &str) -> Figures {
-        let mut options = Options { cache: Some(target().join("tests-plugin-cache")), ..Options::default() };
+        // The long decision takes seconds where the host is unoptimised and others use the processors.
+        let call_timeout = Some(crate::quantity::Seconds::new(120));
+        let cache = Some(target().join("tests-plugin-cache"));
+        let mut options = Options { cache, call_timeout, ..Options::default() };
         options.stores.insert("main".parse().unwrap(), Arc::new(MemoryStore::new()));
         let path = target().join(folder).join(format!("{component}.wasm"));
         bench(&path, &options, Amount { bytes: (9 << 20) + 5, rounds: 1 }).await.unwrap()

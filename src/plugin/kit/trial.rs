@@ -124,5 +124,7 @@ pub(super) async fn load_guest<W: World>(path: &Path, options: Options) -> Resul
     let pool = BufferPool::new(BUFFERS);
     let context = Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new() };
     let loader = Loader::start(context, config.memory.0)?;
-    Ok(loader.component::<W>(&config).await?)
+    let (guest, entry) = loader.component::<W>(&config).await?;
+    guest.shared.tolerate();
+    Ok((guest, entry))
 }

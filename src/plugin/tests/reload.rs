@@ -132,3 +132,29 @@ async fn a_plugin_that_crashes_again_and_again_is_retired_until_a_reload() {
     assert_eq!(plugins.fault(), None);
     ask("v1", "none").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_crashes_in_the_middle_of_transfers_is_retired_too() {
+    let mut writer = super::support::writer_config("hostile-writer", "harm = \"trap in write\"");
+    let plugins = Plugins::load(&Config { writer: writer.clone(), ..Config::default() }, context()).await.unwrap();
+    let begin = async |volume: &str, id: &str| {
+        let description = crate::plugin::TransferDescription { volume: volume.parse().unwrap(), ..transfer(id) };
+        plugins.writer.now().begin(&description).await
+    };
+    for number in 0..10 {
+        assert_eq!(plugins.fault(), None);
+        let volume = format!("v{}", number % 3);
+        // That it knows where volumes are does not make it fit.
+        plugins.writer.now().locate(&volume.parse().unwrap()).await.unwrap();
+        let Ok(Destination::Chunks(mut chunks)) = begin(&volume, "bad").await else { panic!("not begun") };
+        failure(chunks.write(vec![crate::plugin::Piece::Zero { offset: 0, length: 4096 }]).await);
+    }
+    let fault = plugins.fault().unwrap();
+    assert!(fault.starts_with("the writer plugin hostile-writer: it is retired"), "{fault}");
+    assert!(matches!(begin("v1", "good").await, Err(PluginError::Unavailable { .. })));
+    plugins.writer.now().locate(&"v1".parse().unwrap()).await.unwrap();
+    writer.settings = toml::from_str("harm = \"none\"").unwrap();
+    plugins.reload(&Config { writer, ..Config::default() }).await.unwrap();
+    assert_eq!(plugins.fault(), None);
+    begin("v1", "good").await.unwrap();
+}

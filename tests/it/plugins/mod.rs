@@ -3,6 +3,9 @@
 mod beside;
 mod commands;
 mod lies;
+mod reload;
+mod replay;
+mod thousand;
 
 use crate::support::{Gateway, Image, Options, Upload};
 

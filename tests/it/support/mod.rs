@@ -7,7 +7,7 @@ mod image;
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client, Pending, Upload};
-pub use gateway::{Gateway, Options, admin_get, binary, components, free_address, scratch};
+pub use gateway::{Gateway, Options, admin_ask, admin_get, binary, components, free_address, scratch};
 pub use image::{Diff, Image, next, rbd_export, seed};
 
 /// Waits for what must happen sooner or later, however busy the machine is.

@@ -55,6 +55,11 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
+/// Where the components of the tests lie.
+pub(crate) fn fixtures(root: &Path) -> PathBuf {
+    target(root).join("fixtures")
+}
+
 /// Where the built components lie.
 pub(crate) fn plugins(root: &Path) -> PathBuf {
     target(root).join("plugins")

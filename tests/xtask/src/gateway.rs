@@ -23,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) store: &'static str,
     /// `image`, or `builtin:image` for the compiled-in writer.
     pub(crate) writer: &'static str,
+    pub(crate) policy: String,
     /// `ceph.conf` and pool of an `rbd` store.
     pub(crate) ceph: Option<(PathBuf, String)>,
     /// Certificate and key; without, the gateway makes its own.
@@ -43,6 +44,7 @@ impl Settings {
             admin: process::free_port()?,
             store: "file",
             writer: "image",
+            policy: "nearest-base".to_owned(),
             ceph: None,
             identity: None,
             tables: String::new(),
@@ -78,7 +80,8 @@ impl Settings {
         text +=
             &format!("[plugins.writer]\ncomponent = {writer:?}\nstores = [\"main\"]\n\n[plugins.writer.settings]\n");
         text += "store = \"main\"\nimage = \"volume-{volume}\"\nsnapshot = \"snapshot-{snapshot}\"\n\n";
-        text += "[plugins.policy]\ncomponent = \"nearest-base\"\n\n[plugins.resolver]\ncomponent = \"static\"\n";
+        text +=
+            &format!("[plugins.policy]\ncomponent = {:?}\n\n[plugins.resolver]\ncomponent = \"static\"\n", self.policy);
         text + &self.resolver() + &self.tables
     }
 

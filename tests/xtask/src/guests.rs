@@ -18,6 +18,9 @@ use toolchain::Toolchain;
 /// The target of all guests: no operating system, so no ambient authority.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Random components for each world.
+const CORPUS: u32 = 400;
+
 /// Why the guests could not be built; the text names the remedy.
 #[derive(Debug)]
 pub(crate) struct Error(String);
@@ -56,7 +59,20 @@ pub(crate) fn build(root: &Path) -> Result<Built, Error> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
     let plugins = workspace(&toolchain, &root.join("plugins"), &target, "plugins")?;
     let fixtures = workspace(&toolchain, &root.join("tests/fixtures"), &target, "fixtures")?;
+    corpus(root, &target)?;
     Ok(Built { plugins, fixtures })
+}
+
+/// Makes the random components: `corpus` in the target directory, with a folder for each world.
+fn corpus(root: &Path, target: &Path) -> Result<(), Error> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root.join("tests/corpus")).args(["run", "--quiet", "--"]);
+    cargo.arg(root.join("wit/rsnap-plugin")).arg(target.join("corpus")).arg(CORPUS.to_string());
+    let status = cargo.env("CARGO_TARGET_DIR", target.join("guests/corpus")).status();
+    match status.map_err(|error| Error::io("run cargo", &error))?.success() {
+        true => Ok(()),
+        false => Err(Error::new("the random components of tests/corpus cannot be made; see above")),
+    }
 }
 
 /// Makes a command that runs cargo for the guests' target find a compiler, a library and a linker for it.

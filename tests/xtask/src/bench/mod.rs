@@ -23,7 +23,7 @@ use row::Row;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// One row only; all of them otherwise
+    /// One row only, or all rows of a group such as `plugin`; all of them otherwise
     name: Option<String>,
     /// One line of JSON for each row, on standard output
     #[arg(long)]
@@ -42,10 +42,15 @@ pub(crate) struct Arguments {
 /// A benchmark: its name and what it does.
 type Benchmark = (&'static str, &'static str, fn(&Rig) -> Result<Row>);
 
-const ALL: [Benchmark; 14] = [
+const ALL: [Benchmark; 19] = [
     ("put_tls_file", "PUT over TLS 1.3 to files, against nginx", rows::put_file::run),
     ("put_tls_discard", "PUT over TLS 1.3 to nowhere, against a raw TLS sink", rows::put_discard::run),
     ("plugin_overhead", "the writer as a component, against the same compiled in", rows::overhead::run),
+    ("plugin_chunks", "a writer that takes each chunk of 64 KiB, against the compiled-in one", rows::plugin::chunks),
+    ("plugin_decision", "a policy over two chains of 10,000 snapshots, against 5 ms", rows::plugin::decision),
+    ("plugin_instance", "a fresh instance, against 50 µs", rows::plugin::instance),
+    ("plugin_start", "20 plugins from compiled code, against 200 ms", rows::plugin::start),
+    ("plugin_hostile", "a transfer beside hostile guests, against one beside a good guest", rows::plugin::hostile),
     ("memory_flat", "resident memory after 64 GiB, against 1 GiB", rows::memory::run),
     ("sparse_1tib", "1 TiB with 1 GiB of data, against 1 GiB", rows::sparse::run),
     ("incremental_slope", "cost of a changed byte, against that of a full snapshot", rows::slope::run),
@@ -79,7 +84,10 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
 }
 
 fn choose(name: Option<&str>) -> Result<Vec<Benchmark>> {
-    let chosen: Vec<Benchmark> = ALL.into_iter().filter(|(known, ..)| name.is_none_or(|name| name == *known)).collect();
+    let is_of =
+        |known: &str, name: &str| known.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    let chosen: Vec<Benchmark> =
+        ALL.into_iter().filter(|(known, ..)| name.is_none_or(|name| is_of(known, name))).collect();
     if chosen.is_empty() {
         bail!("there is no such row; there are {}", ALL.map(|(name, ..)| name).join(", "));
     }

@@ -78,6 +78,16 @@ impl Rig {
         build::binary(&self.root, self.profile, name)
     }
 
+    /// A shipped plugin.
+    pub(super) fn plugin(&self, name: &str) -> PathBuf {
+        self.plugins.join(format!("{name}.wasm"))
+    }
+
+    /// A plugin of the tests.
+    pub(super) fn fixture(&self, name: &str) -> PathBuf {
+        build::fixtures(&self.root).join(format!("{name}.wasm"))
+    }
+
     /// The program that makes data.
     pub(super) fn maker(&self) -> Command {
         Command::new(self.program("rsnap-bench"))
@@ -138,6 +148,14 @@ impl Rig {
         let mut settings = Settings::new("bench", &self.directory("rbd")?, self.plugins.clone())?;
         settings.store = "rbd";
         settings.ceph = Some((cluster.configuration().to_owned(), POOL.to_owned()));
+        self.start(settings)
+    }
+
+    /// Starts a gateway with a store of the given kind and a policy.
+    pub(super) fn gateway_with_policy(&self, name: &str, store: &'static str, policy: &Path) -> Result<Gateway> {
+        let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
+        settings.store = store;
+        policy.display().to_string().clone_into(&mut settings.policy);
         self.start(settings)
     }
 

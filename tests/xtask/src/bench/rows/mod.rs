@@ -2,6 +2,7 @@
 
 pub(super) mod memory;
 pub(super) mod overhead;
+pub(super) mod plugin;
 pub(super) mod put_discard;
 pub(super) mod put_file;
 pub(super) mod rbd;
