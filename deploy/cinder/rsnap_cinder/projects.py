@@ -4,11 +4,13 @@ from cinder import context as cinder_context
 from keystoneauth1 import adapter
 from keystoneauth1 import exceptions
 from keystoneauth1 import loading
+from keystoneauth1 import session
 
 from rsnap_cinder import faults
 from rsnap_cinder import options
 
 CONF = options.CONF
+SECONDS = 30
 
 
 def local(site, project):
@@ -30,11 +32,13 @@ def local(site, project):
 def _named(name):
     """Projects of a name, asked with Cinder's own account at this site's Keystone."""
     group = "keystone_authtoken"
+    loading.register_auth_conf_options(CONF, group)
+    settings = CONF[group]
     try:
-        session = loading.load_session_from_conf_options(
-            CONF, group, auth=loading.load_auth_from_conf_options(CONF, group)
-        )
-        identity = adapter.Adapter(session, service_type="identity", interface="admin")
+        auth = loading.load_auth_from_conf_options(CONF, group)
+        # The group is the middleware's, which has no option for the time that an answer may take.
+        caller = session.Session(auth, verify=not settings.insecure and (settings.cafile or True), timeout=SECONDS)
+        identity = adapter.Adapter(caller, service_type="identity", interface="admin")
         answer = identity.get("/projects", params={"name": name, "domain_id": "default", "enabled": "true"})
         return answer.json()["projects"]
     except exceptions.Forbidden:

@@ -4,7 +4,6 @@ from .keystone import PASSWORD
 from .process import Server, begin, listens
 
 CONFIGURATION = """[DEFAULT]
-log_dir = {folder}
 state_path = {folder}/state
 my_ip = 127.0.0.1
 host = {name}
@@ -42,6 +41,7 @@ user_domain_name = Default
 project_name = service
 username = cinder
 password = {password}
+cafile = {authority}
 service_token_roles_required = true
 service_token_roles = service
 service_type = block-storage
@@ -111,18 +111,21 @@ class Cinder:
         self.environment = {"PYTHONPATH": str(source / "deploy/cinder"), "PYTHONWARNINGS": "ignore"}
         self.server = Server(
             f"cinder of {site.name}",
-            [site.python, source / "tests/openstack/all_in_one.py", "--config-file", self.file],
+            [site.python, source / "tests/openstack/all_in_one.py", "--config-file", self.file, *self.log("cinder")],
             site.folder / "cinder.out",
             lambda: listens(site.ports["cinder"]),
             self.environment,
         )
         self.worker = Server(
             f"cinder-rsnap of {site.name}",
-            [site.python, "-m", "rsnap_cinder.command.worker", "--config-file", self.file],
+            [site.python, "-m", "rsnap_cinder.command.worker", "--config-file", self.file, *self.log("worker")],
             site.folder / "worker.out",
             lambda: True,
             self.environment,
         )
+
+    def log(self, name):
+        return ["--log-file", self.folder / f"{name}.log"]
 
     def prepare(self):
         """The steps of a first start, each to be waited for before the next."""
