@@ -75,8 +75,9 @@ class CopyAction(wsgi.Controller):
         snapshot = self.volumes.get_snapshot(context, id)
         context.authorize(policies.COPY, target_obj=snapshot)
         site = body["os-copy_to_site"]["site"]
-        if site not in CONF.rsnap.sites:
-            known = ", ".join(sorted(CONF.rsnap.sites)) or "none"
+        others = [name for name in CONF.rsnap.sites if name != CONF.rsnap.site]
+        if site not in others:
+            known = ", ".join(sorted(others)) or "none"
             _refuse(f"There is no site {site} to copy to; there are: {known}.")
         volume = objects.Volume.get_by_id(context, snapshot.volume_id)
         if snapshot.encryption_key_id or volume.encryption_key_id:

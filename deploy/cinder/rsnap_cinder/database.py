@@ -1,9 +1,9 @@
 """The tables of copies and imports, in SQLAlchemy's core, which is the same in both releases.
 
 Why tables of our own: what is called over Cinder's message bus is lost with whoever took it, metadata of volumes and
-snapshots can be written by users, and Cinder's table of workers is bound to cinder-volume. A copy is a row that is there
-before anything is done, and each change of it is one statement that names what it expects: two workers never both have
-it. Times are seconds since the epoch.
+snapshots can be written by users, and Cinder's table of workers is bound to cinder-volume. A copy is a row that is
+there before anything is done, and each change of it is one statement that names what it expects: two workers never both
+have it. Times are seconds since the epoch.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """What the peer does for a copy: make its records, permit its transfer, end it.
 
-Every step can be repeated, and takes up what an earlier try that died has left: a source that heard no answer asks again.
-Rows of ours are written before records of Cinder's, so that nothing in Cinder is without a row that knows of it.
+Every step can be repeated, and takes up what an earlier try that died has left: a source that heard no answer asks
+again. Rows of ours are written before records of Cinder's, so that nothing in Cinder is without a row that knows of it.
 """
 
 from cinder import volume as cinder_volume

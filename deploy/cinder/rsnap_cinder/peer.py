@@ -1,7 +1,7 @@
 """The Cinder of another site, as a worker asks it.
 
-Its Keystone's address comes from the gateway of this site, each time anew, and from nowhere else; the credentials for it
-are in Cinder's configuration. keystoneauth renews its token whenever it runs out, so that a copy may last for days.
+Its Keystone's address comes from the gateway of this site, each time anew, and from nowhere else; the credentials for
+it are in Cinder's configuration. keystoneauth renews its token whenever it runs out, so that a copy may last for days.
 """
 
 from keystoneauth1 import adapter

@@ -2,8 +2,8 @@
 the scheduler nor the driver hears of.
 
 The volume is made by Cinder's own API, so that back end, availability zone, quality of service and quota are right by
-construction. Then it is locked with the status `maintenance`: what is in it while a snapshot arrives is not for use. The
-snapshot is a row and its quota alone; its data is written under its name by the gateway.
+construction. Then it is locked with the status `maintenance`: what is in it while a snapshot arrives is not for use.
+The snapshot is a row and its quota alone; its data is written under its name by the gateway.
 """
 
 from cinder.db import api as db

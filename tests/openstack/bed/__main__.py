@@ -20,6 +20,7 @@ def arguments():
     parser.add_argument("--source", type=pathlib.Path, required=True, help="the repository")
     parser.add_argument("--rsnap", type=pathlib.Path, required=True, help="the program")
     parser.add_argument("--plugins", type=pathlib.Path, required=True, help="the built components")
+    parser.add_argument("--package", type=pathlib.Path, required=True, help="where Cinder's extension is installed")
     parser.add_argument("--newest", type=pathlib.Path, required=True, help="Python with the newest releases")
     parser.add_argument("site", nargs=2, help="NAME=PYTHON=CEPH-CONFIGURATION of each site")
     return parser.parse_args()
@@ -37,7 +38,7 @@ class Watch:
 
 def together(*preparations):
     """Runs steps of several sites side by side."""
-    for steps in zip(*preparations):
+    for steps in zip(*preparations, strict=True):
         finish([step() for step in steps])
 
 
@@ -55,7 +56,7 @@ def build(wanted):
     for text in wanted.site:
         name, python, ceph = text.split("=", 2)
         sites.append(Site(name, wanted.folder, pathlib.Path(python), wanted, ceph))
-    for site, peer in zip(sites, reversed(sites)):
+    for site, peer in zip(sites, reversed(sites), strict=True):
         site.furnish(wanted, peer.name)
         site.gateway.configure({peer.name: peer})
     return sites
@@ -85,6 +86,8 @@ def main():
     wanted.source, wanted.folder = wanted.source.resolve(), wanted.folder.absolute()
     sites = bring_up(wanted, watch)
     control = Control(wanted.folder / "control", {site.name: site for site in sites})
+    for site in sites:
+        site.write_openrc()
     description = {site.name: site.describe() for site in sites}
     ready = wanted.folder / "sites.json"
     ready.with_suffix(".new").write_text(json.dumps(description, indent=2), encoding="utf-8")

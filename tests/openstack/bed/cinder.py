@@ -62,7 +62,7 @@ rbd_ceph_conf = {ceph}
 rbd_flatten_volume_from_snapshot = false
 [rsnap]
 site = {name}
-sites = {peer}
+sites = {sites}
 connection = sqlite:///{folder}/rsnap.db?timeout=30
 gateway = {gateway}
 gateway_ca = {authority}
@@ -75,7 +75,10 @@ retry_wait = 1
 retry_wait_most = 5
 retry_for = 120
 stale_after = 60
-[rsnap_site_{peer}]
+"""
+
+# For both names, so that a test may have one of them mean the other.
+PEER = """[rsnap_site_{name}]
 auth_type = password
 username = rsnap
 password = {password}
@@ -87,7 +90,7 @@ cafile = {authority}
 
 
 class Cinder:
-    def __init__(self, site, source, peer):
+    def __init__(self, site, tools, peer):
         self.site = site
         self.folder = site.folder / "cinder"
         for name in ("state", "locks", "conversion", "copies"):
@@ -96,7 +99,6 @@ class Cinder:
         values = {
             "folder": self.folder,
             "name": site.name,
-            "peer": peer,
             "port": site.ports["cinder"],
             "shipped": site.newest.parent.parent / "etc/cinder",
             "keystone": f"http://127.0.0.1:{site.ports['keystone']}",
@@ -107,11 +109,14 @@ class Cinder:
             "token": site.folder / "gateway/cinder.token",
             "rsnap": site.rsnap,
         }
-        self.file.write_text(CONFIGURATION.format(**values), encoding="utf-8")
-        self.environment = {"PYTHONPATH": str(source / "deploy/cinder"), "PYTHONWARNINGS": "ignore"}
+        sites = sorted((site.name, peer))
+        peers = (PEER.format(name=name, password=PASSWORD, authority=site.authority) for name in sites)
+        self.file.write_text(CONFIGURATION.format(**values, sites=",".join(sites)) + "".join(peers), encoding="utf-8")
+        self.environment = {"PYTHONPATH": str(tools.package), "PYTHONWARNINGS": "ignore"}
+        program = tools.source / "tests/openstack/all_in_one.py"
         self.server = Server(
             f"cinder of {site.name}",
-            [site.python, source / "tests/openstack/all_in_one.py", "--config-file", self.file, *self.log("cinder")],
+            [site.python, program, "--config-file", self.file, *self.log("cinder")],
             site.folder / "cinder.out",
             lambda: listens(site.ports["cinder"]),
             self.environment,

@@ -31,7 +31,7 @@ class Site:
         self.newest = tools.newest
         self.rsnap = tools.rsnap
         self.ceph = pathlib.Path(ceph)
-        self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self.authority = tools.authority.certificate
         self.certificate, self.key, self.both = tools.authority.sign(name)
 
@@ -40,7 +40,7 @@ class Site:
         self.registry = Registry(self)
         self.proxy = Proxy(self)
         self.gateway = Gateway(self, tools.plugins)
-        self.cinder = Cinder(self, tools.source, peer)
+        self.cinder = Cinder(self, tools, peer)
         self.servers = {
             "keystone": self.keystone.server,
             "etcd": self.registry.server,
@@ -67,10 +67,16 @@ class Site:
             "OS_CACERT": str(self.authority),
         }
 
+    def write_openrc(self):
+        """For a shell: a user of the project `demo`."""
+        lines = [f"export {name}={value}\n" for name, value in self.environment("demo", "demo").items()]
+        (self.folder / "openrc").write_text("".join(lines), encoding="utf-8")
+
     def describe(self):
         """What somebody needs who talks to this site."""
         return {
             "folder": str(self.folder),
+            "openrc": str(self.folder / "openrc"),
             "ceph": str(self.ceph),
             "python": str(self.python),
             "region": self.name,

@@ -26,10 +26,13 @@ def publish(configurations, folder):
         manager = Server("ceph-mgr", [*arguments, "--keyring", data / "keyring"], data / "out", lambda: True)
         manager.start()
         managers.append(manager)
-    for manager, configuration in zip(managers, configurations):
-        wait_until(f"the statistics of {configuration}", lambda: manager.wait() or knows_pools(configuration))
+    wait_until("the statistics of all pools", lambda: known(configurations))
     for manager in managers:
         manager.stop()
+
+
+def known(configurations):
+    return all(knows_pools(configuration) for configuration in configurations)
 
 
 def knows_pools(configuration):

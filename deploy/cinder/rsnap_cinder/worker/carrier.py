@@ -46,22 +46,23 @@ class Carrier:
             self._guarded(self.job.release)
         except faults.Fault as fault:
             LOG.warning("Copy %s of snapshot %s to %s: %s", copy.id, copy.snapshot_id, copy.site, fault)
-            self._guarded(lambda: self._fail(fault))
+            self._guarded(self._fail, fault)
         except Exception as fault:  # a defect of ours or of the database must not end the worker
             LOG.exception("Copy %s of snapshot %s to %s", copy.id, copy.snapshot_id, copy.site)
             unknown = faults.Unreachable(f"unexpected: {type(fault).__name__}; the log of cinder-rsnap tells more")
-            self._guarded(lambda: self._fail(unknown))
+            self._guarded(self._fail, unknown)
 
-    def _guarded(self, change):
+    def _guarded(self, change, *arguments):
         """Where even this cannot be written, the lease ends and another try is made."""
         try:
-            change()
+            change(*arguments)
         except Exception:
             LOG.exception("The state of copy %s could not be written", self.job.copy.id)
 
     def _advance(self):
         if self.job.copy.status == jobs.CLEANING:
-            return self._clean()
+            self._clean()
+            return
         self.job.keep()
         snapshot = holding.adopt(self.job)
         self.job.change(status=jobs.PREPARING)
@@ -166,7 +167,8 @@ class Carrier:
             return
         if self.job.copy.status == jobs.CLEANING:
             # The peer has not been heard of for as long as we try: it gives the import up by itself.
-            return self._conclude()
+            self._conclude()
+            return
         self.job.change(status=jobs.CLEANING, kind=fault.kind, reason=str(fault), moved_at=database.now(), progress=0)
         self._clean()
 
@@ -186,7 +188,8 @@ class Carrier:
                 raise Stopped()
             found = self.peer.remove(copy.peer_import_id)
             if found == "there":
-                return self._was_done()
+                self._was_done()
+                return
             if found == "gone":
                 break
             self.job.change()

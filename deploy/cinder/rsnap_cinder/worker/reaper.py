@@ -1,8 +1,8 @@
 """At the peer: imports that nobody cares for any more.
 
 The source drives a copy. When it dies for good, nothing in Cinder would ever end the snapshot that is `creating` here.
-So the worker of this site does: as `available` when the data is there whole, else as `error`, which the user can delete,
-and which a later copy of the same snapshot takes up again.
+So the worker of this site does: as `available` when the data is there whole, else as `error`, which the user can
+delete, and which a later copy of the same snapshot takes up again.
 """
 
 from cinder import context as cinder_context
