@@ -68,8 +68,12 @@ def bring_up(wanted, watch):
     watch.say("Ceph knows how full it is")
     together(*(site.keystone.prepare() for site in sites))
     watch.say("Keystone has its database and keys")
-    for name in ("etcd", "haproxy", "keystone"):
+    for site in sites:
+        site.database.install()
+    for name in ("database", "etcd", "haproxy", "keystone"):
         start(sites, name)
+    for site in sites:
+        site.database.fill()
     for site in sites:
         site.keystone.fill(wanted.source)
     watch.say("Keystone runs, with users and catalogue")

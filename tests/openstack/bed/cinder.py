@@ -30,8 +30,7 @@ quota_volumes = 50
 quota_snapshots = 100
 quota_gigabytes = 1000
 [database]
-connection = sqlite:///{folder}/cinder.db?timeout=30
-sqlite_synchronous = false
+connection = {records}
 [keystone_authtoken]
 www_authenticate_uri = {keystone}
 auth_url = {keystone}
@@ -63,7 +62,7 @@ rbd_flatten_volume_from_snapshot = false
 [rsnap]
 site = {name}
 sites = {sites}
-connection = sqlite:///{folder}/rsnap.db?timeout=30
+connection = {copies}
 gateway = {gateway}
 gateway_ca = {authority}
 gateway_token_file = {token}
@@ -103,6 +102,8 @@ class Cinder:
             "shipped": site.newest.parent.parent / "etc/cinder",
             "keystone": f"http://127.0.0.1:{site.ports['keystone']}",
             "password": PASSWORD,
+            "records": site.database.url("cinder"),
+            "copies": site.database.url("rsnap"),
             "ceph": site.ceph,
             "gateway": site.public("gateway"),
             "authority": site.authority,
@@ -137,8 +138,5 @@ class Cinder:
         log = self.site.folder / "manage.out"
         manage = [self.site.python, "-c", "import sys; from cinder.cmd.manage import main; sys.exit(main())"]
         yield lambda: begin([*manage, "--config-file", self.file, "db", "sync"], log, self.environment)
-        write_ahead = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('pragma journal_mode=wal')"
-        yield lambda: begin([self.site.python, "-c", write_ahead, self.folder / "cinder.db"], log)
         ours = [self.site.python, "-m", "rsnap_cinder.command.manage", "--config-file", self.file, "sync"]
         yield lambda: begin(ours, log, self.environment)
-        yield lambda: begin([self.site.python, "-c", write_ahead, self.folder / "rsnap.db"], log)

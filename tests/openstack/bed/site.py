@@ -1,8 +1,12 @@
 """One site: its ports, its parts, and how to talk to it."""
 
+import getpass
 import pathlib
 
 from .cinder import Cinder
+from .database import PASSWORD as DATABASE_PASSWORD
+from .database import USER as DATABASE_USER
+from .database import Database
 from .gateway import Gateway
 from .keystone import PASSWORD, Keystone
 from .process import free_ports
@@ -14,6 +18,7 @@ PORTS = (
     "cinder",
     "gateway",
     "gateway_admin",
+    "database",
     "etcd",
     "etcd_peer",
     "public_keystone",
@@ -38,11 +43,13 @@ class Site:
     def furnish(self, tools, peer):
         self.keystone = Keystone(self, tools.source)
         self.registry = Registry(self)
+        self.database = Database(self, getpass.getuser())
         self.proxy = Proxy(self)
         self.gateway = Gateway(self, tools.plugins)
         self.cinder = Cinder(self, tools, peer)
         self.servers = {
             "keystone": self.keystone.server,
+            "database": self.database.server,
             "etcd": self.registry.server,
             "haproxy": self.proxy.server,
             "gateway": self.gateway.server,
@@ -86,7 +93,12 @@ class Site:
             "ports": self.ports,
             "authority": str(self.authority),
             "password": PASSWORD,
-            "databases": {"cinder": f"{self.cinder.folder}/cinder.db", "rsnap": f"{self.cinder.folder}/rsnap.db"},
+            "database": {
+                "host": "127.0.0.1",
+                "port": self.ports["database"],
+                "user": DATABASE_USER,
+                "password": DATABASE_PASSWORD,
+            },
             "configuration": str(self.cinder.file),
             "log": str(self.folder),
         }

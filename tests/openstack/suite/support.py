@@ -8,12 +8,12 @@ import json
 import os
 import pathlib
 import socket
-import sqlite3
 import subprocess
 import time
 import urllib.request
 
 import openstack
+import pymysql
 
 SECONDS = 180
 OVER = ("done", "failed", "cancelled")
@@ -160,10 +160,12 @@ class Site:
         return done.stdout
 
     def query(self, database, statement, *values):
-        path = self.description["databases"][database]
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as connection:
-            connection.row_factory = sqlite3.Row
-            return connection.execute(statement, values).fetchall()
+        connection = pymysql.connect(
+            **self.description["database"], database=database, cursorclass=pymysql.cursors.DictCursor
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
 
     def do(self, action, server=None, **more):
         with socket.socket(socket.AF_UNIX) as connection:

@@ -30,7 +30,7 @@ def digest(site, volume, snapshot):
 
 def on_its_way(source, copy):
     """Waits until bytes move; fails when the moment was missed."""
-    query = "select status, progress from rsnap_copies where id = ?"
+    query = "select status, progress from rsnap_copies where id = %s"
 
     def moves():
         row = source.query("rsnap", query, copy["id"])[0]

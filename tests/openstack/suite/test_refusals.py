@@ -85,7 +85,7 @@ def test_a_snapshot_that_is_not_available(source, target):
     admin.post(path, json={"os-reset_status": {"status": "deleting"}})
     refused(source.ask_copy(snapshot, target.name), 409, "and is deleting")
     admin.post(path, json={"os-reset_status": {"status": "available"}})
-    assert not source.query("rsnap", "select id from rsnap_copies where snapshot_id = ?", snapshot.id)
+    assert not source.query("rsnap", "select id from rsnap_copies where snapshot_id = %s", snapshot.id)
 
 
 @pytest.mark.parametrize("limit", ["volumes", "snapshots", "gigabytes"])
@@ -103,7 +103,7 @@ def test_a_volume_type_that_the_peer_does_not_have(source, target):
         fails(source, target, snapshot, "refused the copy", "volume type only-here is not there")
     finally:
         source.cloud("admin").delete(f"/volumes/{snapshot.volume_id}?cascade=true")
-        gone = "select id from volumes where deleted = 0 and id = ?"
+        gone = "select id from volumes where deleted = 0 and id = %s"
         support.wait("the volume's end", lambda: not source.query("cinder", gone, snapshot.volume_id))
         source.cloud("admin").delete_type(kind)
 
