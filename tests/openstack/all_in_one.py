@@ -59,9 +59,7 @@ def main():
     services.launch_service(OneOfSeveral.create(binary=constants.SCHEDULER_BINARY))
     for backend in CONFIGURATION.enabled_backends:
         host = f"{CONFIGURATION.host}@{backend}"
-        volume = OneOfSeveral.create(
-            host=host, service_name=backend, binary=constants.VOLUME_BINARY, coordination=True
-        )
+        volume = OneOfSeveral.create(host=host, service_name=backend, binary=constants.VOLUME_BINARY, coordination=True)
         services.launch_service(volume)
     services.launch_service(service.WSGIService("osapi_volume"))
     services.wait()

@@ -23,9 +23,7 @@ QUOTAS = quota.QUOTAS
 STATUS = fields.SnapshotStatus
 LOCKED = "maintenance"
 # Metadata that tells users where something comes from. Nothing is decided by it.
-SITE, SNAPSHOT, CREATED, VOLUME = (
-    f"rsnap:source_{name}" for name in ("site", "snapshot", "created_at", "volume")
-)
+SITE, SNAPSHOT, CREATED, VOLUME = (f"rsnap:source_{name}" for name in ("site", "snapshot", "created_at", "volume"))
 
 
 def volume(context, identity):

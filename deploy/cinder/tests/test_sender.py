@@ -58,7 +58,7 @@ class SenderTest(base.TestCase):
             (5, faults.SourceGone),
             (137, faults.TransferBroken),
         ):
-            child = self.ended(f"echo '{{\"detail\": \"what happened\"}}' >&2; exit {code}")
+            child = self.ended(f'echo \'{{"detail": "what happened"}}\' >&2; exit {code}')
             with self.assertRaisesRegex(kind, "what happened"):
                 child.result()
 

@@ -67,7 +67,9 @@ def test_a_source_that_is_gone_for_good_leaves_nothing_that_is_creating(source, 
     source.do("kill", "worker")
     try:
         query = "select id, status from snapshots where deleted = 0"
-        support.wait("the peer's patience", lambda: [row["status"] for row in target.query("cinder", query)] == ["error"])
+        support.wait(
+            "the peer's patience", lambda: [row["status"] for row in target.query("cinder", query)] == ["error"]
+        )
         identity = target.query("cinder", query)[0]["id"]
         messages = target.cloud("admin").get("/messages?all_tenants=1", microversion="3.3").json()["messages"]
         assert any(message["resource_uuid"] == identity for message in messages), messages

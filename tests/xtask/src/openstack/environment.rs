@@ -26,7 +26,7 @@ pub(super) fn folder(root: &Path) -> PathBuf {
 }
 
 /// A program of the environment.
-pub(super) fn program(root: &Path, name: &str) -> Command {
+pub(crate) fn program(root: &Path, name: &str) -> Command {
     Command::new(folder(root).join("bin").join(name))
 }
 
