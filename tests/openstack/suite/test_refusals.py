@@ -18,11 +18,16 @@ def limited(site, **limits):
     admin, project = site.cloud("admin"), site.cloud().get_project_id()
     path = f"/os-quota-sets/{project}"
     before = admin.get(path).json()["quota_set"]
-    admin.put(path, json={"quota_set": limits})
+
+    def put(values):
+        answer = admin.put(path, json={"quota_set": values})
+        assert answer.status_code == 200, answer.text
+
+    put(limits)
     try:
         yield
     finally:
-        admin.put(path, json={"quota_set": {name: before[name] for name in limits}})
+        put({name: before[name] for name in limits})
 
 
 def fails(source, target, snapshot, kind, says):
