@@ -44,7 +44,7 @@ component = "static"
 
 SITE = """[plugins.resolver.settings.sites.{name}]
 keystone = "{keystone}/v3"
-region = "{name}"
+region = "{region}"
 gateway = "{gateway}"
 """
 
@@ -80,7 +80,8 @@ class Gateway:
         }
         text = CONFIGURATION.format(**values)
         for name, site in sites.items():
-            text += SITE.format(name=name, keystone=site.public("keystone"), gateway=site.public("gateway"))
+            addresses = {"keystone": site.public("keystone"), "gateway": site.public("gateway")}
+            text += SITE.format(name=name, region=site.name, **addresses)
         self.file.write_text(text, encoding="utf-8")
 
     def is_ready(self):

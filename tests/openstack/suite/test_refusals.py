@@ -97,7 +97,7 @@ def test_a_snapshot_that_is_not_available(source, target):
 def test_the_quota_of_the_peer(source, target, limit):
     snapshot = source.snapshot(source.volume("quota"), "quota")
     with limited(target, **{limit: {"gigabytes": 1}.get(limit, 0)}):
-        fails(source, target, snapshot, "quota at the other site", "uota")
+        fails(source, target, snapshot, "quota at the other site", "exceed")
     source.copied(snapshot, target.name)
 
 
