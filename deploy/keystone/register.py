@@ -9,8 +9,8 @@ at each run, once for each region: what is there already stays, what differs is 
 Credentials come as for the `openstack` command: OS_CLOUD with clouds.yaml, or the OS_* variables. The user needs the
 right to change the catalogue (role admin). Whatever has the `openstack` command has what this needs (openstacksdk).
 
-Why not the `openstack` command itself: it makes another service and other endpoints each time, so a script around it has
-to list, compare and choose between them anyway, at a second or more for each of its calls.
+Why not the `openstack` command itself: it makes another service and other endpoints each time, so a script around it
+has to list, compare and choose between them anyway, at a second or more for each of its calls.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::args::ConnectArgs;
+use super::args::{ConnectArgs, SendArgs};
+use crate::api::ServerAnswer;
 use crate::client::{ClientError, Endpoint, Gateway, Limits, Trust};
 
 /// The gateway that the arguments and the environment name.
@@ -11,8 +12,24 @@ pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
         return Err(ClientError::Usage("no gateway: give --gateway URL, or set RSNAP_GATEWAY".to_owned()));
     }
     let endpoints = args.gateway.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
-    let trust = args.ca.as_deref().map_or_else(Trust::system, Trust::file)?;
-    Gateway::any_of(endpoints, trust, &token(args)?, Limits::default())
+    Gateway::any_of(endpoints, trust(args)?, &token(args)?, Limits::default())
+}
+
+/// The gateway to send to: the one that was granted, or the one that the arguments and the environment name.
+pub(super) fn target(args: &SendArgs) -> Result<Gateway, ClientError> {
+    let Some(file) = &args.answer else { return gateway(&args.connect) };
+    let text = read(file, "answer")?;
+    let answer: ServerAnswer = serde_json::from_str(&text)
+        .map_err(|fault| ClientError::Usage(format!("{} is no answer of GET /server: {fault}", file.display())))?;
+    if answer.ticket.is_none() {
+        let hint = "ask with volume, snapshot and size";
+        return Err(ClientError::Usage(format!("the answer in {} has no ticket: {hint}", file.display())));
+    }
+    Gateway::granted(&answer, trust(&args.connect)?, Limits::default())
+}
+
+fn trust(args: &ConnectArgs) -> Result<Trust, ClientError> {
+    args.ca.as_deref().map_or_else(Trust::system, Trust::file)
 }
 
 /// Arguments come before the environment, the token itself before a file with it.
@@ -22,24 +39,24 @@ fn token(args: &ConnectArgs) -> Result<String, ClientError> {
         return Ok(token.clone());
     }
     if let Some(file) = &args.token_file {
-        return read(file);
+        return read(file, "token");
     }
     if let Some(token) = environment("RSNAP_TOKEN") {
         return Ok(token);
     }
     match environment("RSNAP_TOKEN_FILE") {
-        Some(file) => read(Path::new(&file)),
+        Some(file) => read(Path::new(&file), "token"),
         None => Err(ClientError::Usage(
             "no token: give --token-file FILE, or set RSNAP_TOKEN or RSNAP_TOKEN_FILE".to_owned(),
         )),
     }
 }
 
-fn read(file: &Path) -> Result<String, ClientError> {
+fn read(file: &Path, what: &str) -> Result<String, ClientError> {
     let text = std::fs::read_to_string(file).map_err(ClientError::local("read", file.display().to_string()))?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(ClientError::Usage(format!("there is no token in {}", file.display())));
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(ClientError::Usage(format!("there is no {what} in {}", file.display())));
     }
-    Ok(token.to_owned())
+    Ok(text.to_owned())
 }

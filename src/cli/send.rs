@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::args::{BaseArg, CephArgs, SendArgs, SourceFormat};
-use super::connect::gateway;
+use super::connect::target;
 use super::output::{Output, Stream};
 use crate::api::Action;
 use crate::client::send::{self as engine, Base, Image, Job, KnownBase, Material, PassThrough, RbdBase, RbdImage};
@@ -38,7 +38,7 @@ async fn job(args: &SendArgs) -> Result<Job, ClientError> {
     let (material, name) = material(args).await?;
     let snapshot = args.snapshot.last().map(ToString::to_string).unwrap_or_default();
     Ok(Job {
-        gateway: gateway(&args.connect)?,
+        gateway: target(args)?,
         volume: args.volume.clone(),
         snapshots: args.snapshot.clone(),
         source_volume: args.source_volume.clone(),

@@ -22,6 +22,8 @@ pub struct Gateway {
     trust: Trust,
     authorization: Arc<HeaderValue>,
     limits: Limits,
+    /// Its `ip:port`, when the permission is a ticket for it that somebody else asked for.
+    granted: Option<String>,
 }
 
 impl fmt::Debug for Gateway {
@@ -59,7 +61,16 @@ impl Gateway {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
         authorization.set_sensitive(true);
-        Ok(Self { endpoints: endpoints.into(), trust, authorization: Arc::new(authorization), limits })
+        let endpoints = endpoints.into();
+        Ok(Self { endpoints, trust, authorization: Arc::new(authorization), limits, granted: None })
+    }
+
+    /// The gateway that an answer of `GET /server` names, with the ticket in it: somebody with an account at that site
+    /// has asked, and whoever sends has none.
+    pub fn granted(answer: &ServerAnswer, trust: Trust, limits: Limits) -> Result<Self, ClientError> {
+        let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
+        let gateway = Self::new(Endpoint::answered(answer)?, trust, ticket, limits)?;
+        Ok(Self { granted: Some(answer.server.clone()), ..gateway })
     }
 
     /// All gateways of the site, as this one knows them.
@@ -69,11 +80,13 @@ impl Gateway {
 
     /// `GET /server` with a wish: the gateway to talk to and a ticket for it.
     pub async fn ticket(&self, wish: &Permission) -> Result<Ticketed, ClientError> {
+        if let Some(server) = &self.granted {
+            return Ok(Ticketed { gateway: self.clone(), server: server.clone() });
+        }
         let snapshots: Vec<_> = wish.snapshots.iter().map(SnapshotId::as_str).collect();
         let path = format!("/server?volume={}&snapshot={}&size={}", wish.volume, snapshots.join(","), wish.size);
         let answer: ServerAnswer = self.get(&path, HeaderMap::new()).await?.json().await?;
-        let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
-        let gateway = Self::new(Endpoint::answered(&answer)?, self.trust.clone(), ticket, self.limits)?;
+        let gateway = Self::granted(&answer, self.trust.clone(), self.limits)?;
         Ok(Ticketed { gateway, server: answer.server })
     }
 

@@ -108,6 +108,10 @@ pub struct SendArgs {
     /// How often is tried again what may heal.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
+    /// File with the answer of the target's GET /server, with its ticket, that somebody who has an account there asked
+    /// for: instead of --gateway and a token.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "token_file"])]
+    pub answer: Option<PathBuf>,
     #[command(flatten)]
     pub ceph: CephArgs,
     #[command(flatten)]

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) use store::Store;
 
 use super::{Endpoint, Event, Gateway, Limits, Reporter, Trust};
-use crate::api::{Action, PlanAnswer, PlanRequest};
+use crate::api::{Action, PlanAnswer, PlanRequest, ServerAnswer};
 use crate::retry::Backoff;
 
 pub(crate) type Answered = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
@@ -104,6 +104,12 @@ impl Fake {
     pub(crate) fn gateway_with(&self, limits: Limits) -> Gateway {
         let endpoint = Endpoint::parse(&format!("https://{}", self.address)).unwrap();
         Gateway::new(endpoint, Trust::file(self.certificate.path()).unwrap(), "secret", limits).unwrap()
+    }
+
+    /// The gateway as somebody else's answer of `GET /server` names it.
+    pub(crate) fn granted(&self, ticket: &str) -> Gateway {
+        let answer = ServerAnswer { ticket: Some(ticket.to_owned()), ..answers::server_answer(self.address) };
+        Gateway::granted(&answer, Trust::file(self.certificate.path()).unwrap(), Limits::default()).unwrap()
     }
 
     pub(crate) fn script(&self, script: impl IntoIterator<Item = Script>) {

@@ -104,6 +104,16 @@ async fn a_full_image_arrives_without_its_zeroes_and_with_its_proofs() {
 }
 
 #[tokio::test]
+async fn a_granted_gateway_is_taken_without_asking_for_one() {
+    let (fake, bytes) = (Fake::start().await, image(1, 2));
+    let source = kept(&bytes);
+    let outcome = send(&mut job(fake.granted("a-granted-ticket"), "s1", file(&source, vec![])), &Log::default()).await;
+    assert!(matches!(outcome.unwrap(), Outcome::Committed { .. }));
+    assert_eq!(fake.received().remove(0).headers["authorization"], "Bearer a-granted-ticket");
+    assert_eq!(fake.requests("GET /server"), 0);
+}
+
+#[tokio::test]
 async fn an_increment_is_sent_from_the_base_that_the_plan_names() {
     let (fake, old, mut new) = (Fake::start().await, image(1, 4), image(1, 6));
     new[2 * BLOCK_BYTES + 100] ^= 1;

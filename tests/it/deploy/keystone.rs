@@ -25,7 +25,7 @@ fn source(path: &str) -> PathBuf {
 
 /// A program of the environment that `cargo xtask test` makes.
 fn program(name: &str) -> Command {
-    let environment = scratch().parent().unwrap().join("openstack/keystone/bin");
+    let environment = scratch().parent().unwrap().join("openstack/newest/bin");
     assert!(environment.is_dir(), "{} is missing: run `cargo xtask test` once", environment.display());
     let mut command = Command::new(environment.join(name));
     command.env("PYTHONWARNINGS", "ignore").stdin(Stdio::null());

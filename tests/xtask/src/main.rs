@@ -53,6 +53,9 @@ enum Chore {
     Asan,
     /// Start two Ceph clusters, say how to use them, and end them with this program
     Ceph,
+    /// Start two OpenStack sites, end them, or test copies between them
+    #[command(subcommand)]
+    Openstack(openstack::Arguments),
     /// Make the declarations of librbd and librados again from Ceph's headers
     Bindings(bindings::Arguments),
     /// Check format, lints, dependencies and the shape of the tree
@@ -70,6 +73,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Kit(arguments) => kit::chore(&root, &arguments),
         Chore::Asan => asan::chore(&root),
         Chore::Ceph => ceph::chore(),
+        Chore::Openstack(arguments) => openstack::chore(&root, &arguments),
         Chore::Bindings(arguments) => bindings::chore(&root, &arguments),
         Chore::Lint => lint::chore(&root),
         Chore::Bench(arguments) => bench::chore(&root, &arguments),

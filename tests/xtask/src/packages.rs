@@ -81,6 +81,34 @@ pub(crate) const CEPH: [Need; 4] = [
     Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
 ];
 
+/// Debian's own OpenStack, beside the newest one, and what Cinder needs of Ceph.
+pub(crate) const OPENSTACK: [Need; 8] = [
+    Need {
+        command: "/usr/lib/python3/dist-packages/keystone/__init__.py",
+        package: "python3-keystone",
+        why: "is Keystone as Debian has it",
+    },
+    Need {
+        command: "/usr/lib/python3/dist-packages/cinder/__init__.py",
+        package: "python3-cinder",
+        why: "is Cinder as Debian has it",
+    },
+    Need {
+        command: "/usr/share/doc/python3-rbd/copyright",
+        package: "python3-rbd",
+        why: "is how Cinder's driver speaks to Ceph",
+    },
+    Need {
+        command: "/usr/lib/python3/dist-packages/pymysql/__init__.py",
+        package: "python3-pymysql",
+        why: "is how Debian's Cinder speaks to its database",
+    },
+    Need { command: "mariadbd", package: "mariadb-server-core", why: "is where Cinder keeps its records" },
+    Need { command: "mysql", package: "mariadb-client-core", why: "makes the databases" },
+    Need { command: "ceph-mgr", package: "ceph-mgr", why: "tells Cinder's driver how full a pool is" },
+    Need { command: "setpriv", package: "util-linux", why: "ends a transfer with the worker that began it" },
+];
+
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
     [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP].into_iter().chain(CEPH).collect()

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod deploy;
+mod python;
 mod shape;
 mod words;
 
@@ -19,7 +20,7 @@ use crate::steps::Steps;
 
 /// `cargo xtask lint`. Every check runs, so that one run shows all that is to do.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Lint", 6);
+    let mut steps = Steps::new("Lint", 7);
     let mut failed = Vec::new();
     steps.step("Format");
     record(&steps, &mut failed, "format", cargo_everywhere(root, &steps, format));
@@ -31,6 +32,8 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     record(&steps, &mut failed, "bindings", bindings::check(root, &steps));
     steps.step("What is shipped for other programs: the systemd unit, the image's recipe");
     record(&steps, &mut failed, "deploy", deploy::check(root, &steps));
+    steps.step("Python: what Cinder loads, and the bed of its tests");
+    record(&steps, &mut failed, "python", python::check(root, &steps));
     steps.step("Clippy");
     packages::ensure(&steps, &packages::PROTOC)?;
     record(&steps, &mut failed, "clippy", cargo_everywhere(root, &steps, clippy));

@@ -1,0 +1,66 @@
+"""The questions that Cinder asks the gateway of its own site."""
+
+import requests
+
+from rsnap_cinder import faults
+from rsnap_cinder import options
+
+CONF = options.CONF
+
+
+def site(name):
+    """Where another site is: a document with `keystone`, `region` and `gateway`. The gateway's resolver decides."""
+    answer = _ask(f"/v1/sites/{name}")
+    if answer.status_code == 404:
+        raise faults.UnknownSite(f"the gateway of this site knows no site {name}: {_detail(answer)}")
+    return _document(answer)
+
+
+def permission(volume, snapshot, size, project):
+    """The gateway that shall receive a snapshot, and a ticket for it: the answer of GET /server, unchanged."""
+    wish = {"volume": volume, "snapshot": snapshot, "size": size, "project": project}
+    return _document(_ask("/server", wish))
+
+
+def has_snapshot(volume, snapshot):
+    """Whether the snapshot is there whole. What is on its way is not shown."""
+    answer = _ask(f"/v1/volumes/{volume}/snapshots")
+    if answer.status_code == 404:
+        return False
+    return any(one["snapshot"] == snapshot for one in _document(answer)["snapshots"])
+
+
+def _ask(path, parameters=None):
+    settings = CONF.rsnap
+    try:
+        with open(settings.gateway_token_file, encoding="ascii") as file:
+            token = file.read().strip()
+        return requests.get(
+            settings.gateway.rstrip("/") + path,
+            params=parameters,
+            headers={"Authorization": f"Bearer {token}"},
+            verify=settings.gateway_ca or True,
+            timeout=settings.gateway_timeout,
+            allow_redirects=False,
+        )
+    except (requests.RequestException, OSError, AttributeError, TypeError) as fault:
+        raise faults.Unreachable(f"the gateway of this site cannot be asked ({settings.gateway}): {fault}")
+
+
+def _document(answer):
+    if answer.status_code in (401, 403):
+        raise faults.NotAllowed(f"the gateway of this site does not accept our token: {_detail(answer)}")
+    if answer.status_code != 200:
+        kind = faults.Refused if 400 <= answer.status_code < 500 and answer.status_code != 429 else faults.Unreachable
+        raise kind(f"the gateway of this site answers {answer.status_code}: {_detail(answer)}")
+    try:
+        return answer.json()
+    except ValueError as fault:
+        raise faults.Unreachable(f"the gateway of this site gives no document: {fault}")
+
+
+def _detail(answer):
+    try:
+        return answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200]

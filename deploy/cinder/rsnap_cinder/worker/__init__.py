@@ -1,0 +1,1 @@
+"""cinder-rsnap: the service of Cinder's kind that carries copies out."""

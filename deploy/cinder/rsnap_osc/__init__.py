@@ -1,0 +1,1 @@
+"""Commands for the `openstack` client: copies of snapshots at other sites."""
