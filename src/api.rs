@@ -11,6 +11,10 @@ pub const RBD_DIFF: &str = "application/vnd.ceph.rbd-diff";
 pub const RBD_IMAGE: &str = "application/vnd.ceph.rbd-image";
 /// Media type of a raw image.
 pub const RAW: &str = "application/octet-stream";
+/// Media type of pages of a content tree, one after the other.
+pub const TREE_PAGES: &str = "application/vnd.rsnap.tree-pages";
+/// Media type of the lines of a check.
+pub const CHECK_LINES: &str = "application/x-ndjson";
 
 /// Request header: the target's snapshot that an incremental stream starts from.
 pub const BASE: &str = "rsnap-base";
@@ -216,6 +220,22 @@ pub struct SiteAnswer {
     pub keystone: String,
     pub region: String,
     pub gateway: String,
+}
+
+/// One line of the answer of `GET /v1/volumes/{volume}/snapshots/{snapshot}/check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum CheckLine {
+    /// Everything before `position` is done; `read` bytes were read.
+    Progress { position: u64, read: u64 },
+    /// These bytes of the image are not provably what was committed.
+    Damaged { offset: u64, length: u64, detail: String },
+    /// The end.
+    Done {
+        read: u64,
+        /// Bytes that are damaged.
+        damaged: u64,
+    },
 }
 
 /// RFC 9457 problem details.

@@ -50,6 +50,9 @@ pub enum ClientError {
     /// Bytes are not what they must be.
     #[error("{what}: expected {expected}, got {actual}")]
     Integrity { what: &'static str, expected: String, actual: String },
+    /// Two snapshots are not the same, or a stored one is not what was committed; told in an answer before.
+    #[error("{0}")]
+    Differs(String),
     /// What is read changed under our hands.
     #[error("{0}")]
     Changed(String),
@@ -103,6 +106,10 @@ impl ClientError {
             Self::Missing(_) => HELD,
             Self::Integrity { .. } => {
                 "Do not use the copy; run the command again, and check memory and disks if it repeats."
+            }
+            Self::Differs(_) => {
+                "`rsnap repair` mends what is damaged in the store from a site that is intact; what was committed with \
+                 other content stays different."
             }
             Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
             Self::Spent(_) => "Start the command again, with the program that feeds it.",

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
 use super::{ClientError, Endpoint, Limits, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway, or several of one site of which any will do, and the permission to talk to it.
@@ -62,6 +62,12 @@ impl Gateway {
         Ok(Self { endpoints: endpoints.into(), trust, authorization: Arc::new(authorization), limits })
     }
 
+    /// The address that it was given by, or the first one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.endpoints.first().map(Endpoint::authority).unwrap_or_default()
+    }
+
     /// All gateways of the site, as this one knows them.
     pub async fn servers(&self) -> Result<ServersAnswer, ClientError> {
         self.get("/v1/servers", HeaderMap::new()).await?.json().await
@@ -89,6 +95,18 @@ impl Gateway {
 
     pub async fn chain(&self, volume: &VolumeId) -> Result<ChainAnswer, ClientError> {
         self.get(&collection_path(volume), HeaderMap::new()).await?.json().await
+    }
+
+    /// What the gateway says of one snapshot.
+    pub async fn find(&self, volume: &VolumeId, snapshot: &SnapshotId) -> Result<SnapshotAnswer, ClientError> {
+        let chain = self.chain(volume).await?;
+        let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
+        chain.snapshots.into_iter().find(|one| one.snapshot == snapshot.as_str()).ok_or_else(|| {
+            let held = if held.is_empty() { "no snapshot of it".to_owned() } else { held.join(", ") };
+            ClientError::Missing(format!(
+                "the gateway has no snapshot {snapshot} of volume {volume}; it has {held}"
+            ))
+        })
     }
 
     pub async fn site(&self, name: &SiteName) -> Result<SiteAnswer, ClientError> {

@@ -11,7 +11,8 @@
 //! | `gateway` | the calls of the interface, typed |
 //! | `source` | reads what is to be sent |
 //! | `root` | computes content roots on the way |
-//! | `send`, `restore` | whole operations with plan, retries and proofs |
+//! | `tree` | content trees here and there, and where two differ |
+//! | `send`, `restore`, `verify` | whole operations with plan, retries and proofs |
 //! | `progress` | what an operation tells to whoever started it |
 
 mod answer;
@@ -28,6 +29,8 @@ pub mod send;
 pub mod source;
 mod thread;
 mod tls;
+mod tree;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -19,6 +19,10 @@ pub enum Stage {
     Proving,
     Sending,
     Restoring,
+    /// Descends two content trees where they differ.
+    Comparing,
+    /// The gateway reads what it has stored again.
+    Checking,
 }
 
 /// Counters of one stage, written by whoever moves the bytes.

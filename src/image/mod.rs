@@ -17,6 +17,7 @@ mod file;
 mod ingest;
 #[cfg(test)]
 mod ingest_tests;
+mod inspection;
 mod memory;
 mod presence;
 mod rbd;
@@ -29,6 +30,7 @@ pub use discard::DiscardStore;
 pub use fault::{Fault, FaultStore, Moment, Operation};
 pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
+pub use inspection::{Damage, Inspection};
 pub use memory::MemoryStore;
 pub use rbd::{RbdConfig, RbdStore};
 pub use verified::Verified;

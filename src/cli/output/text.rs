@@ -148,6 +148,8 @@ pub(super) fn stage_name(stage: Stage) -> &'static str {
         Stage::Proving => "proving",
         Stage::Sending => "sending",
         Stage::Restoring => "restoring",
+        Stage::Comparing => "comparing",
+        Stage::Checking => "checking",
     }
 }
 
