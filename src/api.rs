@@ -229,13 +229,28 @@ pub enum CheckLine {
     /// Everything before `position` is done; `read` bytes were read.
     Progress { position: u64, read: u64 },
     /// These bytes of the image are not provably what was committed.
-    Damaged { offset: u64, length: u64, detail: String },
+    Damaged {
+        offset: u64,
+        length: u64,
+        detail: String,
+        /// Whether a repair with the right bytes mends it: not where the content tree itself is damaged.
+        mendable: bool,
+    },
     /// The end.
     Done {
         read: u64,
         /// Bytes that are damaged.
         damaged: u64,
     },
+}
+
+/// Answer of `POST /v1/volumes/{volume}/snapshots/{snapshot}/repair`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepairAnswer {
+    /// Bytes of the leaves that were sent.
+    pub received: u64,
+    /// Bytes that were wrong and were written again.
+    pub written: u64,
 }
 
 /// RFC 9457 problem details.

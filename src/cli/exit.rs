@@ -36,6 +36,7 @@ impl Exit {
             ClientError::Tls { .. } => Self::Unauthorised,
             ClientError::Integrity { .. }
             | ClientError::Differs(_)
+            | ClientError::Damaged(_)
             | ClientError::Changed(_)
             | ClientError::Malformed { .. } => Self::Integrity,
             ClientError::Refused { problem, .. } => match (kind(problem), problem.status) {

@@ -11,6 +11,7 @@ mod exit;
 mod output;
 mod plugin;
 mod queries;
+mod repair;
 mod restore;
 mod send;
 #[cfg(test)]
@@ -73,6 +74,7 @@ async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
         Command::Send(args) => send::send(&args, output).await,
         Command::Plan(args) => send::plan(&args, output).await,
         Command::Restore(args) => restore::restore(&args, output).await,
+        Command::Repair(args) => repair::repair(&args, output).await,
         Command::Verify(args) => verify::verify(&args, output).await,
         Command::Chain(args) => queries::chain(&args, output).await,
         Command::Sites(args) => queries::site(&args, output).await,

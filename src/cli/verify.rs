@@ -18,7 +18,7 @@ pub(super) async fn verify(args: &VerifyArgs, output: &Output) -> Result<(), Cli
     let mut faults = Vec::new();
     for held in [Some(&one), there.as_ref()].into_iter().flatten().filter(|_| args.deep) {
         let reporter = output.reporter(Stream::Answers);
-        let checked = engine::check(held, backoff, &*reporter).await?;
+        let checked = engine::check(held, engine::LISTED, backoff, &*reporter).await?;
         reporter.end();
         output.checked(&checked)?;
         if !checked.intact {

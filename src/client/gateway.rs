@@ -103,9 +103,7 @@ impl Gateway {
         let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
         chain.snapshots.into_iter().find(|one| one.snapshot == snapshot.as_str()).ok_or_else(|| {
             let held = if held.is_empty() { "no snapshot of it".to_owned() } else { held.join(", ") };
-            ClientError::Missing(format!(
-                "the gateway has no snapshot {snapshot} of volume {volume}; it has {held}"
-            ))
+            ClientError::Missing(format!("the gateway has no snapshot {snapshot} of volume {volume}; it has {held}"))
         })
     }
 
@@ -127,6 +125,17 @@ impl Gateway {
         let document = serde_json::to_vec(document).map_err(|fault| ClientError::Protocol(fault.to_string()))?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         self.call(Method::POST, path, headers, Bytes::from(document)).await
+    }
+
+    /// Sends a small body of this type.
+    pub(super) async fn post_bytes(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+        self.call(Method::POST, path, headers, body).await
     }
 
     /// Sends a body, which can be sent once.

@@ -12,7 +12,7 @@
 //! | `source` | reads what is to be sent |
 //! | `root` | computes content roots on the way |
 //! | `tree` | content trees here and there, and where two differ |
-//! | `send`, `restore`, `verify` | whole operations with plan, retries and proofs |
+//! | `send`, `restore`, `verify`, `repair` | whole operations with plan, retries and proofs |
 //! | `progress` | what an operation tells to whoever started it |
 
 mod answer;
@@ -22,6 +22,7 @@ mod endpoint;
 mod error;
 mod gateway;
 mod progress;
+pub mod repair;
 pub mod restore;
 
 mod root;

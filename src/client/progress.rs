@@ -23,6 +23,8 @@ pub enum Stage {
     Comparing,
     /// The gateway reads what it has stored again.
     Checking,
+    /// Damaged bytes are sent again.
+    Repairing,
 }
 
 /// Counters of one stage, written by whoever moves the bytes.

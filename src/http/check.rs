@@ -20,6 +20,7 @@ use super::names::{self, Target};
 use super::problem::Problem;
 use super::{Gateway, answers};
 use crate::api::{self, CheckLine};
+use crate::image::Damage;
 use crate::transfer::{Finding, TransferError};
 
 /// Where to begin.
@@ -85,8 +86,9 @@ fn log(error: &TransferError) {
 fn line(finding: &Finding) -> Bytes {
     let line = match finding.clone() {
         Finding::Progress { position, read } => CheckLine::Progress { position, read },
-        Finding::Damaged { bytes, detail } => {
-            CheckLine::Damaged { offset: bytes.start, length: bytes.end.saturating_sub(bytes.start), detail }
+        Finding::Damaged(Damage { bytes, detail, is_mendable: mendable }) => {
+            let length = bytes.end.saturating_sub(bytes.start);
+            CheckLine::Damaged { offset: bytes.start, length, detail, mendable }
         }
         Finding::Done { read, damaged } => CheckLine::Done { read, damaged },
     };
@@ -101,9 +103,11 @@ mod tests {
 
     #[test]
     fn a_finding_is_one_line_that_reads_back() {
-        let bytes = line(&Finding::Damaged { bytes: 65_536..131_072, detail: "two\nlines".to_owned() });
+        let detail = "two\nlines".to_owned();
+        let damage = Damage { bytes: 65_536..131_072, detail: detail.clone(), is_mendable: true };
+        let bytes = line(&Finding::Damaged(damage));
         assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
         let read: CheckLine = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(read, CheckLine::Damaged { offset: 65_536, length: 65_536, detail: "two\nlines".to_owned() });
+        assert_eq!(read, CheckLine::Damaged { offset: 65_536, length: 65_536, detail, mendable: true });
     }
 }

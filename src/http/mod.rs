@@ -23,6 +23,7 @@ mod problem;
 mod put;
 mod range;
 mod ready;
+mod repair;
 mod server;
 mod sites;
 #[cfg(test)]
@@ -89,7 +90,7 @@ impl Gateway {
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 12] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
@@ -97,6 +98,7 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 11] {
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/tree", get(tree::tree)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/check", get(check::check)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/repair", post(repair::repair)),
         ("/v1/servers", get(server::servers)),
         ("/v1/sites/{name}", get(sites::site)),
         (ready::PATH, get(ready::ready)),

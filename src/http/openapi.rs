@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
-use super::{chain, check, delete, get, plan, put, ready, server, sites, tree};
+use super::{chain, check, delete, get, plan, put, ready, repair, server, sites, tree};
 use crate::api;
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use crate::api;
         plan::plan,
         tree::tree,
         check::check,
+        repair::repair,
         sites::site,
         ready::ready,
         document,

@@ -39,6 +39,8 @@ pub struct Looked {
 pub struct Damage {
     pub bytes: Range<u64>,
     pub detail: String,
+    /// Whether the right bytes would mend it: not where the tree itself is damaged.
+    pub is_mendable: bool,
 }
 
 impl Inspection {
@@ -57,7 +59,7 @@ impl Inspection {
             match page {
                 _ if bytes.end <= self.from && place != Place::TOP => {}
                 Err(detail) => {
-                    let damaged = vec![Damage { bytes: bytes.clone(), detail }];
+                    let damaged = vec![Damage { bytes: bytes.clone(), detail, is_mendable: false }];
                     return Ok(Some(Looked { bytes, read: false, damaged }));
                 }
                 Ok(page) if place.level() == 1 => {
@@ -95,16 +97,18 @@ impl Inspection {
     async fn block(&self, place: Place, page: &Page, buffer: &mut BlockBuffer) -> Result<Vec<Damage>, ImageError> {
         if let Err(error) = self.image.read(place.index(), GrainMap::FULL, buffer).await {
             let detail = fault(error)?;
-            return Ok(vec![Damage { bytes: place.bytes(self.size()), detail }]);
+            return Ok(vec![Damage { bytes: place.bytes(self.size()), detail, is_mendable: true }]);
         }
         let mut damaged: Vec<Damage> = Vec::new();
-        let wrong = page.0.iter().zip(hash_leaves(buffer)).enumerate().filter(|(_, (expected, found))| *expected != found);
+        let wrong =
+            page.0.iter().zip(hash_leaves(buffer)).enumerate().filter(|(_, (expected, found))| *expected != found);
         for bytes in wrong.map(|(leaf, _)| place.leaf(leaf, self.size())) {
             match damaged.last_mut() {
                 Some(last) if last.bytes.end == bytes.start => last.bytes.end = bytes.end,
                 _ => damaged.push(Damage {
                     bytes,
                     detail: "the bytes do not have the hash recorded at the commit".to_owned(),
+                    is_mendable: true,
                 }),
             }
         }

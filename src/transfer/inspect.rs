@@ -4,7 +4,6 @@
 //! gateway, one block at a time, and resting while transfers run. A queue of inspections was refused: who asks can ask
 //! again. It ends when the caller goes away, and can be continued from where it was.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +28,7 @@ pub enum Finding {
     /// Everything before `position` is done; `read` bytes were read.
     Progress { position: u64, read: u64 },
     /// These bytes are not provably what was committed.
-    Damaged { bytes: Range<u64>, detail: String },
+    Damaged(Damage),
     /// The end: without it, the inspection was cut off.
     Done { read: u64, damaged: u64 },
 }
@@ -60,7 +59,8 @@ impl Transfers {
             ended: false,
             _permits: (permit, only),
         };
-        Ok(stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|found| (found, state))) }).boxed())
+        Ok(stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|found| (found, state))) })
+            .boxed())
     }
 }
 
@@ -82,9 +82,9 @@ struct State {
 impl State {
     async fn next(&mut self) -> Result<Option<Finding>, TransferError> {
         loop {
-            if let Some(Damage { bytes, detail }) = self.waiting.pop() {
-                self.damaged += bytes.end.saturating_sub(bytes.start);
-                return Ok(Some(Finding::Damaged { bytes, detail }));
+            if let Some(damage) = self.waiting.pop() {
+                self.damaged += damage.bytes.end.saturating_sub(damage.bytes.start);
+                return Ok(Some(Finding::Damaged(damage)));
             }
             if self.ended {
                 return Ok(None);

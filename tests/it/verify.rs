@@ -154,3 +154,92 @@ fn a_tree_that_is_damaged_in_the_store_is_no_proof() {
     let checked = event(&objects(toward(&one, "verify --deep --volume v --snapshot s", None), 5), "checked");
     assert_eq!(extents(&checked), [(0, MIB as u64)]);
 }
+
+/// Every byte of it stands for itself: the store has no part of the image that is not its own.
+fn sizeable() -> Image {
+    Image::random(64 * MIB + 1234, 37)
+}
+
+#[test]
+fn a_flipped_bit_is_mended_by_sending_less_than_a_hundredth_of_the_volume() {
+    let (damaged, intact) = (Gateway::start(), Gateway::start());
+    let image = sizeable();
+    put(&damaged, "s", &image.bytes);
+    put(&intact, "s", &image.bytes);
+    for offset in [33 * MIB as u64 + 12_345, 64 * MIB as u64 + 1233] {
+        flip(&stored(&damaged, ".raw"), offset);
+    }
+    let deep = "verify --deep --volume v --snapshot s";
+    let checked = event(&objects(toward(&damaged, deep, None), 5), "checked");
+    assert_eq!(extents(&checked), [(33 * MIB as u64, LEAF), (64 * MIB as u64, 1234)]);
+    assert!(damaged.client().get("/v1/volumes/v/snapshots/s").expect(200).cut, "what is damaged left the gateway");
+
+    let repair = "repair --volume v --snapshot s";
+    let repaired = event(&objects(toward(&damaged, repair, Some(&intact)), 0), "repaired");
+    assert_eq!(repaired["damaged"], LEAF + 1234, "{repaired}");
+    assert!(repaired["written"].as_u64().unwrap() <= 2 * 4096, "{repaired}");
+    let sent = repaired["sent"].as_u64().unwrap();
+    println!("sent {sent} of {} bytes", image.bytes.len());
+    assert!(sent * 100 < image.bytes.len() as u64, "{repaired}");
+    objects(toward(&damaged, deep, None), 0);
+    assert!(damaged.client().get("/v1/volumes/v/snapshots/s").expect(200).body == image.bytes);
+    let nothing = event(&objects(toward(&damaged, repair, Some(&intact)), 0), "repaired");
+    assert_eq!((&nothing["damaged"], &nothing["sent"]), (&0.into(), &0.into()));
+
+    // It can be built upon: the next transfer proves its base by the content.
+    let change = image.changed(38, 2);
+    let body = Diff::between(Some("s"), "t", &image.bytes, &change.bytes);
+    let (path, headers) = ("/v1/volumes/v/snapshots/t".to_owned(), vec![("rsnap-base", "s".to_owned())]);
+    let upload = Upload { path, content_type: Some(DIFF), headers, body: &body, ..Upload::default() };
+    damaged.client().put(&upload).expect(201);
+}
+
+#[test]
+fn a_repair_takes_nothing_but_what_was_committed() {
+    let gateway = Gateway::start();
+    let image = Image::random(3 * MIB, 39);
+    put(&gateway, "s", &image.bytes);
+    flip(&stored(&gateway, ".raw"), 70_000);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("disk.raw");
+    let repair = format!("repair {} --volume v --snapshot s", file.display());
+    let mut wrong = image.clone();
+    wrong.bytes[70_001] ^= 1;
+    std::fs::write(&file, &wrong.bytes).unwrap();
+    let output = toward(&gateway, &repair, None).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not what was committed"), "{output:?}");
+
+    let client = gateway.client();
+    let send = |diff: Vec<u8>| {
+        let headers = [("Content-Type", DIFF.to_owned())];
+        client.request("POST", "/v1/volumes/v/snapshots/s/repair", &headers, &diff)
+    };
+    let leaf = &image.bytes[65_536..131_072];
+    let new = || Diff::new(None, None, image.bytes.len() as u64);
+    for (diff, status, problem) in [
+        (new().write(65_536, &leaf[..5]).end(), 400, "bad-request"),
+        (new().write(65_537, leaf).end(), 400, "bad-request"),
+        (new().zero(65_536, LEAF).end(), 400, "bad-request"),
+        (Diff::new(None, None, 5).end(), 400, "bad-request"),
+        (Diff::new(Some("a"), None, 5).end(), 400, "bad-request"),
+        (new().write(0, leaf).end(), 422, "digest-mismatch"),
+        (new().write(65_536, leaf).0, 400, "malformed-stream"),
+        (b"nonsense".to_vec(), 400, "malformed-stream"),
+    ] {
+        assert_eq!(send(diff).expect(status).problem(), problem);
+    }
+    std::fs::write(&file, &image.bytes).unwrap();
+    let repaired = event(&objects(toward(&gateway, &repair, None), 0), "repaired");
+    assert!(repaired["written"].as_u64().unwrap() <= 4096, "{repaired}");
+    assert!(client.get("/v1/volumes/v/snapshots/s").expect(200).body == image.bytes);
+    let other = Gateway::start();
+    put(&other, "s", &wrong.bytes);
+    let output = toward(&gateway, "repair --volume v --snapshot s", Some(&other)).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+
+    flip(&stored(&gateway, ".tree"), 100);
+    let output = toward(&gateway, &repair, None).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be mended"), "{output:?}");
+}

@@ -71,6 +71,20 @@ system holds in memory is read from there and not from the disk.
 
 Where something differs or is damaged, the exit code is 5.";
 
+pub(super) const REPAIR_EXAMPLES: &str = "\
+Examples:
+  From another site that holds the same snapshot:
+    rsnap repair --volume V --snapshot S --other-gateway https://gw.dc1:8443 --other-token-file dc1.token
+  From an image that lies here:
+    rsnap repair disk.raw --volume V --snapshot S
+
+The gateway first reads all that it has stored (as verify --deep); what it finds damaged is sent again and nothing else. \
+It takes only bytes with exactly the hashes that were recorded at the commit: a repair heals a snapshot and cannot change \
+it, whoever sends. It may be interrupted and started again.
+
+Snapshots in Ceph are read-only: there Ceph repairs from its own copies, or the snapshot is deleted and sent again. So it \
+is where the content tree itself is damaged, or a file is gone.";
+
 pub(super) const PLUGIN_RUN_EXAMPLES: &str = "\
 Examples:
   Ask a policy. The question can be written from the example:

@@ -14,12 +14,12 @@ pub(super) use plugin::{
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
-pub(super) use verify::{OtherArgs, VerifyArgs, location};
+pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::id::SiteName;
-use help::{EXIT_CODES, RESTORE_EXAMPLES, SEND_EXAMPLES, VERIFY_EXAMPLES};
+use help::{EXIT_CODES, REPAIR_EXAMPLES, RESTORE_EXAMPLES, SEND_EXAMPLES, VERIFY_EXAMPLES};
 
 /// Copies volume snapshots from one site to another, at block level.
 #[derive(Debug, Parser)]
@@ -49,6 +49,9 @@ pub enum Command {
     /// Prove that a gateway holds the same as another one, or as an image here; or that its stored bytes are intact.
     #[command(after_long_help = format!("{VERIFY_EXAMPLES}\n\n{EXIT_CODES}"))]
     Verify(Box<VerifyArgs>),
+    /// Send what is damaged in a gateway's storage again, from a site that still has it.
+    #[command(after_long_help = format!("{REPAIR_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Repair(Box<RepairArgs>),
     /// Ask what `send` with the same arguments would do, and why.
     #[command(after_long_help = EXIT_CODES)]
     Plan(Box<SendArgs>),
@@ -172,6 +175,7 @@ mod tests {
             "rsnap verify a.raw --volume v --snapshot s --other-gateway https://dc1 --other-token-file t",
             "rsnap verify --volume v --snapshot s --other-gateway https://dc1",
             "rsnap verify --volume v --snapshot s --deep --other-volume w",
+            "rsnap repair --volume v --snapshot s --gateway https://gw",
             "rsnap serve --listen nowhere",
             "rsnap plugin check a.wasm --kind writr",
             "rsnap plugin run image --stream - --base b",
@@ -190,6 +194,8 @@ mod tests {
             "rsnap verify --volume v --snapshot s --deep --gateway https://gw",
             "rsnap verify a.raw --volume v --snapshot s --gateway https://gw --json",
             "rsnap verify --volume v --snapshot s --other-gateway https://dc1 --other-token-file t --other-volume w",
+            "rsnap repair a.raw --volume v --snapshot s --gateway https://gw",
+            "rsnap repair --volume v --snapshot s --other-gateway https://dc1 --other-token-file t",
             "rsnap plan - --format rbd-diff --volume v --snapshot s --gateway https://gw",
             "rsnap servers --gateway https://gw --token-file t",
             "rsnap delete --volume v --snapshot s --gateway https://gw",

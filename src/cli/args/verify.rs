@@ -1,4 +1,4 @@
-//! The arguments of `verify`.
+//! The arguments of `verify` and `repair`.
 
 use std::path::PathBuf;
 
@@ -56,6 +56,23 @@ pub struct VerifyArgs {
     pub other: OtherArgs,
     #[command(flatten)]
     pub ceph: CephArgs,
+    #[command(flatten)]
+    pub volume: VolumeArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("from").args(["source", "other_gateway"]).required(true)))]
+pub struct RepairArgs {
+    /// The image that was sent: a file or a block device.
+    pub source: Option<PathBuf>,
+    /// The snapshot's id at the gateway's site.
+    #[arg(long, value_name = "ID")]
+    pub snapshot: SnapshotId,
+    /// How often is tried again what may heal.
+    #[arg(long, default_value_t = 8)]
+    pub retries: u32,
+    #[command(flatten)]
+    pub other: OtherArgs,
     #[command(flatten)]
     pub volume: VolumeArgs,
 }

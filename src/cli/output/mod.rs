@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{ChainAnswer, PlanAnswer, ServersAnswer, SiteAnswer};
+use crate::client::repair::Repaired;
 use crate::client::restore::Restored;
 use crate::client::verify::{Checked, Comparison};
 use crate::client::{ClientError, Event, Outcome, Reporter};
@@ -105,6 +106,10 @@ impl Output {
 
     pub(super) fn comparison(&self, comparison: &Comparison) -> Result<(), ClientError> {
         self.say(Stream::Answers, || event("compared", comparison), || verify::comparison(comparison))
+    }
+
+    pub(super) fn repaired(&self, repaired: &Repaired) -> Result<(), ClientError> {
+        self.say(Stream::Answers, || event("repaired", repaired), || verify::repaired(repaired))
     }
 
     pub(super) fn checked(&self, checked: &Checked) -> Result<(), ClientError> {

@@ -150,6 +150,7 @@ pub(super) fn stage_name(stage: Stage) -> &'static str {
         Stage::Restoring => "restoring",
         Stage::Comparing => "comparing",
         Stage::Checking => "checking",
+        Stage::Repairing => "repairing",
     }
 }
 

@@ -3,7 +3,8 @@
 use indicatif::BinaryBytes;
 
 use super::table;
-use crate::client::verify::{Checked, Comparison, Extents, Side};
+use crate::client::repair::Repaired;
+use crate::client::verify::{Checked, Comparison, Extent, Extents, Side};
 
 /// Extents that are shown; as JSON there are more.
 const SHOWN: usize = 20;
@@ -41,25 +42,47 @@ fn count(extents: &Extents) -> String {
 
 fn listed(extents: &Extents) -> String {
     let mut rows = vec![["OFFSET", "LENGTH", ""].map(str::to_owned)];
-    rows.extend(extents.extents.iter().take(SHOWN).map(|extent| {
-        [extent.offset.to_string(), extent.length.to_string(), extent.detail.clone().unwrap_or_default()]
-    }));
+    rows.extend(
+        extents
+            .extents
+            .iter()
+            .take(SHOWN)
+            .map(|extent| [extent.offset.to_string(), extent.length.to_string(), detail(extent)]),
+    );
     let more = extents.count.saturating_sub(SHOWN as u64);
     let note = if more > 0 { format!("\nand {more} more; --json lists more of them") } else { String::new() };
     table(&rows) + &note
 }
 
+fn detail(extent: &Extent) -> String {
+    extent.damage.as_ref().map(|damage| damage.detail.clone()).unwrap_or_default()
+}
+
+pub(super) fn repaired(repaired: &Repaired) -> String {
+    let Repaired { side, damaged, written, sent, unmendable } = repaired;
+    let bytes = |value: u64| BinaryBytes(value).to_string();
+    let share = 100.0 * *sent as f64 / side.size.max(1) as f64;
+    let mended = match damaged {
+        0 => "nothing was damaged".to_owned(),
+        _ => format!("{} were damaged, {} of them wrong and written again", bytes(*damaged), bytes(*written)),
+    };
+    let left = match unmendable {
+        0 => String::new(),
+        left => format!("\n{} cannot be mended: the content tree is damaged there", bytes(*left)),
+    };
+    format!("snapshot {}\n{mended}{left}\nsent {} of {} ({share:.2} %)", side.name, bytes(*sent), bytes(side.size))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::verify::Extent;
 
     fn side(name: &str, root: &str) -> Side {
         Side { name: name.to_owned(), size: 1 << 20, root: root.to_owned() }
     }
 
     fn extents(count: u64) -> Extents {
-        let extent = |number| Extent { offset: number * 131_072, length: 65_536, detail: None };
+        let extent = |number| Extent { offset: number * 131_072, length: 65_536, damage: None };
         let mut extents = Extents::default();
         (extents.extents, extents.count) = ((0..count).map(extent).collect(), count);
         extents.bytes = count * 65_536;

@@ -45,7 +45,8 @@ impl<'a> Difference<'a> {
             self.begin().await?;
         }
         let Some(batch) = self.ahead.pop() else { return Ok(None) };
-        let (old, new) = tokio::try_join!(read(self.old, &batch, |pair| pair.old), read(Some(self.new), &batch, |pair| pair.new))?;
+        let (old, new) =
+            tokio::try_join!(read(self.old, &batch, |pair| pair.old), read(Some(self.new), &batch, |pair| pair.new))?;
         let pages = batch.iter().map(|pair| pair.place).zip(old.into_iter().zip(new));
         let mut below = Vec::new();
         let mut found: Vec<Range<u64>> = Vec::new();
@@ -82,11 +83,7 @@ impl<'a> Difference<'a> {
 }
 
 /// The pages of a batch on one side.
-async fn read(
-    tree: Option<&dyn Tree>,
-    batch: &[Pair],
-    hash: impl Fn(&Pair) -> Hash,
-) -> Result<Vec<Page>, ClientError> {
+async fn read(tree: Option<&dyn Tree>, batch: &[Pair], hash: impl Fn(&Pair) -> Hash) -> Result<Vec<Page>, ClientError> {
     let wanted = batch.iter().map(|pair| Wanted { place: pair.place, hash: hash(pair) });
     let wanted: Vec<Wanted> = wanted.filter(|wanted| !wanted.hash.is_zero()).collect();
     let found = match tree {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Extents, Held, Side};
+use super::{Damage, Extents, Held, Side};
 use crate::api::{CheckLine, SnapshotAnswer};
 use crate::client::gateway::snapshot_path;
 use crate::client::progress::telling;
@@ -41,10 +41,16 @@ struct Run {
 }
 
 /// Lets the gateway check what it holds, and again from where it was when it is cut off.
-pub async fn check(held: &Held, backoff: Backoff, reporter: &dyn Reporter) -> Result<Checked, ClientError> {
+/// At most `limit` damaged extents are listed.
+pub async fn check(
+    held: &Held,
+    limit: usize,
+    backoff: Backoff,
+    reporter: &dyn Reporter,
+) -> Result<Checked, ClientError> {
     let record = held.gateway.find(&held.volume, &held.snapshot).await?;
     let meter = Arc::new(Meter::default());
-    let mut run = Run { meter: Arc::clone(&meter), extents: Extents::default(), position: 0, read: (0, 0) };
+    let mut run = Run { meter: Arc::clone(&meter), extents: Extents::up_to(limit), position: 0, read: (0, 0) };
     let mut retry = 0;
     loop {
         let (name, before) = (held.snapshot.as_str(), run.position);
@@ -95,10 +101,10 @@ impl Run {
                 self.meter.reach(self.position);
                 false
             }
-            CheckLine::Damaged { offset, length, detail } => {
+            CheckLine::Damaged { offset, length, detail, mendable } => {
                 // What was told before a cut is told again after it.
                 if offset >= self.position {
-                    self.extents.add(offset..offset.saturating_add(length), Some(detail));
+                    self.extents.add(offset..offset.saturating_add(length), Some(Damage { detail, mendable }));
                     self.position = offset.saturating_add(length);
                 }
                 false

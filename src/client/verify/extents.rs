@@ -12,12 +12,20 @@ pub const LISTED: usize = 1000;
 pub struct Extent {
     pub offset: u64,
     pub length: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong with stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    pub detail: String,
+    /// Whether a repair can mend it.
+    pub mendable: bool,
 }
 
 /// Extents in ascending order, neighbours together.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Extents {
     /// The first ones.
     pub extents: Vec<Extent>,
@@ -27,22 +35,35 @@ pub struct Extents {
     pub bytes: u64,
     #[serde(skip)]
     end: u64,
+    #[serde(skip)]
+    limit: usize,
+}
+
+impl Default for Extents {
+    fn default() -> Self {
+        Self::up_to(LISTED)
+    }
 }
 
 impl Extents {
-    pub(super) fn add(&mut self, range: Range<u64>, detail: Option<String>) {
+    /// A list of at most `limit` extents.
+    pub(in crate::client) fn up_to(limit: usize) -> Self {
+        Self { extents: Vec::new(), count: 0, bytes: 0, end: 0, limit }
+    }
+
+    pub(super) fn add(&mut self, range: Range<u64>, damage: Option<Damage>) {
         let length = range.end.saturating_sub(range.start);
         self.bytes += length;
         let goes_on = self.count > 0 && self.end == range.start;
         self.end = range.end;
-        let is_listed = self.count <= LISTED as u64;
-        if let Some(last) = self.extents.last_mut().filter(|last| goes_on && is_listed && last.detail == detail) {
+        let is_listed = self.count <= self.limit as u64;
+        if let Some(last) = self.extents.last_mut().filter(|last| goes_on && is_listed && last.damage == damage) {
             last.length += length;
             return;
         }
         self.count += 1;
-        if self.extents.len() < LISTED {
-            self.extents.push(Extent { offset: range.start, length, detail });
+        if self.extents.len() < self.limit {
+            self.extents.push(Extent { offset: range.start, length, damage });
         }
     }
 }
@@ -55,7 +76,7 @@ mod tests {
     fn neighbours_are_joined_and_a_long_list_is_cut_and_counted() {
         let mut extents = Extents::default();
         [0..5, 5..9, 20..30].into_iter().for_each(|range| extents.add(range, None));
-        extents.add(30..31, Some("other".to_owned()));
+        extents.add(30..31, Some(Damage { detail: "other".to_owned(), mendable: true }));
         let listed: Vec<_> = extents.extents.iter().map(|extent| (extent.offset, extent.length)).collect();
         assert_eq!((listed, extents.count, extents.bytes), (vec![(0, 9), (20, 10), (30, 1)], 3, 20));
         let mut many = Extents::default();

@@ -8,7 +8,7 @@ mod check;
 mod extents;
 
 pub use check::{Checked, check};
-pub use extents::{Extent, Extents, LISTED};
+pub use extents::{Damage, Extent, Extents, LISTED};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,12 +89,7 @@ pub async fn compare(
     Ok(Comparison { equal, one: first, other: second, extents, moved: meter.moved() })
 }
 
-async fn descend(
-    ours: &dyn Tree,
-    theirs: &dyn Tree,
-    meter: &Meter,
-    extents: &mut Extents,
-) -> Result<(), ClientError> {
+async fn descend(ours: &dyn Tree, theirs: &dyn Tree, meter: &Meter, extents: &mut Extents) -> Result<(), ClientError> {
     let mut difference = Difference::new(Some(ours), theirs);
     while let Some((found, position)) = difference.next().await? {
         found.into_iter().for_each(|range| extents.add(range, None));

@@ -43,6 +43,8 @@ impl From<ImageError> for Problem {
             ImageError::Exists { .. } => Kind::Exists,
             ImageError::Full { .. } => Kind::Full,
             ImageError::Damaged { .. } => Kind::Damaged,
+            ImageError::Unproven { .. } => Kind::Digest,
+            ImageError::Unmendable { .. } => Kind::Unmendable,
             ImageError::Fenced => Kind::Overtaken,
             ImageError::Extent { .. } => Kind::MalformedStream,
             ImageError::Size { .. } => Kind::ImageSize,

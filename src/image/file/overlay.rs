@@ -132,6 +132,19 @@ impl Overlay {
         for run in wanted.runs() {
             buffer.get_mut(run).unwrap_or_default().fill(0);
         }
+        for (layer, here, limit) in self.deciding(block, wanted)? {
+            self.read_layer(layer, block, here, limit, buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Which layers the `wanted` grains of a block are read from, and before which byte.
+    pub(super) fn deciding(
+        &self,
+        block: u64,
+        wanted: GrainMap,
+    ) -> Result<Vec<(&Arc<Layer>, GrainMap, u64)>, ImageError> {
+        let mut deciding = Vec::new();
         let mut wanted = wanted;
         let mut limit = self.size();
         for layer in &self.layers {
@@ -140,11 +153,13 @@ impl Overlay {
                 break;
             }
             let here = wanted.intersection(self.decided(layer, block, limit)?);
-            self.read_layer(layer, block, here, limit, buffer)?;
+            if !here.is_empty() {
+                deciding.push((layer, here, limit));
+            }
             wanted = wanted.without(here);
             limit = limit.min(layer.stored.limit);
         }
-        Ok(())
+        Ok(deciding)
     }
 
     /// Reads grains from the data of one layer; bytes at or after `limit` stay as they are.
