@@ -140,6 +140,9 @@ pub struct PlanRequest {
     pub wanted: String,
     /// The source's chain up to the wanted snapshot, oldest first.
     pub chain: Vec<SourceSnapshot>,
+    /// The sender can compare content trees: it can send what differs from any snapshot of the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebase: bool,
 }
 
 /// What to send.
@@ -150,6 +153,8 @@ pub enum Action {
     Present,
     Full,
     Incremental,
+    /// What differs from a base that the source does not have, found by comparing content trees.
+    Rebase,
     Refused,
 }
 

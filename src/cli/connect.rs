@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::args::ConnectArgs;
-use crate::client::{ClientError, Endpoint, Gateway, Limits, Trust};
+use super::args::{ConnectArgs, LimitArgs};
+use crate::client::{ClientError, Endpoint, Gateway, Limits, Rate, Trust};
 
 /// The gateway that the arguments and the environment name.
 pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
@@ -13,6 +13,16 @@ pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
     let endpoints = args.gateway.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
     let trust = args.ca.as_deref().map_or_else(Trust::system, Trust::file)?;
     Gateway::any_of(endpoints, trust, &token(args)?, Limits::default())
+}
+
+/// The same, as fast as the arguments allow. On the runtime, which follows the file of the limit.
+pub(super) fn limited(gateway: Gateway, args: &LimitArgs) -> Result<Gateway, ClientError> {
+    let rate = match (args.limit, &args.limit_file) {
+        (Some(limit), _) => Rate::fixed(limit)?,
+        (None, Some(file)) => Rate::file(file)?,
+        (None, None) => return Ok(gateway),
+    };
+    Ok(gateway.limited(rate))
 }
 
 /// Arguments come before the environment, the token itself before a file with it.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
-use super::{ClientError, Endpoint, Limits, Trust};
+use super::{ClientError, Endpoint, Limits, Rate, Trust};
 use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
@@ -22,6 +22,7 @@ pub struct Gateway {
     trust: Trust,
     authorization: Arc<HeaderValue>,
     limits: Limits,
+    rate: Rate,
 }
 
 impl fmt::Debug for Gateway {
@@ -59,13 +60,25 @@ impl Gateway {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
         authorization.set_sensitive(true);
-        Ok(Self { endpoints: endpoints.into(), trust, authorization: Arc::new(authorization), limits })
+        Ok(Self {
+            endpoints: endpoints.into(),
+            trust,
+            authorization: Arc::new(authorization),
+            limits,
+            rate: Rate::default(),
+        })
     }
 
     /// The address that it was given by, or the first one.
     #[must_use]
     pub fn name(&self) -> String {
         self.endpoints.first().map(Endpoint::authority).unwrap_or_default()
+    }
+
+    /// The same, with all connections together not faster than this.
+    #[must_use]
+    pub fn limited(self, rate: Rate) -> Self {
+        Self { rate, ..self }
     }
 
     /// All gateways of the site, as this one knows them.
@@ -80,6 +93,7 @@ impl Gateway {
         let answer: ServerAnswer = self.get(&path, HeaderMap::new()).await?.json().await?;
         let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
         let gateway = Self::new(Endpoint::answered(&answer)?, self.trust.clone(), ticket, self.limits)?;
+        let gateway = gateway.limited(self.rate.clone());
         Ok(Ticketed { gateway, server: answer.server })
     }
 
@@ -180,7 +194,7 @@ impl Gateway {
             HeaderValue::from_str(&endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
-        exchange(endpoint, &self.trust, self.limits, request).await
+        exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await
     }
 }
 

@@ -8,6 +8,7 @@
 //! | module | does |
 //! |---|---|
 //! | `endpoint`, `tls`, `connection`, `body`, `answer` | one request and its answer |
+//! | `rate` | how many bytes a second may move |
 //! | `gateway` | the calls of the interface, typed |
 //! | `source` | reads what is to be sent |
 //! | `root` | computes content roots on the way |
@@ -22,6 +23,7 @@ mod endpoint;
 mod error;
 mod gateway;
 mod progress;
+mod rate;
 pub mod repair;
 pub mod restore;
 
@@ -42,6 +44,7 @@ pub(crate) use error::kind;
 pub use error::{ClientError, Heal};
 pub use gateway::{Gateway, Permission, Ticketed};
 pub use progress::{Event, Meter, Outcome, Reporter, Stage};
+pub use rate::{LOWEST as LOWEST_RATE, Rate};
 pub use root::RootMeter;
 pub(crate) use thread::on_thread;
 pub use tls::Trust;

@@ -62,6 +62,13 @@ pub enum Event {
         #[serde(flatten)]
         answer: PlanAnswer,
     },
+    /// What differs from a snapshot of the gateway is sent.
+    Rebase {
+        /// The gateway's snapshot.
+        base: String,
+        /// Bytes that a full copy would send.
+        full: u64,
+    },
     /// A stage has begun or goes on; several times a second.
     Progress {
         stage: Stage,

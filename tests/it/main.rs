@@ -20,6 +20,7 @@ mod deploy;
 mod layers;
 mod plugins;
 mod readme;
+mod rebase;
 mod round_trip;
 mod stops;
 mod verify;

@@ -13,7 +13,7 @@ pub(super) use plugin::{
     LoadArgs, Plugin, PluginBench, PluginCheck, PluginInspect, PluginList, PluginNew, PluginPack, PluginReplay,
     PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
-pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
+pub(super) use queries::{ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
 pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
@@ -177,6 +177,8 @@ mod tests {
             "rsnap verify --volume v --snapshot s --other-gateway https://dc1",
             "rsnap verify --volume v --snapshot s --deep --other-volume w",
             "rsnap repair --volume v --snapshot s --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --limit 100MiB --limit-file f",
+            "rsnap send a.raw --volume v --snapshot s --limit 100M",
             "rsnap serve --listen nowhere",
             "rsnap plugin check a.wasm --kind writr",
             "rsnap plugin new policy --lang cobol my-policy",
@@ -194,6 +196,8 @@ mod tests {
             "rsnap serve --config a --data b --listen 127.0.0.1:1 --admin 127.0.0.1:2 --site dc1",
             "rsnap restore --volume v --snapshot s - --format rbd-diff --base b --gateway https://gw",
             "rsnap verify --volume v --snapshot s --deep --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --limit 100MiB",
+            "rsnap restore a.raw --volume v --snapshot s --limit-file f",
             "rsnap verify a.raw --volume v --snapshot s --gateway https://gw --json",
             "rsnap verify --volume v --snapshot s --other-gateway https://dc1 --other-token-file t --other-volume w",
             "rsnap repair a.raw --volume v --snapshot s --gateway https://gw",

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::{Tree, Wanted, proven, proven_top};
 use crate::client::source::{Blocks, Piece, RbdSnapshot, Reader};
 use crate::client::{ClientError, Meter, RootMeter};
-use crate::content::{BLOCK_BYTES, HEIGHT, Page, PageSink, Place, Root, is_zero};
+use crate::content::{BLOCK_BYTES, GRAIN_BYTES, HEIGHT, Page, PageSink, Place, Root, is_zero};
 
 /// A tree in a file.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(in crate::client) struct LocalTree {
     pages: PageFile,
     size: u64,
     root: Root,
+    data: u64,
 }
 
 impl LocalTree {
@@ -27,38 +28,47 @@ impl LocalTree {
     pub(in crate::client) fn of_blocks(image: &mut dyn Blocks, meter: &Meter) -> Result<Self, ClientError> {
         let mut tree = RootMeter::with(image.size(), PageFile::new(image.size())?);
         let mut buffer = vec![0; BLOCK_BYTES];
-        let mut block = 0;
+        let (mut block, mut data) = (0, 0);
         while let Some(next) = image.next(block)? {
             image.read(next, &mut buffer)?;
-            if !is_zero(&buffer) {
+            let here = data_bytes(&buffer);
+            if here > 0 {
                 tree.take(next * BLOCK_BYTES as u64, &buffer)?;
             }
+            data += here;
             block = next + 1;
             meter.reach(block * BLOCK_BYTES as u64);
             meter.count(BLOCK_BYTES as u64);
         }
         image.prove()?;
-        Self::end(image.size(), tree)
+        Self::end(image.size(), tree, data)
     }
 
     /// Reads all of `snapshot` once. Blocks.
     pub(in crate::client) fn of_snapshot(snapshot: &RbdSnapshot, meter: &Meter) -> Result<Self, ClientError> {
         let mut tree = RootMeter::with(snapshot.size(), PageFile::new(snapshot.size())?);
         let mut reader = Reader::start(snapshot, None)?;
+        let mut data = 0;
         while let Some(piece) = reader.next()? {
             if let Piece::Data { offset, bytes } = piece {
                 tree.take(offset, &bytes)?;
+                data += data_bytes(&bytes);
                 meter.reach(offset + bytes.len() as u64);
                 meter.count(bytes.len() as u64);
             }
         }
         snapshot.prove(None)?;
-        Self::end(snapshot.size(), tree)
+        Self::end(snapshot.size(), tree, data)
     }
 
-    fn end(size: u64, tree: RootMeter<PageFile>) -> Result<Self, ClientError> {
+    /// Bytes in grains that are not all zero: what a full copy would send.
+    pub(in crate::client) fn data(&self) -> u64 {
+        self.data
+    }
+
+    fn end(size: u64, tree: RootMeter<PageFile>, data: u64) -> Result<Self, ClientError> {
         let (root, pages) = tree.end()?;
-        Ok(Self { pages, size, root })
+        Ok(Self { pages, size, root, data })
     }
 }
 
@@ -79,6 +89,10 @@ impl Tree for LocalTree {
     async fn pages(&self, wanted: &[Wanted]) -> Result<Vec<Page>, ClientError> {
         wanted.iter().map(|wanted| proven(self.pages.read(wanted.place)?, wanted)).collect()
     }
+}
+
+fn data_bytes(bytes: &[u8]) -> u64 {
+    bytes.chunks(GRAIN_BYTES).filter(|grain| !is_zero(grain)).map(|grain| grain.len() as u64).sum()
 }
 
 /// Pages at places of their own; a hole is a page of zeroes.

@@ -30,7 +30,7 @@ const FEW: u64 = 16;
 
 /// See the module's text.
 #[derive(Debug)]
-pub(in crate::client) struct RemoteTree {
+pub struct RemoteTree {
     gateway: Gateway,
     volume: VolumeId,
     snapshot: SnapshotId,
@@ -57,6 +57,11 @@ impl RemoteTree {
         let root = record.root.parse().map_err(|fault| ClientError::Protocol(format!("its root: {fault}")))?;
         let (ticketed, early) = (tokio::sync::Mutex::default(), Mutex::default());
         Ok(Self { gateway, volume, snapshot, record, root, backoff, ticketed, early, meter })
+    }
+
+    /// The gateway's id of the snapshot.
+    pub(in crate::client) fn snapshot(&self) -> &str {
+        self.snapshot.as_str()
     }
 
     /// Pages as the gateway sends them, with retries.

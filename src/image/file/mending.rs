@@ -137,6 +137,7 @@ mod tests {
     use crate::image::{ImageStore, Verified};
 
     const MIB: usize = BLOCK_BYTES;
+    const PLACES: [usize; 4] = [3, 70_000, MIB + 5, 2 * MIB + 699];
 
     fn raw(disk: &Simulated, suffix: &str) -> PathBuf {
         use super::super::disk::Disk as _;
@@ -167,7 +168,9 @@ mod tests {
     async fn chain(store: &FileStore) -> (Bench, [Vec<u8>; 2]) {
         let bench = Bench::new(Arc::new(store.clone()), None);
         let mut dice = Dice(41);
-        let first = content(&mut dice, 2 * MIB + 700);
+        let mut first = content(&mut dice, 2 * MIB + 700);
+        // Data where it will be damaged: what is zero is not read.
+        PLACES.iter().for_each(|at| first[*at] = 7);
         let second = changed(&mut dice, &first, 2 * MIB + 700);
         bench.put(0, None, &first).await.unwrap();
         bench.put(1, Some((0, &first)), &second).await.unwrap();
@@ -179,7 +182,7 @@ mod tests {
         let disk = Simulated::new();
         let store = store(&disk);
         let (bench, all) = chain(&store).await;
-        for at in [3, 70_000, MIB + 5, 2 * MIB + 699] {
+        for at in PLACES {
             for suffix in [".raw", ".delta"] {
                 disk.flip(&raw(&disk, suffix), at as u64);
                 let mut written = 0;
