@@ -42,6 +42,9 @@ impl Layer {
     }
 }
 
+/// Grains of a block, the layer that they are read from, and before which byte of the image.
+pub(super) type Deciding<'a> = (&'a Arc<Layer>, GrainMap, u64);
+
 /// A snapshot and the layers below it.
 #[derive(Debug, Clone)]
 pub(super) struct Overlay {
@@ -139,11 +142,7 @@ impl Overlay {
     }
 
     /// Which layers the `wanted` grains of a block are read from, and before which byte.
-    pub(super) fn deciding(
-        &self,
-        block: u64,
-        wanted: GrainMap,
-    ) -> Result<Vec<(&Arc<Layer>, GrainMap, u64)>, ImageError> {
+    pub(super) fn deciding(&self, block: u64, wanted: GrainMap) -> Result<Vec<Deciding<'_>>, ImageError> {
         let mut deciding = Vec::new();
         let mut wanted = wanted;
         let mut limit = self.size();

@@ -45,8 +45,9 @@ fn exchanged(rig: &Rig, name: &str, data: u64, size: u64) -> Result<f64> {
     let output = command.args(["--json", "verify", "--volume", "v", "--snapshot", "s"]).arg(&second).output()?;
     let answers = String::from_utf8_lossy(&output.stdout);
     let compared = event(&answers, "compared")?;
-    ensure!(compared["bytes"] == PLACES * LEAF, "{PLACES} places were to differ: {compared}");
-    compared["moved"].as_f64().context("no number of bytes")
+    let bytes = number(&compared, "bytes")?;
+    ensure!(bytes == (PLACES * LEAF) as f64, "{PLACES} places were to differ: {compared}");
+    number(&compared, "moved")
 }
 
 /// A thousandth of the data differs, in places of 64 KiB.
@@ -57,14 +58,14 @@ pub(in crate::bench) fn rebase(rig: &Rig) -> Result<Row> {
     let gateway = rig.gateway("rebase", "file", "image")?;
     send(rig, &gateway, &first, "s")?;
     let answers = send(rig, &gateway, &second, "t")?;
-    let number = |name: &str, key: &str| -> Result<f64> {
-        event(&answers, name)?[key].as_f64().with_context(|| format!("no {key} in {answers}"))
-    };
     Ok(Row {
         unit: "MB sent",
         bar: Bar::AtMost(0.002),
-        ours: Series { what: "rsnap send as a rebase, 0.1 % changed", sample: one(number("done", "moved")?)? },
-        peer: Series { what: "the same in full", sample: one(number("rebase", "full")?)? },
+        ours: Series {
+            what: "rsnap send as a rebase, 0.1 % changed",
+            sample: one(number(&event(&answers, "done")?, "moved")?)?,
+        },
+        peer: Series { what: "the same in full", sample: one(number(&event(&answers, "rebase")?, "full")?)? },
         beside: Vec::new(),
         costs: Vec::new(),
     })
@@ -82,8 +83,12 @@ fn send(rig: &Rig, gateway: &Gateway, source: &Path, snapshot: &str) -> Result<S
 /// The last object of this kind.
 fn event(answers: &str, name: &str) -> Result<Value> {
     let objects = answers.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let found = objects.filter(|object| object["event"] == name).last();
-    found.with_context(|| format!("no {name} in {answers}"))
+    let mut found = objects.filter(|object| object.get("event").is_some_and(|event| event == name));
+    found.next_back().with_context(|| format!("no {name} in {answers}"))
+}
+
+fn number(object: &Value, key: &str) -> Result<f64> {
+    object.get(key).and_then(Value::as_f64).with_context(|| format!("no {key} in {object}"))
 }
 
 /// A copy in which `places` leaves of data have other bytes, spread over the volume as its data is.
