@@ -13,6 +13,10 @@ pub const RBD_DIFF: &str = "application/vnd.ceph.rbd-diff";
 pub const RBD_IMAGE: &str = "application/vnd.ceph.rbd-image";
 /// Media type of a raw image.
 pub const RAW: &str = "application/octet-stream";
+/// Media type of pages of a content tree, one after the other.
+pub const TREE_PAGES: &str = "application/vnd.rsnap.tree-pages";
+/// Media type of the lines of a check.
+pub const CHECK_LINES: &str = "application/x-ndjson";
 
 /// Request header: the target's snapshot that an incremental stream starts from.
 pub const BASE: &str = "rsnap-base";
@@ -138,6 +142,9 @@ pub struct PlanRequest {
     pub wanted: String,
     /// The source's chain up to the wanted snapshot, oldest first.
     pub chain: Vec<SourceSnapshot>,
+    /// The sender can compare content trees: it can send what differs from any snapshot of the target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rebase: bool,
 }
 
 /// What to send.
@@ -148,6 +155,8 @@ pub enum Action {
     Present,
     Full,
     Incremental,
+    /// What differs from a base that the source does not have, found by comparing content trees.
+    Rebase,
     Refused,
 }
 
@@ -218,6 +227,37 @@ pub struct SiteAnswer {
     pub keystone: String,
     pub region: String,
     pub gateway: String,
+}
+
+/// One line of the answer of `GET /v1/volumes/{volume}/snapshots/{snapshot}/check`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum CheckLine {
+    /// Everything before `position` is done; `read` bytes were read.
+    Progress { position: u64, read: u64 },
+    /// These bytes of the image are not provably what was committed.
+    Damaged {
+        offset: u64,
+        length: u64,
+        detail: String,
+        /// Whether a repair with the right bytes mends it: not where the content tree itself is damaged.
+        mendable: bool,
+    },
+    /// The end.
+    Done {
+        read: u64,
+        /// Bytes that are damaged.
+        damaged: u64,
+    },
+}
+
+/// Answer of `POST /v1/volumes/{volume}/snapshots/{snapshot}/repair`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepairAnswer {
+    /// Bytes of the leaves that were sent.
+    pub received: u64,
+    /// Bytes that were wrong and were written again.
+    pub written: u64,
 }
 
 /// RFC 9457 problem details.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::args::{ConnectArgs, SendArgs};
+use super::args::{ConnectArgs, LimitArgs, SendArgs};
 use crate::api::ServerAnswer;
-use crate::client::{ClientError, Endpoint, Gateway, Limits, Trust};
+use crate::client::{ClientError, Endpoint, Gateway, Limits, Rate, Trust};
 
 /// The gateway that the arguments and the environment name.
 pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
@@ -30,6 +30,16 @@ pub(super) fn target(args: &SendArgs) -> Result<Gateway, ClientError> {
 
 fn trust(args: &ConnectArgs) -> Result<Trust, ClientError> {
     args.ca.as_deref().map_or_else(Trust::system, Trust::file)
+}
+
+/// The same, as fast as the arguments allow. On the runtime, which follows the file of the limit.
+pub(super) fn limited(gateway: Gateway, args: &LimitArgs) -> Result<Gateway, ClientError> {
+    let rate = match (args.limit, &args.limit_file) {
+        (Some(limit), _) => Rate::fixed(limit)?,
+        (None, Some(file)) => Rate::file(file)?,
+        (None, None) => return Ok(gateway),
+    };
+    Ok(gateway.limited(rate))
 }
 
 /// Arguments come before the environment, the token itself before a file with it.

@@ -34,7 +34,11 @@ impl Exit {
             ClientError::Usage(_) => Self::Usage,
             ClientError::Plan(_) | ClientError::Missing(_) => Self::Refused,
             ClientError::Tls { .. } => Self::Unauthorised,
-            ClientError::Integrity { .. } | ClientError::Changed(_) | ClientError::Malformed { .. } => Self::Integrity,
+            ClientError::Integrity { .. }
+            | ClientError::Differs(_)
+            | ClientError::Damaged(_)
+            | ClientError::Changed(_)
+            | ClientError::Malformed { .. } => Self::Integrity,
             ClientError::Refused { problem, .. } => match (kind(problem), problem.status) {
                 ("digest-mismatch" | "malformed-stream" | "damaged", _) => Self::Integrity,
                 (_, 401 | 403) => Self::Unauthorised,

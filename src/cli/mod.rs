@@ -11,10 +11,12 @@ mod exit;
 mod output;
 mod plugin;
 mod queries;
+mod repair;
 mod restore;
 mod send;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -72,6 +74,8 @@ async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
         Command::Send(args) => send::send(&args, output).await,
         Command::Plan(args) => send::plan(&args, output).await,
         Command::Restore(args) => restore::restore(&args, output).await,
+        Command::Repair(args) => repair::repair(&args, output).await,
+        Command::Verify(args) => verify::verify(&args, output).await,
         Command::Chain(args) => queries::chain(&args, output).await,
         Command::Sites(args) => queries::site(&args, output).await,
         Command::Servers(args) => queries::servers(&args, output).await,

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use super::args::{RestoreArgs, RestoreFormat};
-use super::connect::gateway;
+use super::connect::{gateway, limited};
 use super::output::{Output, Stream};
 use crate::client::ClientError;
 use crate::client::restore::{self as engine, Destination, Restore, Shape};
@@ -14,7 +14,7 @@ use crate::retry::Backoff;
 
 pub(super) async fn restore(args: &RestoreArgs, output: &Output) -> Result<(), ClientError> {
     let job = Restore {
-        gateway: gateway(&args.volume.connect)?,
+        gateway: limited(gateway(&args.volume.connect)?, &args.limit)?,
         volume: args.volume.volume.clone(),
         snapshot: args.snapshot.clone(),
         shape: shape(args)?,

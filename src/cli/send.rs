@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::args::{BaseArg, CephArgs, SendArgs, SourceFormat};
-use super::connect::target;
+use super::connect::{limited, target};
 use super::output::{Output, Stream};
 use crate::api::Action;
 use crate::client::send::{self as engine, Base, Image, Job, KnownBase, Material, PassThrough, RbdBase, RbdImage};
@@ -38,7 +38,7 @@ async fn job(args: &SendArgs) -> Result<Job, ClientError> {
     let (material, name) = material(args).await?;
     let snapshot = args.snapshot.last().map(ToString::to_string).unwrap_or_default();
     Ok(Job {
-        gateway: target(args)?,
+        gateway: limited(target(args)?, &args.limit)?,
         volume: args.volume.clone(),
         snapshots: args.snapshot.clone(),
         source_volume: args.source_volume.clone(),
@@ -127,7 +127,8 @@ async fn rbd(args: &SendArgs, location: Location) -> Result<RbdImage, ClientErro
         }
         (false, false) => wanted.iter().map(|(id, name)| found(&snapshot, id, name)).collect::<Result<_, _>>()?,
     };
-    Ok(RbdImage::new(snapshot, bases))
+    let image = RbdImage::new(snapshot, bases);
+    Ok(if args.full { image.in_full() } else { image })
 }
 
 /// The id and the name of a base of a snapshot in Ceph.
@@ -154,8 +155,7 @@ fn found(snapshot: &RbdSnapshot, id: &str, name: &str) -> Result<RbdBase, Client
 }
 
 fn image(args: &SendArgs) -> Result<Image, ClientError> {
-    let bases = args.base.iter().filter(|_| !args.full);
-    let bases = bases.map(|base| match base {
+    let bases = args.base.iter().filter(|_| !args.full).map(|base| match base {
         BaseArg::File { id, file } => Ok(Base { id: id.clone(), path: file.clone() }),
         BaseArg::Ceph { .. } => Err(ClientError::Usage("a base in Ceph is for a SOURCE in Ceph".to_owned())),
         BaseArg::Name(name) => {
@@ -164,10 +164,11 @@ fn image(args: &SendArgs) -> Result<Image, ClientError> {
         }
     });
     let bases = bases.collect::<Result<_, _>>()?;
-    match args.size {
-        Some(size) => Ok(Image::pipe(Box::new(standard_input()?), size, "standard input", bases)),
-        None => Image::file(args.source.clone(), bases),
-    }
+    let image = match args.size {
+        Some(size) => Image::pipe(Box::new(standard_input()?), size, "standard input", bases),
+        None => Image::file(args.source.clone(), bases)?,
+    };
+    Ok(if args.full { image.in_full() } else { image })
 }
 
 /// Without the small buffer and the lock of the library's handle.

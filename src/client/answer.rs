@@ -75,6 +75,11 @@ impl Answer {
         if self.status().is_success() { Ok(self) } else { Err(self.problem().await) }
     }
 
+    /// All bytes of a successful answer, at most `limit`.
+    pub(super) async fn document(self, limit: usize) -> Result<Bytes, ClientError> {
+        self.success().await?.collect(limit).await
+    }
+
     /// The JSON document of a successful answer.
     pub(super) async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let mut answer = self.success().await?;

@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use super::answer::Answer;
 use super::body::{Activity, UploadBody, Waiting};
+use super::rate::Gate;
 use super::{ClientError, Endpoint, Trust};
 
 /// How long each step may take.
@@ -50,6 +51,7 @@ pub(super) async fn exchange(
     endpoint: &Endpoint,
     trust: &Trust,
     limits: Limits,
+    gate: Gate,
     request: Request<UploadBody>,
 ) -> Result<Answer, ClientError> {
     let address = endpoint.authority();
@@ -57,7 +59,7 @@ pub(super) async fn exchange(
         .await
         .map_err(|_| ClientError::Connect { address, fault: "no answer in time".to_owned() })??;
     let activity = request.body().activity();
-    let io = TokioIo::new(Patient { inner: stream, broken: false, activity: Arc::clone(&activity) });
+    let io = TokioIo::new(Patient { inner: stream, broken: false, activity: Arc::clone(&activity), gate });
     let (mut sender, connection) = http1::handshake(io).await.map_err(|fault| failed(&fault))?;
     let driver = Driver(tokio::spawn(connection).abort_handle());
     let leave = open_gate_in_time(&request, limits.leave);
@@ -160,6 +162,7 @@ struct Patient<T> {
     inner: T,
     broken: bool,
     activity: Arc<Activity>,
+    gate: Gate,
 }
 
 impl<T: AsyncWrite + Unpin> Patient<T> {
@@ -173,7 +176,9 @@ impl<T: AsyncWrite + Unpin> Patient<T> {
         }
         match std::task::ready!(operation(Pin::new(&mut self.inner))) {
             Ok(done) => {
-                self.activity.moved.fetch_add(moved(&done) as u64, Ordering::Relaxed);
+                let moved = moved(&done);
+                self.gate.moved(moved);
+                self.activity.moved.fetch_add(moved as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(done))
             }
             Err(_) => {
@@ -190,16 +195,28 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let room = std::task::ready!(self.gate.poll(context));
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
-        let moved = buffer.filled().len().saturating_sub(before) as u64;
-        self.activity.moved.fetch_add(moved, Ordering::Relaxed);
+        let polled = if room >= buffer.remaining() {
+            Pin::new(&mut self.inner).poll_read(context, buffer)
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+            let polled = Pin::new(&mut self.inner).poll_read(context, &mut part);
+            let filled = part.filled().len();
+            buffer.advance(filled);
+            polled
+        };
+        let moved = buffer.filled().len().saturating_sub(before);
+        self.gate.moved(moved);
+        self.activity.moved.fetch_add(moved as u64, Ordering::Relaxed);
         polled
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let room = std::task::ready!(self.gate.poll(context));
+        let bytes = bytes.get(..room).unwrap_or(bytes);
         self.write(|written| *written, |inner| inner.poll_write(context, bytes))
     }
 
@@ -208,7 +225,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(|written| *written, |inner| inner.poll_write_vectored(context, buffers))
+        let room = std::task::ready!(self.gate.poll(context));
+        match buffers.iter().find(|bytes| !bytes.is_empty()).and_then(|bytes| bytes.get(..room)) {
+            Some(part) => self.write(|written| *written, |inner| inner.poll_write(context, part)),
+            None => self.write(|written| *written, |inner| inner.poll_write_vectored(context, buffers)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

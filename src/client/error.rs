@@ -50,6 +50,12 @@ pub enum ClientError {
     /// Bytes are not what they must be.
     #[error("{what}: expected {expected}, got {actual}")]
     Integrity { what: &'static str, expected: String, actual: String },
+    /// Two snapshots are not the same, or a stored one is not what was committed; told in an answer before.
+    #[error("{0}")]
+    Differs(String),
+    /// What is stored at a gateway is damaged and stays so.
+    #[error("{0}")]
+    Damaged(String),
     /// What is read changed under our hands.
     #[error("{0}")]
     Changed(String),
@@ -104,6 +110,14 @@ impl ClientError {
             Self::Integrity { .. } => {
                 "Do not use the copy; run the command again, and check memory and disks if it repeats."
             }
+            Self::Differs(_) => {
+                "`rsnap repair` mends what is damaged in the store from a site that is intact; what was committed with \
+                 other content stays different."
+            }
+            Self::Damaged(_) => {
+                "Run the command again if it was too much at once; where the content tree is damaged, delete the \
+                 snapshot there and send it again."
+            }
             Self::Changed(_) => "Send from a snapshot that nothing writes to and that is not deleted meanwhile.",
             Self::Spent(_) => "Start the command again, with the program that feeds it.",
             Self::Local { .. } => "Check the path, its permissions and the free space.",
@@ -157,7 +171,11 @@ fn remedy_for(problem: &Problem) -> &'static str {
         }
         ("base-missing" | "base-changed" | "base-mismatch", _) | (_, 412) => BASE,
         ("deleted", _) => "Run the command again if the snapshot shall be there once more.",
-        ("damaged", _) => "The gateway's storage is damaged: check its disks, and send the snapshot again.",
+        ("damaged", _) => {
+            "The gateway's storage is damaged: check its disks. `rsnap repair` mends it from a site that is intact; what \
+             it cannot mend, delete and send again."
+        }
+        ("unmendable", _) => "Do what it says; the other snapshots stay whole.",
         (_, 401) => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
         (_, 403) => "Use a token whose role or ticket allows this operation on this volume.",
         ("no-site", _) => {

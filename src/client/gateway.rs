@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
-use super::{ClientError, Endpoint, Limits, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer};
+use super::{ClientError, Endpoint, Limits, Rate, Trust};
+use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway, or several of one site of which any will do, and the permission to talk to it.
@@ -22,6 +22,7 @@ pub struct Gateway {
     trust: Trust,
     authorization: Arc<HeaderValue>,
     limits: Limits,
+    rate: Rate,
     /// Its `ip:port`, when the permission is a ticket for it that somebody else asked for.
     granted: Option<String>,
 }
@@ -61,8 +62,8 @@ impl Gateway {
         let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
             .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
         authorization.set_sensitive(true);
-        let endpoints = endpoints.into();
-        Ok(Self { endpoints, trust, authorization: Arc::new(authorization), limits, granted: None })
+        let authorization = Arc::new(authorization);
+        Ok(Self { endpoints: endpoints.into(), trust, authorization, limits, rate: Rate::default(), granted: None })
     }
 
     /// The gateway that an answer of `GET /server` names, with the ticket in it: somebody with an account at that site
@@ -71,6 +72,18 @@ impl Gateway {
         let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
         let gateway = Self::new(Endpoint::answered(answer)?, trust, ticket, limits)?;
         Ok(Self { granted: Some(answer.server.clone()), ..gateway })
+    }
+
+    /// The address that it was given by, or the first one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.endpoints.first().map(Endpoint::authority).unwrap_or_default()
+    }
+
+    /// The same, with all connections together not faster than this.
+    #[must_use]
+    pub fn limited(self, rate: Rate) -> Self {
+        Self { rate, ..self }
     }
 
     /// All gateways of the site, as this one knows them.
@@ -86,7 +99,7 @@ impl Gateway {
         let snapshots: Vec<_> = wish.snapshots.iter().map(SnapshotId::as_str).collect();
         let path = format!("/server?volume={}&snapshot={}&size={}", wish.volume, snapshots.join(","), wish.size);
         let answer: ServerAnswer = self.get(&path, HeaderMap::new()).await?.json().await?;
-        let gateway = Self::granted(&answer, self.trust.clone(), self.limits)?;
+        let gateway = Self::granted(&answer, self.trust.clone(), self.limits)?.limited(self.rate.clone());
         Ok(Ticketed { gateway, server: answer.server })
     }
 
@@ -102,6 +115,16 @@ impl Gateway {
 
     pub async fn chain(&self, volume: &VolumeId) -> Result<ChainAnswer, ClientError> {
         self.get(&collection_path(volume), HeaderMap::new()).await?.json().await
+    }
+
+    /// What the gateway says of one snapshot.
+    pub async fn find(&self, volume: &VolumeId, snapshot: &SnapshotId) -> Result<SnapshotAnswer, ClientError> {
+        let chain = self.chain(volume).await?;
+        let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
+        chain.snapshots.into_iter().find(|one| one.snapshot == snapshot.as_str()).ok_or_else(|| {
+            let held = if held.is_empty() { "no snapshot of it".to_owned() } else { held.join(", ") };
+            ClientError::Missing(format!("the gateway has no snapshot {snapshot} of volume {volume}; it has {held}"))
+        })
     }
 
     pub async fn site(&self, name: &SiteName) -> Result<SiteAnswer, ClientError> {
@@ -122,6 +145,17 @@ impl Gateway {
         let document = serde_json::to_vec(document).map_err(|fault| ClientError::Protocol(fault.to_string()))?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         self.call(Method::POST, path, headers, Bytes::from(document)).await
+    }
+
+    /// Sends a small body of this type.
+    pub(super) async fn post_bytes(
+        &self,
+        path: &str,
+        media_type: &'static str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(media_type))]);
+        self.call(Method::POST, path, headers, body).await
     }
 
     /// Sends a body, which can be sent once.
@@ -166,7 +200,7 @@ impl Gateway {
             HeaderValue::from_str(&endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
-        exchange(endpoint, &self.trust, self.limits, request).await
+        exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await
     }
 }
 

@@ -8,10 +8,12 @@
 //! | module | does |
 //! |---|---|
 //! | `endpoint`, `tls`, `connection`, `body`, `answer` | one request and its answer |
+//! | `rate` | how many bytes a second may move |
 //! | `gateway` | the calls of the interface, typed |
 //! | `source` | reads what is to be sent |
 //! | `root` | computes content roots on the way |
-//! | `send`, `restore` | whole operations with plan, retries and proofs |
+//! | `tree` | content trees here and there, and where two differ |
+//! | `send`, `restore`, `verify`, `repair` | whole operations with plan, retries and proofs |
 //! | `progress` | what an operation tells to whoever started it |
 
 mod answer;
@@ -21,6 +23,8 @@ mod endpoint;
 mod error;
 mod gateway;
 mod progress;
+mod rate;
+pub mod repair;
 pub mod restore;
 
 mod root;
@@ -28,6 +32,8 @@ pub mod send;
 pub mod source;
 mod thread;
 mod tls;
+mod tree;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -38,6 +44,7 @@ pub(crate) use error::kind;
 pub use error::{ClientError, Heal};
 pub use gateway::{Gateway, Permission, Ticketed};
 pub use progress::{Event, Meter, Outcome, Reporter, Stage};
+pub use rate::{LOWEST as LOWEST_RATE, Rate};
 pub use root::RootMeter;
 pub(crate) use thread::on_thread;
 pub use tls::Trust;

@@ -19,6 +19,12 @@ pub enum Stage {
     Proving,
     Sending,
     Restoring,
+    /// Descends two content trees where they differ.
+    Comparing,
+    /// The gateway reads what it has stored again.
+    Checking,
+    /// Damaged bytes are sent again.
+    Repairing,
 }
 
 /// Counters of one stage, written by whoever moves the bytes.
@@ -55,6 +61,13 @@ pub enum Event {
         server: String,
         #[serde(flatten)]
         answer: PlanAnswer,
+    },
+    /// What differs from a snapshot of the gateway is sent.
+    Rebase {
+        /// The gateway's snapshot.
+        base: String,
+        /// Bytes that a full copy would send.
+        full: u64,
     },
     /// A stage has begun or goes on; several times a second.
     Progress {

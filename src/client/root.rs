@@ -6,44 +6,65 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::content::{BLOCK_BYTES, Hash, NoBase, Page, Root, TreeBuilder, hash_leaves};
+use crate::content::{BLOCK_BYTES, Hash, NoBase, NoPages, Page, PageSink, Root, TreeBuilder, hash_leaves};
 
-/// Takes bytes in ascending order and gives the root of the whole image.
+/// Takes bytes in ascending order and gives the root of the whole image. The pages of its tree go to `S`, which must
+/// not make anybody wait.
 #[derive(Debug)]
-pub struct RootMeter {
+pub struct RootMeter<S = NoBase> {
     tree: TreeBuilder,
     block: Vec<u8>,
     /// Number of the block that `block` holds a part of.
     open: Option<u64>,
+    sink: S,
 }
 
 impl RootMeter {
-    /// For an image of `size` bytes.
+    /// For an image of `size` bytes, of which nothing but the root is wanted.
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { tree: TreeBuilder::new(size), block: Vec::new(), open: None }
+        Self::with(size, NoBase::new())
     }
 
     /// Takes `bytes` at `offset`, which must not lie before the end of what was taken before.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        let Ok(()) = self.take(offset, bytes);
+    }
+
+    /// The root, when all bytes were taken.
+    #[must_use]
+    pub fn finish(self) -> Root {
+        let Ok((root, _)) = self.end();
+        root
+    }
+}
+
+impl<S: PageSink<Error: 'static>> RootMeter<S> {
+    pub(super) fn with(size: u64, sink: S) -> Self {
+        Self { tree: TreeBuilder::new(size), block: Vec::new(), open: None, sink }
+    }
+
+    /// As [`RootMeter::write`], where a page may not be kept.
+    pub(super) fn take(&mut self, offset: u64, bytes: &[u8]) -> Result<(), S::Error> {
         let (mut offset, mut rest) = (offset, bytes);
         while !rest.is_empty() {
             let (number, start) = (offset / BLOCK_BYTES as u64, (offset % BLOCK_BYTES as u64) as usize);
             let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - start));
             if now.len() == BLOCK_BYTES {
-                self.close();
-                self.push(number, now);
+                self.close()?;
+                self.push(number, now)?;
             } else {
-                self.fill(number, start, now);
+                self.fill(number, start, now)?;
             }
             offset += now.len() as u64;
             rest = later;
         }
+        Ok(())
     }
 
-    fn fill(&mut self, number: u64, start: usize, bytes: &[u8]) {
+    fn fill(&mut self, number: u64, start: usize, bytes: &[u8]) -> Result<(), S::Error> {
         if self.open != Some(number) {
-            self.close();
+            self.close()?;
             self.block.clear();
             self.block.resize(BLOCK_BYTES, 0);
             self.open = Some(number);
@@ -51,33 +72,34 @@ impl RootMeter {
         if let Some(place) = self.block.get_mut(start..start + bytes.len()) {
             place.copy_from_slice(bytes);
         }
+        Ok(())
     }
 
-    fn close(&mut self) {
+    fn close(&mut self) -> Result<(), S::Error> {
         if let Some(number) = self.open.take() {
             let block = std::mem::take(&mut self.block);
-            self.push(number, &block);
+            self.push(number, &block)?;
             self.block = block;
         }
+        Ok(())
     }
 
     /// Takes a whole block, zero past the end of the image.
-    fn push(&mut self, number: u64, block: &[u8]) {
+    fn push(&mut self, number: u64, block: &[u8]) -> Result<(), S::Error> {
         let mut page = Page::default();
         page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
-        let Ok(()) = at_once(self.tree.push(number, page, &NoBase::new(), &NoBase::new()));
+        at_once(self.tree.push(number, page, &NoPages::new(), &self.sink))
     }
 
-    /// The root, when all bytes were taken.
-    #[must_use]
-    pub fn finish(mut self) -> Root {
-        self.close();
-        let Ok(root) = at_once(self.tree.finish(&NoBase::new(), &NoBase::new()));
-        root
+    /// The root, when all bytes were taken, and what has kept the pages.
+    pub(super) fn end(mut self) -> Result<(Root, S), S::Error> {
+        self.close()?;
+        let root = at_once(self.tree.finish(&NoPages::new(), &self.sink))?;
+        Ok((root, self.sink))
     }
 }
 
-/// The value of a future that has nothing to wait for, as those over [`NoBase`] have.
+/// The value of a future that has nothing to wait for, as those over [`NoPages`] and plain files have.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -100,7 +122,7 @@ pub(crate) mod tests {
         for (number, chunk) in (0..).zip(image.chunks(BLOCK_BYTES)) {
             let mut block = chunk.to_vec();
             block.resize(BLOCK_BYTES, 0);
-            meter.push(number, &block);
+            let Ok(()) = meter.push(number, &block);
         }
         meter.finish()
     }

@@ -16,11 +16,13 @@
 mod difference;
 mod grains;
 mod hash;
+mod place;
 mod tree;
 
 pub use difference::{next_data, next_difference};
 pub use grains::GrainMap;
 pub use hash::{Hash, Root, RootError, hash_leaf, hash_leaves, is_zero};
+pub use place::Place;
 pub use tree::{NoBase, NoPages, Page, PageSink, PageSource, TreeBuilder};
 
 /// The unit of presence in a layer and of alignment for direct I/O, in bytes.

@@ -25,6 +25,8 @@ pub(super) enum Event {
     Ticket,
     /// A snapshot, or a chain of them, was sent here.
     Put,
+    /// Damaged bytes of a snapshot were sent again.
+    Repair,
     Delete,
 }
 

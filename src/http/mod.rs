@@ -11,6 +11,7 @@ pub mod auth;
 mod body;
 mod caller;
 mod chain;
+mod check;
 mod delete;
 mod get;
 mod headers;
@@ -22,11 +23,13 @@ mod problem;
 mod put;
 mod range;
 mod ready;
+mod repair;
 mod server;
 mod sites;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod tree;
 mod upload;
 
 use std::sync::Arc;
@@ -87,12 +90,15 @@ impl Gateway {
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 9] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 12] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/tree", get(tree::tree)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/check", get(check::check)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/repair", post(repair::repair)),
         ("/v1/servers", get(server::servers)),
         ("/v1/sites/{name}", get(sites::site)),
         (ready::PATH, get(ready::ready)),

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
-use super::{chain, delete, get, plan, put, ready, server, sites};
+use super::{chain, check, delete, get, plan, put, ready, repair, server, sites, tree};
 use crate::api;
 
 #[derive(OpenApi)]
@@ -23,6 +23,9 @@ use crate::api;
         get::get,
         delete::delete,
         plan::plan,
+        tree::tree,
+        check::check,
+        repair::repair,
         sites::site,
         ready::ready,
         document,

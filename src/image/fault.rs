@@ -12,7 +12,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
+    Chain, Committed, Durable, ImageError, ImageStore, Mending, Sealed, SnapshotImage, SnapshotRecord, StageRequest,
+    StagedImage,
 };
 use crate::buffer::BlockBuffer;
 use crate::content::{GrainMap, Page, PageSink, PageSource};
@@ -25,6 +26,7 @@ pub enum Operation {
     Confirm,
     Stage,
     Open,
+    Mend,
     Delete,
     Deleted,
     FreeBytes,
@@ -165,6 +167,10 @@ impl ImageStore for FaultStore {
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {
         let opened = self.plan.around(Operation::Open, self.store.open(image, snapshot)).await?;
         Ok(Arc::new(FaultSnapshot { snapshot: opened, plan: Arc::clone(&self.plan) }))
+    }
+
+    async fn mend(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
+        self.plan.around(Operation::Mend, self.store.mend(image, snapshot)).await
     }
 
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {

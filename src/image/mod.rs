@@ -17,7 +17,9 @@ mod file;
 mod ingest;
 #[cfg(test)]
 mod ingest_tests;
+mod inspection;
 mod memory;
+mod mend;
 mod presence;
 mod rbd;
 mod readers;
@@ -29,7 +31,9 @@ pub use discard::DiscardStore;
 pub use fault::{Fault, FaultStore, Moment, Operation};
 pub use file::FileStore;
 pub use ingest::{Ingest, Ingested};
+pub use inspection::{Damage, Inspection};
 pub use memory::MemoryStore;
+pub use mend::{Mending, ProvenLeaves};
 pub use rbd::{RbdConfig, RbdStore};
 pub use verified::Verified;
 
@@ -173,6 +177,13 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// Opens a committed snapshot for reading.
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError>;
 
+    /// Opens a committed snapshot to get damaged bytes back, as long as no transfer has its image. Fails with
+    /// [`ImageError::Unmendable`] where committed snapshots cannot be written at all.
+    async fn mend(&self, _image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
+        let detail = "the store does not keep it in a form that can be written".to_owned();
+        Err(ImageError::Unmendable { snapshot: snapshot.clone(), detail })
+    }
+
     /// Deletes a committed snapshot. The others stay byte for byte what they were. Remembers the moment, see
     /// [`ImageStore::deleted`]. Deleting what is not there is [`ImageError::NotFound`].
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError>;
@@ -265,6 +276,10 @@ pub enum ImageError {
     Full { detail: String },
     #[error("stored data of snapshot {snapshot} is damaged at byte {offset}: {detail}")]
     Damaged { snapshot: SnapshotId, offset: u64, detail: String },
+    #[error("the bytes from {offset} on are not what was committed: expected {expected}, found {found}")]
+    Unproven { offset: u64, expected: String, found: String },
+    #[error("snapshot {snapshot} cannot be mended in place: {detail}")]
+    Unmendable { snapshot: SnapshotId, detail: String },
     #[error(
         "the extent of {length} bytes at {offset} is not between the end of the one before ({position}) and the end of \
          the image ({size})"

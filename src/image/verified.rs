@@ -74,8 +74,13 @@ impl Verified {
         Ok(())
     }
 
+    /// The first byte of a leaf.
+    pub(super) fn leaf_offset(&self, block: u64, leaf: usize) -> u64 {
+        block.saturating_mul(BLOCK_BYTES as u64).saturating_add((leaf * LEAF_BYTES) as u64)
+    }
+
     fn damaged(&self, block: u64, leaf: usize, detail: &str) -> ImageError {
-        let offset = block.saturating_mul(BLOCK_BYTES as u64).saturating_add((leaf * LEAF_BYTES) as u64);
+        let offset = self.leaf_offset(block, leaf);
         ImageError::Damaged { snapshot: self.record().snapshot.clone(), offset, detail: detail.to_owned() }
     }
 

@@ -50,6 +50,9 @@ pub enum TransferError {
     /// As [`TransferError::Saturated`], for reading.
     #[error("{reads} snapshots are being read, which is as many as the configuration allows")]
     TooManyReads { reads: usize },
+    /// As [`TransferError::Saturated`], for inspections.
+    #[error("this gateway inspects another snapshot now, and only one at a time")]
+    Inspecting,
     /// The gateway is stopping.
     #[error("this gateway is stopping")]
     Stopping,

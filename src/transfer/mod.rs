@@ -10,17 +10,23 @@ mod chain_stream;
 mod config;
 mod digest;
 mod error;
+mod inspect;
+mod mend;
 mod plan;
 mod read;
 mod receive;
 mod registry;
 mod sink;
 mod state;
+mod tree;
 
 pub use config::Config;
 pub use error::TransferError;
+pub use inspect::{Finding, Findings};
+pub use mend::Mended;
 pub use read::ReadPermit;
 pub use state::{IllegalStep, State};
+pub use tree::PAGES_MAX;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -161,6 +167,7 @@ pub struct Transfers {
     read_pool: BufferPool,
     reads: Arc<Semaphore>,
     reads_allowed: usize,
+    inspections: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Transfers {
@@ -182,6 +189,7 @@ impl Transfers {
             read_pool: BufferPool::new(config.read_buffers()),
             reads: Arc::new(Semaphore::new(config.reads)),
             reads_allowed: config.reads,
+            inspections: Arc::new(Semaphore::new(inspect::AT_ONCE)),
         }
     }
 

@@ -106,7 +106,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Turns a policy's proposal into a plan that cannot harm: a base must be in both chains with the same content.
+    /// Turns a policy's proposal into a plan that cannot harm: a base must be in both chains with the same content, or
+    /// the sender must be one who compares what he has with it.
     fn judge(&self, plan: Plan, policy: &str) -> PlanAnswer {
         let answer =
             |action, reason| PlanAnswer { action, base: None, reason, policy: policy.to_owned(), proven: false };
@@ -134,7 +135,14 @@ impl<'a> Question<'a> {
                 Ok((base, proven)) => {
                     PlanAnswer { base: Some(base), proven, ..answer(Action::Incremental, plan.reason) }
                 }
-                Err(fault) => answer(Action::Full, format!("the policy proposed the base {base}, but {fault}")),
+                Err(fault) => match self.chain.find(&base).filter(|_| self.request.rebase) {
+                    Some(record) => {
+                        let (snapshot, root) = (record.snapshot.to_string(), record.root.to_string());
+                        let base = PlanBase { snapshot, source_snapshot: None, root };
+                        PlanAnswer { base: Some(base), ..answer(Action::Rebase, plan.reason) }
+                    }
+                    None => answer(Action::Full, format!("the policy proposed the base {base}, but {fault}")),
+                },
             },
         }
     }
@@ -249,7 +257,8 @@ mod tests {
         wanted: api::SourceSnapshot,
         decision: Decision,
     ) -> PlanAnswer {
-        let request = PlanRequest { source_volume: None, wanted: wanted.id.clone(), chain: vec![base, wanted] };
+        let request =
+            PlanRequest { source_volume: None, wanted: wanted.id.clone(), chain: vec![base, wanted], rebase: false };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
         let question = Question::new(&volume, &snapshot, sender, &request, chain).unwrap();
         question.judge(Plan { decision, reason: "because".to_owned() }, "p")
@@ -293,8 +302,12 @@ mod tests {
             let plan = |root, wanted: &str| {
                 let (volume, snapshot) = ("v".parse().unwrap(), wanted.parse().unwrap());
                 let wanted = entry("s9", None, Some("m9"));
-                let request =
-                    PlanRequest { source_volume: None, wanted: "s9".to_owned(), chain: vec![base(root), wanted] };
+                let request = PlanRequest {
+                    source_volume: None,
+                    wanted: "s9".to_owned(),
+                    chain: vec![base(root), wanted],
+                    rebase: false,
+                };
                 let question = Question::new(&volume, &snapshot, other, &request, &chain).unwrap();
                 question.judge(Plan { decision: since("t1"), reason: "because".to_owned() }, "p")
             };
@@ -313,6 +326,7 @@ mod tests {
             source_volume: None,
             wanted: "s2".to_owned(),
             chain: vec![entry("x", None, Some("m1")), entry("s1", None, Some("m0")), entry("s2", None, Some("m2"))],
+            rebase: false,
         };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
         let seen = Question::new(&volume, &snapshot, Some(SENDER), &request, &chain).unwrap().for_policy();
@@ -348,6 +362,31 @@ mod tests {
                 assert_eq!((answer.action, answer.proven), (action, proven), "{root:?} {mark:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_base_that_only_the_target_has_is_for_senders_who_can_compare() {
+        let chain = chain(vec![record("t1", 1, Some("s1"), None)]);
+        let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
+        let mut request = PlanRequest {
+            source_volume: None,
+            wanted: "s2".to_owned(),
+            chain: vec![entry("s2", None, None)],
+            rebase: false,
+        };
+        let plan = |request: &PlanRequest, base: &str| {
+            let decision = Decision::Incremental(base.parse().unwrap());
+            let plan = Plan { decision, reason: "because".to_owned() };
+            Question::new(&volume, &snapshot, Some(SENDER), request, &chain).unwrap().judge(plan, "p")
+        };
+        assert_eq!(plan(&request, "t1").action, Action::Full);
+        request.rebase = true;
+        let rebase = plan(&request, "t1");
+        let base = PlanBase { snapshot: "t1".to_owned(), source_snapshot: None, root: root(1).unwrap() };
+        assert_eq!((rebase.action, rebase.base, rebase.proven), (Action::Rebase, Some(base), false));
+        assert_eq!(plan(&request, "t9").action, Action::Full, "a base that is not there");
+        request.chain.insert(0, entry("s1", root(1), None));
+        assert_eq!(plan(&request, "t1").action, Action::Incremental, "one that both have");
     }
 
     #[test]

@@ -71,9 +71,27 @@ impl Registry {
         Ok(Registered { id, entry, running, metrics, admitted: Instant::now(), _slot: slot })
     }
 
+    /// Tells later whether any transfer runs.
+    pub(super) fn watch(&self) -> Watch {
+        Watch { slots: Arc::clone(&self.slots), capacity: self.capacity }
+    }
+
     pub(super) fn list(&self) -> Vec<Running> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.iter().map(|(id, entry)| entry.describe(id)).collect()
+    }
+}
+
+/// See [`Registry::watch`].
+#[derive(Debug)]
+pub(super) struct Watch {
+    slots: Arc<Semaphore>,
+    capacity: usize,
+}
+
+impl Watch {
+    pub(super) fn is_idle(&self) -> bool {
+        self.slots.available_permits() == self.capacity
     }
 }
 

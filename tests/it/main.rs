@@ -21,5 +21,7 @@ mod layers;
 mod marks;
 mod plugins;
 mod readme;
+mod rebase;
 mod round_trip;
 mod stops;
+mod verify;

@@ -1,10 +1,22 @@
 //! The policy `nearest-base`: sends the change since the newest snapshot that both sides hold with the same content.
+//!
+//! Where there is none (it was deleted at the source, or the chains have diverged), what the target has is mostly still
+//! close to what is wanted: the newest snapshot there is named as the base, and a sender who can compare content trees
+//! sends only what differs from it.
 
-use rsnap_plugin::policy::{Plan, Policy, Request};
+use rsnap_plugin::policy::{Plan, Policy, Request, TargetSnapshot};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NearestBase {}
+struct NearestBase {
+    /// Whether a snapshot that the source does not have may be a base. The sender then reads all of its image once.
+    #[serde(default = "rebases")]
+    rebase: bool,
+}
+
+fn rebases() -> bool {
+    true
+}
 
 impl Policy for NearestBase {
     fn decide(&self, request: Request) -> Result<Plan, String> {
@@ -25,9 +37,20 @@ impl Policy for NearestBase {
                 &base.id,
                 format!("the change since {} is enough: the target has the same content as {}", source.id, base.id),
             ),
-            None => Plan::full("no earlier snapshot of the source is on the target with the same content"),
+            None => match request.target.iter().rev().find(|there| self.rebase && is_of_volume(&request, there)) {
+                Some(base) => Plan::incremental(
+                    &base.id,
+                    format!("no earlier snapshot of the source is on the target; what differs from {} is enough", base.id),
+                ),
+                None => Plan::full("no earlier snapshot of the source is on the target with the same content"),
+            },
         })
     }
+}
+
+/// Not a copy of another volume, as far as is known.
+fn is_of_volume(request: &Request, there: &TargetSnapshot) -> bool {
+    !matches!((&request.source_volume, &there.source_volume), (Some(told), Some(recorded)) if told != recorded)
 }
 
 rsnap_plugin::export_policy!(NearestBase);

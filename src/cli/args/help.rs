@@ -52,6 +52,39 @@ Examples:
 A file appears under its name only when it is whole, durable, and has the content root that the gateway recorded. What \
 goes to a block device or to a pipe cannot be held back: there a difference is an error at the end (exit code 5).";
 
+pub(super) const VERIFY_EXAMPLES: &str = "\
+Examples:
+  Do two sites hold the same?
+    rsnap verify --volume V --snapshot S --other-gateway https://gw.dc1:8443 --other-token-file dc1.token
+  Is what the gateway holds what lies here?
+    rsnap verify disk.raw --volume V --snapshot S
+  Is what the gateway has stored still what was committed?
+    rsnap verify --deep --volume V --snapshot S
+
+A comparison descends the content trees of both sides and fetches only what differs, each page proven by the one above \
+it, up to the content root: it costs the difference and not the volume, and nobody has to be believed. A local image is \
+read once. Extents are of 64 KiB.
+
+A tree tells what was committed. With --deep the gateway also reads all that it has stored and compares it with the \
+tree, beside its transfers and slower while there are any; with --other-gateway that one does, too. What the gateway's \
+system holds in memory is read from there and not from the disk.
+
+Where something differs or is damaged, the exit code is 5.";
+
+pub(super) const REPAIR_EXAMPLES: &str = "\
+Examples:
+  From another site that holds the same snapshot:
+    rsnap repair --volume V --snapshot S --other-gateway https://gw.dc1:8443 --other-token-file dc1.token
+  From an image that lies here:
+    rsnap repair disk.raw --volume V --snapshot S
+
+The gateway first reads all that it has stored (as verify --deep); what it finds damaged is sent again and nothing else. \
+It takes only bytes with exactly the hashes that were recorded at the commit: a repair heals a snapshot and cannot change \
+it, whoever sends. It may be interrupted and started again.
+
+Snapshots in Ceph are read-only: there Ceph repairs from its own copies, or the snapshot is deleted and sent again. So it \
+is where the content tree itself is damaged, or a file is gone.";
+
 pub(super) const PLUGIN_RUN_EXAMPLES: &str = "\
 Examples:
   Ask a policy. The question can be written from the example:

@@ -4,6 +4,7 @@ mod help;
 mod plugin;
 mod queries;
 mod transfer;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +13,14 @@ pub(super) use plugin::{
     LoadArgs, Plugin, PluginAdmin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginReplay,
     PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
-pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
+pub(super) use queries::{ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
+pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::id::SiteName;
-use help::{EXIT_CODES, RESTORE_EXAMPLES, SEND_EXAMPLES};
+use help::{EXIT_CODES, REPAIR_EXAMPLES, RESTORE_EXAMPLES, SEND_EXAMPLES, VERIFY_EXAMPLES};
 
 /// Copies volume snapshots from one site to another, at block level.
 #[derive(Debug, Parser)]
@@ -45,6 +47,12 @@ pub enum Command {
     /// Bring a snapshot back from a gateway.
     #[command(after_long_help = format!("{RESTORE_EXAMPLES}\n\n{EXIT_CODES}"))]
     Restore(RestoreArgs),
+    /// Prove that a gateway holds the same as another one, or as an image here; or that its stored bytes are intact.
+    #[command(after_long_help = format!("{VERIFY_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Verify(Box<VerifyArgs>),
+    /// Send what is damaged in a gateway's storage again, from a site that still has it.
+    #[command(after_long_help = format!("{REPAIR_EXAMPLES}\n\n{EXIT_CODES}"))]
+    Repair(Box<RepairArgs>),
     /// Ask what `send` with the same arguments would do, and why.
     #[command(after_long_help = EXIT_CODES)]
     Plan(Box<SendArgs>),
@@ -164,6 +172,13 @@ mod tests {
             "rsnap send a.raw --volume v --snapshot s --base-root 12 --gateway https://gw",
             "rsnap send a.raw --volume v --snapshot s --full --base-snapshot t --gateway https://gw",
             "rsnap chain --volume v --gateway https://gw --token a --token-file b",
+            "rsnap verify --volume v --snapshot s --gateway https://gw",
+            "rsnap verify a.raw --volume v --snapshot s --other-gateway https://dc1 --other-token-file t",
+            "rsnap verify --volume v --snapshot s --other-gateway https://dc1",
+            "rsnap verify --volume v --snapshot s --deep --other-volume w",
+            "rsnap repair --volume v --snapshot s --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --limit 100MiB --limit-file f",
+            "rsnap send a.raw --volume v --snapshot s --limit 100M",
             "rsnap serve --listen nowhere",
             "rsnap plugin check a.wasm --kind writr",
             "rsnap plugin new policy --lang cobol my-policy",
@@ -180,6 +195,13 @@ mod tests {
         for line in [
             "rsnap serve --config a --data b --listen 127.0.0.1:1 --admin 127.0.0.1:2 --site dc1",
             "rsnap restore --volume v --snapshot s - --format rbd-diff --base b --gateway https://gw",
+            "rsnap verify --volume v --snapshot s --deep --gateway https://gw",
+            "rsnap send a.raw --volume v --snapshot s --limit 100MiB",
+            "rsnap restore a.raw --volume v --snapshot s --limit-file f",
+            "rsnap verify a.raw --volume v --snapshot s --gateway https://gw --json",
+            "rsnap verify --volume v --snapshot s --other-gateway https://dc1 --other-token-file t --other-volume w",
+            "rsnap repair a.raw --volume v --snapshot s --gateway https://gw",
+            "rsnap repair --volume v --snapshot s --other-gateway https://dc1 --other-token-file t",
             "rsnap plan - --format rbd-diff --volume v --snapshot s --gateway https://gw",
             "rsnap servers --gateway https://gw --token-file t",
             "rsnap delete --volume v --snapshot s --gateway https://gw",

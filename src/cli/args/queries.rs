@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::id::{SiteName, SnapshotId, VolumeId};
+use crate::quantity::Bytes;
 
 /// How to reach a gateway.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +24,18 @@ pub struct ConnectArgs {
     /// Certificates (PEM) to trust instead of those of the system.
     #[arg(long, env = "RSNAP_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+/// How fast.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Gateway")]
+pub struct LimitArgs {
+    /// Move at most this much a second over all connections, such as 100MiB.
+    #[arg(long, value_name = "SIZE", conflicts_with = "limit_file")]
+    pub limit: Option<Bytes>,
+    /// The same, from a file that is read again every second, so that it can be changed meanwhile; `none` lifts it.
+    #[arg(long, value_name = "FILE")]
+    pub limit_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConnectArgs, VolumeArgs};
+use super::{ConnectArgs, LimitArgs, VolumeArgs};
 use crate::client::source::{Location, LocationError, RBD_PREFIX};
 use crate::content::Root;
 use crate::id::{SnapshotId, VolumeId};
@@ -113,6 +113,8 @@ pub struct SendArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "token_file"])]
     pub answer: Option<PathBuf>,
     #[command(flatten)]
+    pub limit: LimitArgs,
+    #[command(flatten)]
     pub ceph: CephArgs,
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -156,6 +158,8 @@ pub struct RestoreArgs {
     /// How often is tried again what may heal.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
+    #[command(flatten)]
+    pub limit: LimitArgs,
     #[command(flatten)]
     pub volume: VolumeArgs,
 }

@@ -5,6 +5,7 @@ mod lines;
 mod objects;
 mod pace;
 mod text;
+mod verify;
 
 pub(super) use text::table;
 
@@ -14,7 +15,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{ChainAnswer, PlanAnswer, ServersAnswer, SiteAnswer};
+use crate::client::repair::Repaired;
 use crate::client::restore::Restored;
+use crate::client::verify::{Checked, Comparison};
 use crate::client::{ClientError, Event, Outcome, Reporter};
 
 /// One of the two streams.
@@ -99,6 +102,18 @@ impl Output {
 
     pub(super) fn restored(&self, restored: &Restored, into: &str, stream: Stream) -> Result<(), ClientError> {
         self.say(stream, || event("done", restored), || text::restored(restored, into))
+    }
+
+    pub(super) fn comparison(&self, comparison: &Comparison) -> Result<(), ClientError> {
+        self.say(Stream::Answers, || event("compared", comparison), || verify::comparison(comparison))
+    }
+
+    pub(super) fn repaired(&self, repaired: &Repaired) -> Result<(), ClientError> {
+        self.say(Stream::Answers, || event("repaired", repaired), || verify::repaired(repaired))
+    }
+
+    pub(super) fn checked(&self, checked: &Checked) -> Result<(), ClientError> {
+        self.say(Stream::Answers, || event("checked", checked), || verify::checked(checked))
     }
 
     pub(super) fn plan(&self, plan: &PlanAnswer) -> Result<(), ClientError> {

@@ -47,6 +47,9 @@ pub(super) fn plan(plan: &PlanAnswer) -> String {
         (Action::Present, _) => "present, nothing to send".to_owned(),
         (Action::Full, _) => "full".to_owned(),
         (Action::Incremental, Some(base)) => format!("incremental since {}", base.snapshot),
+        (Action::Rebase, base) => {
+            format!("rebase on {}", base.as_ref().map_or("a snapshot of the gateway", |base| &*base.snapshot))
+        }
         (Action::Incremental, None) => "incremental".to_owned(),
         (Action::Refused, _) => "refused".to_owned(),
     };
@@ -134,6 +137,9 @@ pub(in crate::cli) fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) ->
 pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Plan { server, answer } => format!("{} [gateway {server}]", plan(answer)),
+        Event::Rebase { base, full } => {
+            format!("only what differs from {base} is sent; in full it would be {}", BinaryBytes(*full))
+        }
         Event::Progress { stage, snapshot, size, .. } => {
             format!("{} {snapshot}, {}", stage_name(*stage), BinaryBytes(*size))
         }
@@ -148,6 +154,9 @@ pub(super) fn stage_name(stage: Stage) -> &'static str {
         Stage::Proving => "proving",
         Stage::Sending => "sending",
         Stage::Restoring => "restoring",
+        Stage::Comparing => "comparing",
+        Stage::Checking => "checking",
+        Stage::Repairing => "repairing",
     }
 }
 

@@ -90,7 +90,7 @@ pub async fn restore(
     destination: Destination,
     reporter: &dyn Reporter,
 ) -> Result<Restored, ClientError> {
-    let wanted = job.find().await?;
+    let wanted = job.gateway.find(&job.volume, &job.snapshot).await?;
     let meter = Arc::new(Meter::default());
     let mut sink = job.sink(&wanted, destination, &meter)?;
     let mut retry = 0;
@@ -124,18 +124,6 @@ async fn finish(
 }
 
 impl Restore {
-    async fn find(&self) -> Result<SnapshotAnswer, ClientError> {
-        let chain = self.gateway.chain(&self.volume).await?;
-        let held: Vec<_> = chain.snapshots.iter().map(|snapshot| snapshot.snapshot.clone()).collect();
-        chain.snapshots.into_iter().find(|snapshot| snapshot.snapshot == self.snapshot.as_str()).ok_or_else(|| {
-            let held = if held.is_empty() { "no snapshot of it".to_owned() } else { held.join(", ") };
-            ClientError::Missing(format!(
-                "the gateway has no snapshot {} of volume {}; it has {held}",
-                self.snapshot, self.volume
-            ))
-        })
-    }
-
     fn sink(
         &self,
         wanted: &SnapshotAnswer,

@@ -122,7 +122,7 @@ fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
     }
     let (base, root, mark) = match choice {
         Choice::Full => (None, None, None),
-        Choice::Since(base) => {
+        Choice::Since(base) | Choice::Rebase(base) => {
             let mark = job.material.base_mark(base);
             let root = mark.is_none().then(|| base.root.clone());
             (Some(base.snapshot.clone()), root, mark)

@@ -12,10 +12,12 @@ use async_trait::async_trait;
 use super::comparison::Comparison;
 use super::material::{Choice, Material, Work};
 use super::prove::prove;
+use super::rebase::Rebase;
 use super::records::Records;
 use super::writer::StreamWriter;
 use crate::api::{Action, PlanAnswer, RBD_DIFF, SourceSnapshot};
 use crate::client::source::{Blocks, ImageFile, Sequential};
+use crate::client::tree::{LocalTree, RemoteTree};
 use crate::client::{ClientError, Reporter};
 use crate::content::Root;
 
@@ -36,6 +38,10 @@ pub struct Image {
     bases: Vec<Base>,
     proven: Vec<SourceSnapshot>,
     failed: Option<ClientError>,
+    /// What is compared with what, when that was planned.
+    rebase: Option<Rebase>,
+    /// Whether it may be compared with what only the gateway has.
+    may_rebase: bool,
 }
 
 #[derive(Debug)]
@@ -50,14 +56,36 @@ impl Image {
     /// A file or block device. `bases` are oldest first.
     pub fn file(path: PathBuf, bases: Vec<Base>) -> Result<Self, ClientError> {
         let size = ImageFile::open(&path)?.size();
-        Ok(Self { origin: Origin::File(path), size, bases, proven: Vec::new(), failed: None })
+        Ok(Self {
+            origin: Origin::File(path),
+            size,
+            bases,
+            proven: Vec::new(),
+            failed: None,
+            rebase: None,
+            may_rebase: true,
+        })
     }
 
     /// An image of `size` bytes that can be read only once.
     #[must_use]
     pub fn pipe(reader: Box<dyn Read + Send>, size: u64, name: &str, bases: Vec<Base>) -> Self {
         let pipe = Arc::new(Mutex::new(Some(Sequential::new(reader, size, name))));
-        Self { origin: Origin::Pipe(pipe), size, bases, proven: Vec::new(), failed: None }
+        Self {
+            origin: Origin::Pipe(pipe),
+            size,
+            bases,
+            proven: Vec::new(),
+            failed: None,
+            rebase: None,
+            may_rebase: true,
+        }
+    }
+
+    /// The same, to be sent in full whatever could be left out.
+    #[must_use]
+    pub fn in_full(self) -> Self {
+        Self { bases: Vec::new(), may_rebase: false, ..self }
     }
 
     /// The base of ours that has the content of the plan's.
@@ -150,7 +178,30 @@ impl Material for Image {
         }
     }
 
+    fn can_rebase(&self) -> bool {
+        self.may_rebase && matches!(self.origin, Origin::File(_))
+    }
+
+    async fn rebase(&mut self, target: RemoteTree, reporter: &dyn Reporter) -> Result<(), ClientError> {
+        let Input::File(mut image) = self.open()? else { return Err(ClientError::spent(None)) };
+        let known = self.rebase.take();
+        self.rebase =
+            Some(Rebase::prepare(target, known, reporter, move |meter| LocalTree::of_blocks(&mut image, meter)).await?);
+        Ok(())
+    }
+
     fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError> {
+        if let (Choice::Rebase(base), Some(rebase)) = (choice, self.rebase.clone()) {
+            let Input::File(mut image) = self.open()? else { return Err(ClientError::spent(None)) };
+            let (from, to) = (base.snapshot.clone(), source_snapshot.to_owned());
+            return Ok(Box::new(move |writer: &mut StreamWriter| {
+                let records = Records::begin(writer, Some(&from), &to, Blocks::size(&image))?;
+                let read = |offset, length| image.piece(offset, length);
+                let records = rebase.pour(read, records, writer)?;
+                records.end(writer, || image.prove())?;
+                Ok(Some(rebase.root()))
+            }));
+        }
         let base = match choice {
             Choice::Since(plan) => self.base(&plan.root).cloned(),
             _ => None,

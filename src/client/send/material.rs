@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::writer::{Halt, StreamWriter};
 use crate::api::{PlanAnswer, PlanBase, SourceSnapshot};
+use crate::client::tree::RemoteTree;
 use crate::client::{ClientError, Reporter};
 use crate::content::Root;
 
@@ -14,6 +15,8 @@ pub enum Choice {
     Full,
     /// What changed since this base of the target.
     Since(PlanBase),
+    /// What differs from this base of the target, which the source does not have.
+    Rebase(PlanBase),
     /// The stream as it is, on a base that only the user knows.
     Onto { snapshot: Option<String>, root: Option<Root> },
 }
@@ -54,6 +57,14 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn bases(&self) -> Vec<SourceSnapshot>;
     /// What to do for a plan that asks for a full or an incremental stream.
     fn choose(&self, plan: &PlanAnswer) -> Result<Choice, ClientError>;
+    /// Whether it can be compared with any snapshot of the target: it can be read more than once, anywhere.
+    fn can_rebase(&self) -> bool {
+        false
+    }
+    /// Makes ready for [`Choice::Rebase`] on the snapshot with the tree `target`: reads all of the source once.
+    async fn rebase(&mut self, _target: RemoteTree, _reporter: &dyn Reporter) -> Result<(), ClientError> {
+        Err(ClientError::Plan("what is sent can be read only once, so nothing can be compared with it".to_owned()))
+    }
     /// Keeps the source from going away while it is read, where that can be done; until this is dropped.
     async fn hold(&mut self) -> Result<(), ClientError> {
         Ok(())

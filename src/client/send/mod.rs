@@ -10,6 +10,7 @@ mod image;
 mod material;
 mod prove;
 mod rbd;
+mod rebase;
 mod records;
 mod stream;
 #[cfg(test)]
@@ -140,8 +141,12 @@ impl Run<'_> {
         // The wanted one may be told under the name of another: the gateway would compare the wrong one.
         chain.retain(|base| base.id != wanted.id);
         chain.push(wanted);
-        let request =
-            PlanRequest { source_volume: job.source_volume.clone(), wanted: job.source_snapshot.clone(), chain };
+        let request = PlanRequest {
+            source_volume: job.source_volume.clone(),
+            wanted: job.source_snapshot.clone(),
+            chain,
+            rebase: job.material.can_rebase(),
+        };
         let snapshot = job.snapshot()?;
         ticketed.gateway.plan(&job.volume, snapshot, &request).await
     }
@@ -153,6 +158,7 @@ impl Run<'_> {
             self.reporter.tell(&Event::Plan { server: ticketed.server.clone(), answer: plan.clone() });
             match plan.action {
                 Action::Present if plan.proven || self.root.is_some() || self.sent => return Ok(self.present(plan)),
+                Action::Rebase => self.rebase(&plan).await?,
                 Action::Refused => return Err(ClientError::Plan(format!("the gateway refuses: {}", plan.reason))),
                 // Present by its name alone: the stream is sent, and the gateway compares the content.
                 Action::Present | Action::Full | Action::Incremental => self.job.material.choose(&plan)?,

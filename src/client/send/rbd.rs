@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::material::{Choice, Material, Work};
+use super::rebase::Rebase;
 use super::records::Records;
 use super::writer::{Halt, StreamWriter};
 use crate::api::{Action, PlanAnswer, PlanBase, RBD_DIFF, SourceSnapshot};
 use crate::client::progress::telling;
 use crate::client::source::{Earlier, Piece, Protection, RbdSnapshot, Reader};
+use crate::client::tree::{LocalTree, RemoteTree};
 use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage, on_thread};
 use crate::content::{GRAIN_BYTES, Root, is_zero};
 
@@ -34,13 +36,24 @@ pub struct RbdImage {
     /// Held from the first byte that is read until the job ends, whoever ends it. Behind a lock only because a
     /// material is shared between threads.
     protection: Mutex<Option<Protection>>,
+    /// What is compared with what, when that was planned.
+    rebase: Option<Rebase>,
+    /// Whether it may be compared with what only the gateway has.
+    may_rebase: bool,
 }
 
 impl RbdImage {
     /// Sends `snapshot`; `bases` are earlier snapshots of its image, oldest first.
     #[must_use]
     pub fn new(snapshot: RbdSnapshot, bases: Vec<RbdBase>) -> Self {
-        Self { snapshot: Arc::new(snapshot), bases, protection: Mutex::new(None) }
+        let protection = Mutex::new(None);
+        Self { snapshot: Arc::new(snapshot), bases, protection, rebase: None, may_rebase: true }
+    }
+
+    /// The same, to be sent in full whatever could be left out.
+    #[must_use]
+    pub fn in_full(self) -> Self {
+        Self { bases: Vec::new(), may_rebase: false, ..self }
     }
 
     /// The base of ours that the plan names; one that the gateway knows by its name alone is none.
@@ -69,7 +82,7 @@ impl Material for RbdImage {
     }
 
     fn has_root(&self, choice: &Choice) -> bool {
-        *choice == Choice::Full
+        matches!(choice, Choice::Full | Choice::Rebase(_))
     }
 
     fn mark(&self) -> Option<String> {
@@ -104,6 +117,17 @@ impl Material for RbdImage {
         }
     }
 
+    fn can_rebase(&self) -> bool {
+        self.may_rebase
+    }
+
+    async fn rebase(&mut self, target: RemoteTree, reporter: &dyn Reporter) -> Result<(), ClientError> {
+        let (snapshot, known) = (Arc::clone(&self.snapshot), self.rebase.take());
+        let build = move |meter: &Meter| LocalTree::of_snapshot(&snapshot, meter);
+        self.rebase = Some(Rebase::prepare(target, known, reporter, build).await?);
+        Ok(())
+    }
+
     async fn hold(&mut self) -> Result<(), ClientError> {
         let snapshot = Arc::clone(&self.snapshot);
         let held = self.protection.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +143,15 @@ impl Material for RbdImage {
             _ => None,
         };
         let (snapshot, to) = (Arc::clone(&self.snapshot), source_snapshot.to_owned());
+        if let (Choice::Rebase(base), Some(rebase)) = (choice, self.rebase.clone()) {
+            let from = base.snapshot.clone();
+            return Ok(Box::new(move |writer: &mut StreamWriter| {
+                let records = Records::begin(writer, Some(&from), &to, snapshot.size())?;
+                let records = rebase.pour(|offset, length| snapshot.piece(offset, length), records, writer)?;
+                records.end(writer, || snapshot.prove(None))?;
+                Ok(Some(rebase.root()))
+            }));
+        }
         Ok(Box::new(move |writer: &mut StreamWriter| pour(&snapshot, base.as_ref(), &to, writer)))
     }
 
@@ -179,7 +212,7 @@ fn write(
 }
 
 /// Runs of grains that are all zero, or all not.
-fn runs(bytes: &[u8]) -> Vec<(Range<usize>, bool)> {
+pub(super) fn runs(bytes: &[u8]) -> Vec<(Range<usize>, bool)> {
     let mut runs: Vec<(Range<usize>, bool)> = Vec::new();
     for (number, grain) in bytes.chunks(GRAIN_BYTES).enumerate() {
         let (start, zero) = (number * GRAIN_BYTES, is_zero(grain));

@@ -9,6 +9,7 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use bytes::Bytes;
 use rustix::fs::{Advice, SeekFrom as Hole, fadvise, seek};
 use rustix::io::Errno;
 
@@ -43,6 +44,13 @@ impl ImageFile {
         }
         let mark = kind.is_file().then(|| mark(&file)).transpose().map_err(ClientError::local("examine", &shown))?;
         Ok(Self { file, path: shown, size, mark })
+    }
+
+    /// `length` bytes from `offset` on.
+    pub(in crate::client) fn piece(&self, offset: u64, length: u64) -> Result<Bytes, ClientError> {
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+        self.file.read_exact_at(&mut bytes, offset).map_err(self.fault())?;
+        Ok(Bytes::from(bytes))
     }
 
     fn fault(&self) -> impl FnOnce(io::Error) -> ClientError {

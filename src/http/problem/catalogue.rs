@@ -69,6 +69,7 @@ catalogue! {
     NotOwned "not-owned" CONFLICT "The image belongs to another volume";
     Foreign "foreign" CONFLICT "The image holds what rsnap did not make";
     Overtaken "overtaken" CONFLICT "Another transfer has taken over";
+    Unmendable "unmendable" CONFLICT "The storage cannot write into a committed snapshot";
     PluginRefused "plugin-refused" CONFLICT "A plugin refused";
     LengthRequired "length-required" LENGTH_REQUIRED "The size of the image must be known";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body of the request is too large";

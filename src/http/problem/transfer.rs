@@ -21,7 +21,9 @@ impl From<TransferError> for Problem {
             TransferError::Request(_) => Kind::BadRequest,
             TransferError::Deleted(_) => Kind::Deleted,
             TransferError::NoSite(_) => Kind::NoSite,
-            TransferError::Saturated { .. } | TransferError::TooManyReads { .. } => Kind::Saturated,
+            TransferError::Saturated { .. } | TransferError::TooManyReads { .. } | TransferError::Inspecting => {
+                Kind::Saturated
+            }
             TransferError::Stopping => Kind::Stopping,
             TransferError::Internal(_) | TransferError::State(_) => return Self::hidden(Kind::Internal, error),
         };
@@ -41,6 +43,8 @@ impl From<ImageError> for Problem {
             ImageError::Exists { .. } => Kind::Exists,
             ImageError::Full { .. } => Kind::Full,
             ImageError::Damaged { .. } => Kind::Damaged,
+            ImageError::Unproven { .. } => Kind::Digest,
+            ImageError::Unmendable { .. } => Kind::Unmendable,
             ImageError::Fenced => Kind::Overtaken,
             ImageError::Extent { .. } => Kind::MalformedStream,
             ImageError::Size { .. } => Kind::ImageSize,

@@ -50,6 +50,8 @@ pub(super) enum SyncPoint {
     MergedRecord,
     /// The name of that record, before the child's old files are removed.
     MergedRecordName,
+    /// Bytes that rotted and were written again.
+    MendedData,
     /// The bytes of a record whose stamp was renewed.
     RenewedRecord,
 }

@@ -14,6 +14,7 @@
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
 //! | `staged`, `commit` | writing a new one, and making it visible |
 //! | `stamp`, `prove` | whether a base is what was committed |
+//! | `mending` | writing bytes that rotted back |
 //! | `collect`, `merge` | giving back the space of what was deleted or left |
 
 mod catalog;
@@ -21,6 +22,7 @@ mod collect;
 mod commit;
 mod disk;
 mod layout;
+mod mending;
 mod merge;
 mod os;
 mod overlay;
@@ -51,7 +53,7 @@ use self::os::OsDisk;
 use self::store::Shared;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::blocking::blocking;
-use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
+use crate::image::{Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage};
 
 /// Images in a directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -100,6 +102,12 @@ impl ImageStore for FileStore {
         let (image, snapshot) = (image.clone(), snapshot.clone());
         let opened = self.with(move |shared| shared.open_snapshot(&image, &snapshot)).await?;
         Ok(Arc::new(opened))
+    }
+
+    async fn mend(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        let mending = self.with(move |shared| mending::FileMending::open(shared, &image, &snapshot)).await?;
+        Ok(Arc::new(mending))
     }
 
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {

@@ -42,6 +42,9 @@ impl Layer {
     }
 }
 
+/// Grains of a block, the layer that they are read from, and before which byte of the image.
+pub(super) type Deciding<'a> = (&'a Arc<Layer>, GrainMap, u64);
+
 /// A snapshot and the layers below it.
 #[derive(Debug, Clone)]
 pub(super) struct Overlay {
@@ -132,6 +135,15 @@ impl Overlay {
         for run in wanted.runs() {
             buffer.get_mut(run).unwrap_or_default().fill(0);
         }
+        for (layer, here, limit) in self.deciding(block, wanted)? {
+            self.read_layer(layer, block, here, limit, buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Which layers the `wanted` grains of a block are read from, and before which byte.
+    pub(super) fn deciding(&self, block: u64, wanted: GrainMap) -> Result<Vec<Deciding<'_>>, ImageError> {
+        let mut deciding = Vec::new();
         let mut wanted = wanted;
         let mut limit = self.size();
         for layer in &self.layers {
@@ -140,11 +152,13 @@ impl Overlay {
                 break;
             }
             let here = wanted.intersection(self.decided(layer, block, limit)?);
-            self.read_layer(layer, block, here, limit, buffer)?;
+            if !here.is_empty() {
+                deciding.push((layer, here, limit));
+            }
             wanted = wanted.without(here);
             limit = limit.min(layer.stored.limit);
         }
-        Ok(())
+        Ok(deciding)
     }
 
     /// Reads grains from the data of one layer; bytes at or after `limit` stay as they are.

@@ -1,11 +1,15 @@
 //! The shared cases on real files and on simulated ones, and what only files can show.
 
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, SyncPoint};
 use super::simulated::Simulated;
 use super::*;
+use crate::buffer::BufferPool;
+use crate::content::{BLOCK_BYTES, LEAF_BYTES};
+use crate::image::Inspection;
 use crate::image::cases::{self, Bench, Vandal, content, id, image, run_cases};
 use crate::image::file::Dice;
 
@@ -259,4 +263,41 @@ async fn a_long_chain_opens_by_its_records_and_indexes_alone() {
     // An unoptimised build on a busy machine; pages and data would take many times as long.
     assert!(elapsed < std::time::Duration::from_secs(5), "it took {elapsed:?}");
     println!("a chain of 1,000 was listed and opened in {elapsed:?}");
+}
+
+async fn inspect(bench: &Bench, from: u64) -> (Vec<Range<u64>>, u64) {
+    let opened = bench.store.open(&image(), &id(1)).await.unwrap();
+    let mut inspection = Inspection::begin(opened, from).await.unwrap();
+    let (mut found, mut read) = (Vec::new(), 0);
+    let mut buffer = BufferPool::new(1).take().await;
+    while let Some(looked) = inspection.next(&mut buffer).await.unwrap() {
+        found.extend(looked.damaged.into_iter().map(|damage| damage.bytes));
+        read += u64::from(looked.read);
+    }
+    (found, read)
+}
+
+#[tokio::test]
+async fn every_damaged_leaf_is_named_and_what_is_sound_is_not() {
+    let bench = real();
+    let mut bytes = vec![0; 40 * BLOCK_BYTES + 5];
+    for block in [0, 3, 40] {
+        bytes[block * BLOCK_BYTES..][..5].fill(7);
+    }
+    bytes[3 * BLOCK_BYTES..4 * BLOCK_BYTES].fill(9);
+    bench.put(1, None, &bytes).await.unwrap();
+    assert_eq!(inspect(&bench, 0).await, (vec![], 3));
+    let vandal = bench.vandal.as_ref().unwrap();
+    let (mib, leaf) = (BLOCK_BYTES as u64, LEAF_BYTES as u64);
+    for offset in [3 * mib, 3 * mib + 70_000, 3 * mib + 200_000, 40 * mib + 4] {
+        vandal.flip(&vandal.files(".raw")[0], offset);
+    }
+    let three = 3 * mib;
+    let expected = [three..three + 2 * leaf, three + 3 * leaf..three + 4 * leaf, 40 * mib..40 * mib + 5];
+    assert_eq!(inspect(&bench, 0).await, (expected.to_vec(), 3));
+    assert_eq!(inspect(&bench, 4 * mib).await, (expected[2..].to_vec(), 1));
+    // A page of the tree: the first in the sidecar is that of block 0, and its siblings stay proven.
+    vandal.flip(&vandal.files(".tree")[0], 100);
+    let found = inspect(&bench, 0).await;
+    assert_eq!((&found.0[..2], found.1), (&[0..mib, expected[0].clone()][..], 2));
 }

@@ -51,7 +51,7 @@ use self::staged::RbdStaged;
 use self::store::Shared;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::blocking::blocking;
-use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
+use crate::image::{Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage};
 use crate::metrics::Metrics;
 
 /// Images in a Ceph pool. Cheap to clone.
@@ -96,6 +96,14 @@ impl ImageStore for RbdStore {
         let (image, snapshot) = (image.clone(), snapshot.clone());
         let opened = self.with(move |shared| shared.open_snapshot(&image, &snapshot)).await?;
         Ok(Arc::new(opened))
+    }
+
+    /// A snapshot in Ceph is read-only for everybody. The same bytes at the head would not be in it.
+    async fn mend(&self, _image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
+        let detail = "snapshots in Ceph are read-only. Let Ceph repair it from its own copies (`rados \
+                      list-inconsistent-obj`, `ceph pg repair`); else delete this snapshot here and send it again"
+            .to_owned();
+        Err(ImageError::Unmendable { snapshot: snapshot.clone(), detail })
     }
 
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {

@@ -16,6 +16,7 @@ pub mod digest;
 mod error;
 mod event;
 mod layout;
+pub mod pages;
 pub mod range;
 pub mod raw;
 pub mod rbd_diff;

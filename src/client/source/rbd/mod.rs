@@ -21,7 +21,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rsnap_rbd::{Cluster, Image, Library, Mode, Pool, Settings, SnapshotReference};
+
+use tokio::runtime::Handle;
 
 use crate::client::ClientError;
 
@@ -110,6 +113,16 @@ impl RbdSnapshot {
     #[must_use]
     pub fn mark_of(&self, id: u64) -> String {
         format!("{}{id}", self.mark_start)
+    }
+
+    /// `length` bytes from `offset` on. Blocks, on a thread that knows the runtime.
+    pub(crate) fn piece(&self, offset: u64, length: u64) -> Result<Bytes, ClientError> {
+        let buffer = vec![0; usize::try_from(length).unwrap_or_default()];
+        let (found, buffer) = Handle::current().block_on(self.image.read(offset, buffer))?;
+        match found == buffer.len() {
+            true => Ok(Bytes::from(buffer)),
+            false => Err(ClientError::Changed("the image became shorter while it was read".to_owned())),
+        }
     }
 
     /// Proves that this snapshot and the earlier one that it is compared with are still there. Without that, what was

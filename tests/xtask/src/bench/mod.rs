@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 /// A benchmark: its name and what it does.
 type Benchmark = (&'static str, &'static str, fn(&Rig) -> Result<Row>);
 
-const ALL: [Benchmark; 19] = [
+const ALL: [Benchmark; 21] = [
     ("put_tls_file", "PUT over TLS 1.3 to files, against nginx", rows::put_file::run),
     ("put_tls_discard", "PUT over TLS 1.3 to nowhere, against a raw TLS sink", rows::put_discard::run),
     ("plugin_overhead", "the writer as a component, against the same compiled in", rows::overhead::run),
@@ -54,6 +54,8 @@ const ALL: [Benchmark; 19] = [
     ("memory_flat", "resident memory after 64 GiB, against 1 GiB", rows::memory::run),
     ("sparse_1tib", "1 TiB with 1 GiB of data, against 1 GiB", rows::sparse::run),
     ("incremental_slope", "cost of a changed byte, against that of a full snapshot", rows::slope::run),
+    ("verify_cost", "bytes to compare 1 TiB, against 1 GiB with as many differences", rows::difference::verify),
+    ("rebase_cost", "bytes of a rebase with 0.1 % changed, against those of a full copy", rows::difference::rebase),
     ("rbd_full", "2 GiB from one Ceph cluster to another, against the stock tools", rows::rbd::full),
     ("rbd_full_64k", "the same with extents of 64 KiB, scattered", rows::rbd::full_64k),
     ("rbd_full_4k", "the same with extents of 4 KiB, scattered", rows::rbd::full_4k),

@@ -170,9 +170,15 @@ fn base_on_target(request: &PolicyRequest, decision: &wit::Decision) -> Option<S
 fn base_same_content(request: &PolicyRequest, decision: &wit::Decision) -> Option<String> {
     let wit::Decision::Incremental(base) = decision else { return None };
     let base = request.target.iter().find(|target| target.id.as_str() == base)?;
-    let mut earlier = request.source.iter().take_while(|snapshot| snapshot.id != request.wanted.id);
-    let same = earlier.any(|snapshot| same_content(request, snapshot, base));
-    (!same).then(|| format!("it proposes the base {}, whose content no earlier snapshot of the source has", base.id))
+    let earlier = || request.source.iter().take_while(|snapshot| snapshot.id != request.wanted.id);
+    let same = |target| earlier().any(|snapshot| same_content(request, snapshot, target));
+    // Where there is no common one, any base of the target may be taken for a rebase.
+    (!same(base) && request.target.iter().any(same)).then(|| {
+        format!(
+            "it proposes the base {}, whose content no earlier snapshot of the source has, and others have",
+            base.id
+        )
+    })
 }
 
 fn present_is_there(request: &PolicyRequest, decision: &wit::Decision) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The rows, one in a file.
 
+pub(super) mod difference;
 pub(super) mod memory;
 pub(super) mod overhead;
 pub(super) mod plugin;
