@@ -115,6 +115,7 @@ impl App {
             policy: Arc::clone(&plugins.policy),
             resolver: Arc::clone(&plugins.resolver),
             stores,
+            pool: pool.clone(),
         };
         let transfers = Arc::new(Transfers::new(parts, &config.limits));
         sample(&metrics, pool);

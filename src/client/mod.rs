@@ -38,6 +38,7 @@ pub(crate) use error::kind;
 pub use error::{ClientError, Heal};
 pub use gateway::{Gateway, Permission, Ticketed};
 pub use progress::{Event, Meter, Outcome, Reporter, Stage};
+pub(crate) use root::BlockHashes;
 pub use root::RootMeter;
 pub(crate) use thread::on_thread;
 pub use tls::Trust;

@@ -3,15 +3,19 @@
 //! Sender and restorer need the same number that the gateway records at commit, without a second pass over the data.
 //! One block is held; what is not written is zero.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::content::{BLOCK_BYTES, Hash, NoBase, Page, Root, TreeBuilder, hash_leaves};
+use crate::content::{BLOCK_BYTES, FAN_OUT, Hash, NoBase, Page, Root, TreeBuilder, hash_leaves};
 
 /// Takes bytes in ascending order and gives the root of the whole image.
 #[derive(Debug)]
 pub struct RootMeter {
     tree: TreeBuilder,
+    /// Where the blocks go instead, when they are those of a piece.
+    blocks: Option<Arc<BlockHashes>>,
     block: Vec<u8>,
     /// Number of the block that `block` holds a part of.
     open: Option<u64>,
@@ -21,7 +25,17 @@ impl RootMeter {
     /// For an image of `size` bytes.
     #[must_use]
     pub fn new(size: u64) -> Self {
-        Self { tree: TreeBuilder::new(size), block: Vec::new(), open: None }
+        Self { tree: TreeBuilder::new(size), blocks: None, block: Vec::new(), open: None }
+    }
+
+    /// For whole blocks of an image whose other blocks pass by elsewhere.
+    pub(crate) fn of_piece(blocks: Arc<BlockHashes>) -> Self {
+        Self { blocks: Some(blocks), ..Self::new(0) }
+    }
+
+    /// All bytes of the piece were taken.
+    pub(crate) fn finish_piece(mut self) {
+        self.close();
     }
 
     /// Takes `bytes` at `offset`, which must not lie before the end of what was taken before.
@@ -63,8 +77,10 @@ impl RootMeter {
 
     /// Takes a whole block, zero past the end of the image.
     fn push(&mut self, number: u64, block: &[u8]) {
-        let mut page = Page::default();
-        page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
+        if let Some(blocks) = &self.blocks {
+            return blocks.take(number, block);
+        }
+        let page = leaves_of(block);
         let Ok(()) = at_once(self.tree.push(number, page, &NoBase::new(), &NoBase::new()));
     }
 
@@ -73,6 +89,41 @@ impl RootMeter {
     pub fn finish(mut self) -> Root {
         self.close();
         let Ok(root) = at_once(self.tree.finish(&NoBase::new(), &NoBase::new()));
+        root
+    }
+}
+
+fn leaves_of(block: &[u8]) -> Page {
+    let mut page = Page::default();
+    page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
+    page
+}
+
+/// The hashes of an image's blocks, taken in any order: 32 bytes for each that is not zero.
+#[derive(Debug, Default)]
+pub(crate) struct BlockHashes(Mutex<BTreeMap<u64, Hash>>);
+
+impl BlockHashes {
+    /// Takes a whole block, zero past the end of the image. The last time counts.
+    pub(crate) fn take(&self, number: u64, block: &[u8]) {
+        let hash = leaves_of(block).hash();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, hash);
+    }
+
+    /// The root of an image of `size` bytes; what was not taken is zero.
+    pub(crate) fn root(&self, size: u64) -> Root {
+        let blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
+        for (number, hash) in blocks.iter().filter(|(_, hash)| !hash.is_zero()) {
+            let page = pages.entry(number / FAN_OUT as u64).or_default();
+            let place = usize::try_from(number % FAN_OUT as u64).unwrap_or_default();
+            page.0.iter_mut().skip(place).take(1).for_each(|child| *child = *hash);
+        }
+        let mut tree = TreeBuilder::new(size);
+        for (index, page) in pages {
+            let Ok(()) = at_once(tree.push_blocks(index, page, &NoBase::new(), &NoBase::new()));
+        }
+        let Ok(root) = at_once(tree.finish(&NoBase::new(), &NoBase::new()));
         root
     }
 }
@@ -123,6 +174,23 @@ pub(crate) mod tests {
             }
             prop_assert_eq!(meter.finish(), root_of(&image));
         }
+    }
+
+    #[test]
+    fn blocks_in_any_order_give_the_same_root() {
+        let mut image = vec![0; 40 * BLOCK_BYTES + 77];
+        for number in [0, 3, 15, 16, 39, 40] {
+            image[number * BLOCK_BYTES + 5] = number as u8 + 1;
+        }
+        let hashes = BlockHashes::default();
+        for number in (0..=40).rev() {
+            let mut block = image[number * BLOCK_BYTES..image.len().min((number + 1) * BLOCK_BYTES)].to_vec();
+            block.resize(BLOCK_BYTES, 0);
+            hashes.take(number as u64, &vec![1; BLOCK_BYTES]);
+            hashes.take(number as u64, &block);
+        }
+        assert_eq!(hashes.root(image.len() as u64), root_of(&image));
+        assert_eq!(BlockHashes::default().root(9), root_of(&[0; 9]));
     }
 
     #[test]

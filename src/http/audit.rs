@@ -25,6 +25,9 @@ pub(super) enum Event {
     Ticket,
     /// A snapshot, or a chain of them, was sent here.
     Put,
+    /// An upload was begun, or given up.
+    Upload,
+    Cancel,
     Delete,
 }
 

@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
-use super::{chain, delete, get, plan, put, ready, server, sites};
+use super::{chain, delete, get, plan, put, ready, resumable, server, sites};
 use crate::api;
 
 #[derive(OpenApi)]
@@ -22,6 +22,12 @@ use crate::api;
         put::put,
         get::get,
         delete::delete,
+        resumable::create,
+        resumable::list,
+        resumable::state,
+        resumable::look,
+        resumable::append,
+        resumable::cancel,
         plan::plan,
         sites::site,
         ready::ready,

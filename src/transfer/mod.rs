@@ -16,11 +16,13 @@ mod receive;
 mod registry;
 mod sink;
 mod state;
+mod upload;
 
 pub use config::Config;
 pub use error::TransferError;
 pub use read::ReadPermit;
 pub use state::{IllegalStep, State};
+pub use upload::{Claims, Created, Piece, UploadId, UploadState};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -146,6 +148,8 @@ pub struct Parts {
     pub policy: Arc<dyn Policy>,
     pub resolver: Arc<dyn Resolver>,
     pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    /// The memory for what is received.
+    pub pool: BufferPool,
 }
 
 /// The transfers of one gateway.
@@ -155,6 +159,9 @@ pub struct Transfers {
     resolver: Arc<dyn Resolver>,
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
+    uploads: upload::Uploads,
+    pool: BufferPool,
+    depth: usize,
     load: Load,
     read_pool: BufferPool,
     reads: Arc<Semaphore>,
@@ -176,6 +183,9 @@ impl Transfers {
             resolver: parts.resolver,
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
+            uploads: upload::Uploads::default(),
+            pool: parts.pool,
+            depth: config.depth,
             load: parts.load,
             read_pool: BufferPool::new(config.read_buffers()),
             reads: Arc::new(Semaphore::new(config.reads)),

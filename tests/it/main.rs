@@ -22,3 +22,4 @@ mod plugins;
 mod readme;
 mod round_trip;
 mod stops;
+mod uploads;

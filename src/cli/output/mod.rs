@@ -173,6 +173,8 @@ mod tests {
             status: 409,
             detail: "d".into(),
             transfer: None,
+            provided_offset: None,
+            expected_offset: None,
         };
         let error = ClientError::Refused { problem: Box::new(problem), retry_after: None };
         let object: serde_json::Value = serde_json::from_str(&error_object(&error)).unwrap();

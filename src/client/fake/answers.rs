@@ -29,6 +29,8 @@ fn problem(status: u16, retry_after: u64) -> Answered {
         status,
         detail: "because".into(),
         transfer: None,
+        provided_offset: None,
+        expected_offset: None,
     };
     let mut response = json(status, &problem);
     if retry_after > 0 {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::disk::{Disk, SyncPoint};
 use super::simulated::Simulated;
 use super::*;
-use crate::image::cases::{self, Bench, Vandal, content, id, image, run_cases};
+use crate::image::cases::{self, Bench, Vandal, content, id, image, run_cases, run_upload_cases};
 use crate::image::file::Dice;
 
 #[derive(Debug)]
@@ -104,11 +104,13 @@ fn simulated() -> Bench {
 mod on_files {
     use super::*;
     run_cases!(real());
+    run_upload_cases!(real());
 }
 
 mod on_simulated_files {
     use super::*;
     run_cases!(simulated());
+    run_upload_cases!(simulated());
 }
 
 #[tokio::test]

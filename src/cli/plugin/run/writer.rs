@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Cost;
 use super::stream::Stream;
+use crate::buffer::BufferPool;
 use crate::cli::args::{PluginRun, StreamFormat, WriterArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -90,7 +91,8 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
 fn transfers(writer: Arc<dyn Writer>, stores: HashMap<StoreName, Arc<dyn ImageStore>>) -> Transfers {
     let (policy, resolver) = (Arc::new(Agreeable), Arc::new(Nowhere));
     let (metrics, load) = (Arc::new(Metrics::new()), crate::cluster::load(None));
-    Transfers::new(Parts { metrics, load, writer, policy, resolver, stores }, &Config::default())
+    let pool = BufferPool::new(Config::default().receive_buffers());
+    Transfers::new(Parts { metrics, load, writer, policy, resolver, stores, pool }, &Config::default())
 }
 
 /// Agrees with whatever is sent.
