@@ -152,20 +152,19 @@ impl Adding<'_> {
             _ => self.ingest.end_piece().await,
         };
         let end = self.open.guard(end);
-        received?;
-        let verified = match is_whole {
-            true => body.trailers().await.map_err(TransferError::from).and_then(|trailers| check.verify(&trailers)),
-            false => Ok(()),
+        let ended = match received {
+            Ok(()) => body.trailers().await.map_err(TransferError::from).and_then(|trailers| check.verify(&trailers)),
+            Err(fault) => Err(fault),
         };
         marked?;
         let end = if is_whole && matches!(piece, Piece::Changes { .. }) { end.map(|_| self.range.end) } else { end };
         let kept = self.range.start..end?;
-        match &verified {
+        match &ended {
             Err(TransferError::Digest { .. } | TransferError::Body(BodyError::Trailer(_))) => self.open.withdraw(&kept),
             _ => self.open.take(kept),
         }
         self.open.mark().await?;
-        verified
+        ended
     }
 
     async fn bytes(&mut self, check: &mut BodyCheck, body: &mut dyn Body) -> Result<(), TransferError> {

@@ -21,6 +21,8 @@ mod complete;
 mod create;
 mod note;
 mod open;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use append::Claims;

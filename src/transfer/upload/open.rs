@@ -83,9 +83,11 @@ impl Uploads {
         let slot = Arc::clone(self.slots().entry(transfer.clone()).or_default());
         let mut open = slot.lock().await;
         if let Some(there) = open.upgrade() {
-            if !there.is_broken.load(Ordering::Acquire) {
+            // Another gateway may own it by now, and nobody here has noticed yet.
+            if !there.is_broken.load(Ordering::Acquire) && there.image.check().await.is_ok() {
                 return Ok(there);
             }
+            there.break_off();
             there.end_all().await;
         }
         let image = store.resume(image, transfer).await?;

@@ -3,6 +3,7 @@
 mod changes;
 mod draft;
 mod faults;
+mod send;
 
 use std::path::Path;
 
