@@ -39,6 +39,11 @@ fn problem(status: u16, retry_after: u64) -> Answered {
     response
 }
 
+/// As a gateway answers that takes nothing but a PUT.
+pub(super) fn no_uploads() -> Answered {
+    problem(404, 0)
+}
+
 fn broken() -> Error {
     Error::new(ErrorKind::ConnectionReset, "the test cuts here")
 }

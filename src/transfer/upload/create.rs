@@ -1,10 +1,12 @@
 //! The first request of an upload: everything that can be refused is refused here, before a byte is sent.
 
+use std::sync::Arc;
+
 use super::note::Note;
 use super::{Created, UploadId};
 use crate::content::SIZE_MAX;
 use crate::image::ImageError;
-use crate::plugin::{Destination, TransferDescription};
+use crate::plugin::{Destination, TransferDescription, Writer};
 use crate::transfer::receive::{already, refuse_deleted};
 use crate::transfer::registry::new_id;
 use crate::transfer::{TransferError, Transfers, Upload, base};
@@ -13,7 +15,8 @@ impl Transfers {
     /// Begins an upload, in the place of an unfinished one of the same snapshot: whoever asks for a new one no longer
     /// knows the old one. Not cancel-safe.
     pub async fn create_upload(&self, upload: &Upload) -> Result<Created, TransferError> {
-        let (store, image) = self.locate(&upload.volume).await?;
+        let writer = self.writer.now();
+        let (store, image) = self.locate_by(writer.as_ref(), &upload.volume).await?;
         if !store.is_resumable() {
             let text = "the storage of this volume keeps no unfinished transfers; send the snapshot with one PUT";
             return Err(TransferError::NotResumable(text.to_owned()));
@@ -46,25 +49,24 @@ impl Transfers {
             base: base.map(|record| record.snapshot.clone()),
             upload: Some(Note::of(upload).write()?),
         };
-        self.begin_upload(&description).await?;
+        begin(writer.as_ref(), &description).await?;
         let TransferDescription { volume, snapshot, id, .. } = description;
         Ok(Created::Upload(UploadId { volume, snapshot, transfer: id }))
     }
+}
 
-    async fn begin_upload(&self, description: &TransferDescription) -> Result<(), TransferError> {
-        let text =
-            "the writer plugin stores chunks by itself and cannot be interrupted; send the snapshot with one PUT";
-        let refused = || Err(TransferError::NotResumable(text.to_owned()));
-        let Destination::Image(ingest) = self.writer.begin(description).await? else { return refused() };
-        match std::sync::Arc::clone(ingest.staged()).upload() {
-            Some(image) => {
-                image.suspend().await;
-                Ok(())
-            }
-            None => {
-                ingest.abort().await;
-                refused()
-            }
+async fn begin(writer: &dyn Writer, description: &TransferDescription) -> Result<(), TransferError> {
+    let text = "the writer plugin stores chunks by itself and cannot be interrupted; send the snapshot with one PUT";
+    let refused = || Err(TransferError::NotResumable(text.to_owned()));
+    let Destination::Image(ingest) = writer.begin(description).await? else { return refused() };
+    match Arc::clone(ingest.staged()).upload() {
+        Some(image) => {
+            image.suspend().await;
+            Ok(())
+        }
+        None => {
+            ingest.abort().await;
+            refused()
         }
     }
 }

@@ -20,8 +20,8 @@ use crate::id::SiteName;
 use crate::image::{ImageStore, Ingest, MemoryStore, StageRequest};
 use crate::metrics::Metrics;
 use crate::plugin::{
-    Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, TransferDescription,
-    Writer,
+    Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot,
+    TransferDescription, Writer,
 };
 use crate::transfer::{Body, BodyError, Config, Format, Parts, Trailers, Upload};
 
@@ -82,9 +82,9 @@ fn gateway(store: &MemoryStore) -> Arc<Transfers> {
     let parts = Parts {
         metrics: Arc::new(Metrics::new()),
         load: crate::cluster::load(None),
-        writer: Arc::<Plain>::clone(&plain),
-        policy: Arc::<Plain>::clone(&plain),
-        resolver: plain,
+        writer: Slot::new(Arc::<Plain>::clone(&plain)),
+        policy: Slot::new(Arc::<Plain>::clone(&plain)),
+        resolver: Slot::new(plain),
         stores,
         pool: BufferPool::new(64),
     };
@@ -197,13 +197,15 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    async fn new(seed: u64) -> Self {
         let (store, mut dice) = (MemoryStore::new(), Dice(seed));
         let bytes = image(&mut dice);
-        let mut meter = crate::client::RootMeter::new(SIZE);
-        meter.write(0, &bytes);
+        // One PUT elsewhere tells the root.
+        let put = Upload { format: Format::Raw, length: Some(SIZE), ..upload() };
+        let mut body = Script { pieces: vec![Bytes::copy_from_slice(&bytes)], end: End::Whole };
+        let committed = gateway(&MemoryStore::new()).receive(put, &mut body).await.unwrap();
         let gateways = (0..3).map(|_| gateway(&store)).collect();
-        Self { store, gateways, sleepers: Vec::new(), dice, bytes, root: meter.finish() }
+        Self { store, gateways, sleepers: Vec::new(), dice, bytes, root: committed.record().root }
     }
 
     fn any(&mut self) -> Arc<Transfers> {
@@ -281,7 +283,7 @@ impl World {
 }
 
 async fn run(seed: u64) {
-    let mut world = World::new(seed);
+    let mut world = World::new(seed).await;
     let mut id = world.begin().await;
     let (mut told, mut steps) = (0, 0);
     loop {
