@@ -50,7 +50,7 @@ impl Ranges {
         let touched = self.0.get(first..end).unwrap_or_default();
         let start = touched.first().map_or(range.start, |there| there.start.min(range.start));
         let stop = touched.last().map_or(range.end, |there| there.end.max(range.end));
-        self.0.splice(first..end, [start..stop]);
+        self.0.splice(first..end, std::iter::once(start..stop));
     }
 
     /// Takes a range away.

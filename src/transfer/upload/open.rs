@@ -21,6 +21,10 @@ use crate::transfer::TransferError;
 /// How long a request is waited for that was told to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a commit may take before the upload is taken from it, and how often that is looked at.
+const COMMIT: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The uploads that requests of this gateway work on.
 #[derive(Debug, Default)]
 pub(in crate::transfer) struct Uploads {
@@ -90,6 +94,7 @@ impl Uploads {
             there.break_off();
             there.end_all().await;
         }
+        wait_for_the_end(&open).await;
         let image = store.resume(image, transfer).await?;
         let note = Note::read(image.request())?;
         let (taken, durable) = (image.durable(), image.durable());
@@ -131,8 +136,7 @@ impl Uploads {
 
     async fn find(&self, transfer: &TransferId) -> Option<Arc<OpenUpload>> {
         let slot = self.slots().get(transfer).cloned()?;
-        let open = slot.lock().await.upgrade();
-        open
+        slot.lock().await.upgrade()
     }
 
     /// Ends whoever sends plain bytes to an upload: its sender asks how far it is, so he no longer sends.
@@ -150,6 +154,14 @@ impl Uploads {
             open.end_all().await;
             self.leave(open).await;
         }
+    }
+}
+
+/// A commit that runs is not disturbed, and its files are wanted as they are.
+async fn wait_for_the_end(open: &Weak<OpenUpload>) {
+    let start = tokio::time::Instant::now();
+    while open.strong_count() > 0 && start.elapsed() < COMMIT {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

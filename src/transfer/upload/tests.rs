@@ -260,6 +260,10 @@ impl World {
         work.await
     }
 
+    async fn is_unfinished(&mut self, id: &UploadId) -> bool {
+        self.any().upload(id).await.unwrap().committed.is_none()
+    }
+
     /// A gateway dies, with all that it was doing.
     fn die(&mut self) {
         let victim = self.dice.below(3) as usize;
@@ -291,7 +295,7 @@ async fn run(seed: u64) {
         assert!(steps < 400, "it does not come to an end");
         match world.dice.below(20) {
             0 => world.die(),
-            1 if steps < 50 => {
+            1 if steps < 50 && world.is_unfinished(&id).await => {
                 world.any().cancel(&id).await.unwrap();
                 assert!(matches!(
                     world.any().upload(&id).await,

@@ -241,10 +241,14 @@ impl Run<'_> {
     }
 
     async fn give_up(&mut self, ticketed: &Ticketed) {
-        if let Some(path) = self.memory.path.take()
-            && let Err(error) = ticketed.gateway.cancel_upload(&path).await
-        {
-            self.reporter.tell(&Event::Note { text: format!("the unfinished transfer stays there: {error}") });
+        let Some(path) = self.memory.path.take() else { return };
+        match ticketed.gateway.cancel_upload(&path).await {
+            Ok(()) => {}
+            Err(ClientError::Refused { problem, .. }) if problem.status == StatusCode::NOT_FOUND.as_u16() => {}
+            Err(error) => {
+                let text = format!("the unfinished transfer stays there: {error}");
+                self.reporter.tell(&Event::Note { text });
+            }
         }
     }
 }

@@ -61,8 +61,9 @@ mod tests {
     fn pieces_are_the_gaps_and_each_stream_has_one() {
         let all = pieces(&[], 1000 * MIB, 4);
         assert_eq!(all, [0..256 * MIB, 256 * MIB..512 * MIB, 512 * MIB..768 * MIB, 768 * MIB..1000 * MIB]);
-        assert_eq!(pieces(&[], 5, 8), [0..5]);
-        assert_eq!(pieces(&[0..5], 5, 8), []);
+        let all = 0..5;
+        assert_eq!(Vec::from(pieces(&[], 5, 8)), std::slice::from_ref(&all));
+        assert_eq!(pieces(std::slice::from_ref(&all), 5, 8), []);
         let left = pieces(&[0..MIB, 3 * MIB..500 * MIB], 501 * MIB + 7, 2);
         assert_eq!(left, [MIB..3 * MIB, 500 * MIB..501 * MIB + 7]);
         assert_eq!(pieces(&[], 1 << 40, 1).len(), 256);
