@@ -61,8 +61,8 @@ pub(in crate::http) async fn create(
     })?;
     let content = headers::content_length(&parts.headers)?;
     let declared = declared(&parts.headers, complete, content)?;
+    let claims = resource::claims(&parts.headers, permission.sender.clone())?;
     let upload = upload::resumable(&parts.headers, target.volume, target.snapshot, permission, declared)?;
-    let claims = resource::claims(&parts.headers)?;
     let is_empty = http_body::Body::is_end_stream(&body);
     if upload.format == Format::RbdDiff && !is_empty {
         let detail = "changes go to the upload, with the range that they are about; begin it with an empty body";

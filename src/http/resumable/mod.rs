@@ -63,7 +63,9 @@ fn progress(offset: u64, size: u64, is_complete: bool) -> HeaderMap {
     ])
 }
 
-fn describe(state: &UploadState) -> UploadAnswer {
+/// The mark is told to the `sender` who gave it: to others it proves nothing.
+fn describe(state: &UploadState, sender: Option<&str>) -> UploadAnswer {
+    let mark = state.source.source_mark.as_ref().filter(|mark| state.source.has_mark(Some(mark), sender));
     UploadAnswer {
         path: path(&state.id),
         volume: state.id.volume.to_string(),
@@ -72,7 +74,7 @@ fn describe(state: &UploadState) -> UploadAnswer {
         base: state.base.as_ref().map(ToString::to_string),
         source_volume: state.source.source_volume.clone(),
         source_snapshot: state.source.source_snapshot.clone(),
-        source_mark: state.source.source_mark.as_ref().map(ToString::to_string),
+        source_mark: mark.map(ToString::to_string),
         durable: state.durable.iter().map(|range| UploadRange { start: range.start, end: range.end }).collect(),
         touched: answers::moment(state.touched),
         committed: state.committed.as_ref().map(answers::snapshot),

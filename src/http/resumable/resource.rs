@@ -12,7 +12,7 @@ use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress}
 use crate::api::{self, UploadAnswer, UploadsAnswer};
 use crate::content::Root;
 use crate::http::audit::{Entry, Event};
-use crate::http::auth::Action;
+use crate::http::auth::{Action, Permission};
 use crate::http::body::Upstream;
 use crate::http::caller::Caller;
 use crate::http::names::{Target, Upload};
@@ -22,8 +22,8 @@ use crate::http::{Gateway, answers, headers};
 use crate::image::Ranges;
 use crate::transfer::{Claims, Piece, TransferError, UploadId};
 
-fn permit(caller: &Caller, upload: &Upload) -> Result<(), Problem> {
-    caller.permit(Action::Put(&upload.volume, std::slice::from_ref(&upload.snapshot))).map(drop)
+fn permit(caller: &Caller, upload: &Upload) -> Result<Permission, Problem> {
+    caller.permit(Action::Put(&upload.volume, std::slice::from_ref(&upload.snapshot)))
 }
 
 /// The uploads of a snapshot
@@ -47,9 +47,11 @@ pub(in crate::http) async fn list(
     caller: Caller,
     target: Target,
 ) -> Result<Json<UploadsAnswer>, Problem> {
-    caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
+    let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     let uploads = gateway.transfers.uploads(&target.volume, &target.snapshot).await?;
-    Ok(Json(UploadsAnswer { uploads: uploads.iter().map(describe).collect() }))
+    Ok(Json(UploadsAnswer {
+        uploads: uploads.iter().map(|state| describe(state, permission.sender.as_deref())).collect(),
+    }))
 }
 
 /// One upload
@@ -74,10 +76,10 @@ pub(in crate::http) async fn state(
     caller: Caller,
     upload: Upload,
 ) -> Result<(HeaderMap, Json<UploadAnswer>), Problem> {
-    permit(&caller, &upload)?;
+    let permission = permit(&caller, &upload)?;
     let state = gateway.transfers.upload(&id(upload)).await?;
     let headers = progress(state.offset(), state.size, state.committed.is_some());
-    Ok((headers, Json(describe(&state))))
+    Ok((headers, Json(describe(&state, permission.sender.as_deref()))))
 }
 
 /// The offset of an upload
@@ -136,7 +138,7 @@ pub(in crate::http) async fn append(
     upload: Upload,
     request: Request,
 ) -> Result<Response, Problem> {
-    permit(&caller, &upload)?;
+    let permission = permit(&caller, &upload)?;
     gateway.refuse_when_stopping()?;
     let (parts, body) = request.into_parts();
     let id = id(upload);
@@ -144,7 +146,7 @@ pub(in crate::http) async fn append(
     let (piece, is_last) = piece(&parts.headers, complete)?;
     let content = headers::content_length(&parts.headers)?;
     let root = headers::root(&parts.headers)?;
-    let claims = claims(&parts.headers)?;
+    let claims = claims(&parts.headers, permission.sender)?;
     if is_last && http_body::Body::is_end_stream(&body) {
         check_end(&gateway, &id, &piece, &parts.headers).await?;
         return finish(&gateway, &id, root).await;
@@ -215,11 +217,12 @@ fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, 
     }
 }
 
-pub(super) fn claims(headers: &HeaderMap) -> Result<Claims, Problem> {
+pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Claims, Problem> {
     Ok(Claims {
         length: headers::content_length(headers)?,
         digests: headers::content_digests(headers)?,
         digest_trailer: headers::announced(headers).digest,
+        sender,
     })
 }
 

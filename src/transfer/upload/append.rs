@@ -31,6 +31,8 @@ pub struct Claims {
     pub length: Option<u64>,
     pub digests: Vec<Digest>,
     pub digest_trailer: bool,
+    /// On whose account it comes.
+    pub sender: Option<String>,
 }
 
 impl Transfers {
@@ -74,6 +76,12 @@ impl Transfers {
         body: &mut dyn Body,
     ) -> Result<(), TransferError> {
         let upload = open.note.upload(open.image.request());
+        let marked_by = &upload.source.marked_by;
+        if marked_by.is_some() && *marked_by != claims.sender {
+            // Their mark would say that they vouch for it.
+            let text = "the upload was begun by another sender, with a mark of its content; begin one of your own";
+            return Err(TransferError::Request(text.to_owned()));
+        }
         let upload =
             Upload { length: claims.length, digests: claims.digests, digest_trailer: claims.digest_trailer, ..upload };
         let registered = self.registry.enter(&upload)?;

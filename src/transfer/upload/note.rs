@@ -66,6 +66,7 @@ impl Note {
             source: self.source.clone(),
             issued: SystemTime::UNIX_EPOCH + Duration::from_millis(self.issued_ms),
             principal: self.principal.clone(),
+            sender: self.source.marked_by.clone(),
             digests: Vec::new(),
             digest_trailer: false,
         }

@@ -182,6 +182,7 @@ fn upload() -> Upload {
         source: Identity::default(),
         issued: SystemTime::now(),
         principal: "test".to_owned(),
+        sender: None,
         digests: Vec::new(),
         digest_trailer: false,
     }
