@@ -34,6 +34,14 @@ pub const SOURCE_MARK: &str = "rsnap-source-mark";
 /// Request header: the mark of the base's content at the source, for a sender that does not know its root.
 pub const BASE_MARK: &str = "rsnap-base-mark";
 
+/// Request header: the bytes of the image that a request of changes is about, `FIRST-END`, without the byte at END.
+pub const RANGE: &str = "rsnap-range";
+
+/// What the types of this interface's own problems begin with.
+pub const PROBLEMS: &str = "urn:rsnap:problem:";
+/// The same of problems that are registered for all.
+pub const PROBLEMS_OF_IANA: &str = "https://iana.org/assignments/http-problem-types#";
+
 /// Answer of `GET /server`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ServerAnswer {
@@ -273,6 +281,51 @@ pub struct Problem {
     /// The transfer's id in the gateway's log, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transfer: Option<String>,
+    /// Of bytes for an upload: where they began, and where it goes on.
+    #[serde(rename = "provided-offset", default, skip_serializing_if = "Option::is_none")]
+    pub provided_offset: Option<u64>,
+    #[serde(rename = "expected-offset", default, skip_serializing_if = "Option::is_none")]
+    pub expected_offset: Option<u64>,
+}
+
+/// An unfinished transfer, or one that was finished not long ago.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UploadAnswer {
+    /// The path of its own.
+    pub path: String,
+    pub volume: String,
+    pub snapshot: String,
+    /// Bytes of the image.
+    pub size: u64,
+    /// The target's snapshot that it starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_volume: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_snapshot: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mark: Option<String>,
+    /// What of the image is durable, ascending.
+    pub durable: Vec<UploadRange>,
+    /// When somebody last worked on it, RFC 3339.
+    pub touched: String,
+    /// What came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<SnapshotAnswer>,
+}
+
+/// Bytes of the image, without the one at `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadRange {
+    pub start: u64,
+    pub end: u64,
+}
+
+/// Answer of `GET /v1/volumes/{volume}/snapshots/{snapshot}/uploads`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UploadsAnswer {
+    pub uploads: Vec<UploadAnswer>,
 }
 
 /// What became of one part of what was read again.

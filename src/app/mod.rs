@@ -116,6 +116,7 @@ impl App {
             policy: plugins.policy.clone(),
             resolver: plugins.resolver.clone(),
             stores,
+            pool: pool.clone(),
         };
         let transfers = Arc::new(Transfers::new(parts, &config.limits));
         sample(&metrics, pool);

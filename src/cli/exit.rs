@@ -57,7 +57,15 @@ mod tests {
 
     fn refused(kind: &str, status: u16) -> Exit {
         let (title, detail) = (String::new(), String::new());
-        let problem = Problem { kind: format!("urn:rsnap:problem:{kind}"), title, status, detail, transfer: None };
+        let problem = Problem {
+            kind: format!("urn:rsnap:problem:{kind}"),
+            title,
+            status,
+            detail,
+            transfer: None,
+            provided_offset: None,
+            expected_offset: None,
+        };
         Exit::of(&ClientError::Refused { problem: Box::new(problem), retry_after: None })
     }
 

@@ -80,6 +80,7 @@ async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
         Command::Sites(args) => queries::site(&args, output).await,
         Command::Servers(args) => queries::servers(&args, output).await,
         Command::Delete(args) => queries::delete(&args, output).await,
+        Command::Cancel(args) => queries::cancel(&args, output).await,
         Command::Completions { shell } => completions(shell),
         Command::Serve(_) | Command::Plugin { .. } | Command::Config { .. } => Ok(()),
     }

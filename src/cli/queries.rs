@@ -21,3 +21,17 @@ pub(super) async fn delete(args: &DeleteArgs, output: &Output) -> Result<(), Cli
     gateway(&args.volume.connect)?.delete(&args.volume.volume, &args.snapshot).await?;
     output.deleted(args.volume.volume.as_str(), args.snapshot.as_str())
 }
+
+pub(super) async fn cancel(args: &DeleteArgs, output: &Output) -> Result<(), ClientError> {
+    let (volume, snapshot) = (&args.volume.volume, &args.snapshot);
+    let gateway = gateway(&args.volume.connect)?;
+    let there = gateway.uploads(volume, snapshot).await?.map(|there| there.uploads).unwrap_or_default();
+    let unfinished: Vec<_> = there.into_iter().filter(|upload| upload.committed.is_none()).collect();
+    if unfinished.is_empty() {
+        return Err(ClientError::Missing(format!("snapshot {snapshot} of volume {volume} has no unfinished transfer")));
+    }
+    for upload in unfinished {
+        gateway.cancel_upload(&upload.path).await?;
+    }
+    output.cancelled(volume.as_str(), snapshot.as_str())
+}

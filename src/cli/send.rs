@@ -45,6 +45,7 @@ async fn job(args: &SendArgs) -> Result<Job, ClientError> {
         source_snapshot: args.source_snapshot.clone().or(name).unwrap_or(snapshot),
         material,
         backoff: Backoff { retries: args.retries, ..Backoff::default() },
+        streams: args.streams.map(usize::from),
     })
 }
 

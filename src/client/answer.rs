@@ -106,5 +106,7 @@ fn foreign(status: StatusCode, body: &[u8]) -> Problem {
         status: status.as_u16(),
         detail: if excerpt.is_empty() { "the answer says no more".to_owned() } else { excerpt },
         transfer: None,
+        provided_offset: None,
+        expected_offset: None,
     }
 }

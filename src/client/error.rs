@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::api::Problem;
+use crate::api::{PROBLEMS, PROBLEMS_OF_IANA, Problem};
 
 /// Whether another try can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +140,18 @@ impl ClientError {
 
 /// What the gateway calls a problem; empty for a problem that no gateway wrote.
 pub(crate) fn kind(problem: &Problem) -> &str {
-    problem.kind.strip_prefix("urn:rsnap:problem:").unwrap_or_default()
+    let own = problem.kind.strip_prefix(PROBLEMS);
+    own.or_else(|| problem.kind.strip_prefix(PROBLEMS_OF_IANA)).unwrap_or_default()
 }
 
 fn heal_problem(problem: &Problem, retry_after: Option<Duration>) -> Heal {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
     let transient = match (kind(problem), status) {
         ("expired-ticket" | "body-cut" | "overtaken", _) => true,
+        // What is there is asked for again before the next try.
+        ("no-upload" | "upload-range" | "upload-incomplete" | "completed-upload" | "mismatching-upload-offset", _) => {
+            true
+        }
         ("damaged", _) => false,
         (_, StatusCode::NOT_IMPLEMENTED | StatusCode::INSUFFICIENT_STORAGE) => false,
         (_, StatusCode::HTTP_VERSION_NOT_SUPPORTED) => false,
@@ -208,6 +213,8 @@ mod tests {
             status,
             detail: "d".into(),
             transfer: None,
+            provided_offset: None,
+            expected_offset: None,
         };
         ClientError::Refused { problem: Box::new(problem), retry_after: retry_after.map(Duration::from_secs) }.heal()
     }

@@ -2,17 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde::Serialize;
+use tokio::net::TcpStream;
 
 use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
 use super::{ClientError, Endpoint, Limits, Rate, Trust};
-use crate::api::{ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer};
+use crate::api::{
+    ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer, UploadsAnswer,
+};
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway, or several of one site of which any will do, and the permission to talk to it.
@@ -137,6 +141,59 @@ impl Gateway {
         answer.success().await.map(drop)
     }
 
+    /// The unfinished transfers of a snapshot; `None` from a gateway that knows of no such thing.
+    pub async fn uploads(
+        &self,
+        volume: &VolumeId,
+        snapshot: &SnapshotId,
+    ) -> Result<Option<UploadsAnswer>, ClientError> {
+        let path = format!("{}/uploads", snapshot_path(volume, snapshot));
+        let answer = self.get(&path, HeaderMap::new()).await?;
+        if is_unknown(answer.status()) { Ok(None) } else { answer.json().await.map(Some) }
+    }
+
+    /// Begins one; gives its path. `None`: the gateway wants one PUT.
+    pub(super) async fn begin_upload(
+        &self,
+        volume: &VolumeId,
+        snapshot: &SnapshotId,
+        headers: HeaderMap,
+    ) -> Result<Option<String>, ClientError> {
+        let answer = self.call(Method::POST, &snapshot_path(volume, snapshot), headers, Bytes::new()).await?;
+        if is_unknown(answer.status()) {
+            return Ok(None);
+        }
+        let answer = answer.success().await?;
+        match (answer.status(), answer.header(LOCATION.as_str())) {
+            (StatusCode::CREATED, Some(path)) if path.starts_with('/') => Ok(Some(path.to_owned())),
+            (StatusCode::OK, _) => Err(ClientError::Cut("the snapshot came there from elsewhere".to_owned())),
+            _ => Err(ClientError::Protocol("it does not say where the upload is".to_owned())),
+        }
+    }
+
+    /// Sends a piece.
+    pub(super) async fn patch(&self, path: &str, headers: HeaderMap, body: UploadBody) -> Result<Answer, ClientError> {
+        let endpoint = self.endpoints.first().ok_or_else(nobody)?;
+        self.ask(endpoint, (Method::PATCH, path), headers, body).await
+    }
+
+    /// Asks for the commit of what is there.
+    pub(super) async fn complete_upload(&self, path: &str, headers: HeaderMap) -> Result<SnapshotAnswer, ClientError> {
+        self.call(Method::PATCH, path, headers, Bytes::new()).await?.json().await
+    }
+
+    pub async fn cancel_upload(&self, path: &str) -> Result<(), ClientError> {
+        self.call(Method::DELETE, path, HeaderMap::new(), Bytes::new()).await?.success().await.map(drop)
+    }
+
+    /// How long a connection to this gateway takes to open; `None` when it does not.
+    pub(super) async fn round_trip(&self) -> Option<Duration> {
+        let (endpoint, start) = (self.endpoints.first()?, Instant::now());
+        let opened = TcpStream::connect((endpoint.host(), endpoint.port()));
+        tokio::time::timeout(self.limits.connect, opened).await.ok()?.ok()?;
+        Some(start.elapsed())
+    }
+
     pub(super) async fn get(&self, path: &str, headers: HeaderMap) -> Result<Answer, ClientError> {
         self.call(Method::GET, path, headers, Bytes::new()).await
     }
@@ -202,6 +259,11 @@ impl Gateway {
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
         exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await
     }
+}
+
+/// Whether a gateway, or the storage behind it, has no uploads.
+fn is_unknown(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED)
 }
 
 fn nobody() -> ClientError {

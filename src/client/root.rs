@@ -3,16 +3,20 @@
 //! Sender and restorer need the same number that the gateway records at commit, without a second pass over the data.
 //! One block is held; what is not written is zero.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::content::{BLOCK_BYTES, Hash, NoBase, NoPages, Page, PageSink, Root, TreeBuilder, hash_leaves};
+use crate::content::{BLOCK_BYTES, FAN_OUT, Hash, NoBase, NoPages, Page, PageSink, Root, TreeBuilder, hash_leaves};
 
 /// Takes bytes in ascending order and gives the root of the whole image. The pages of its tree go to `S`, which must
 /// not make anybody wait.
 #[derive(Debug)]
 pub struct RootMeter<S = NoBase> {
     tree: TreeBuilder,
+    /// Where the blocks go instead, when they are those of a piece.
+    blocks: Option<Arc<BlockHashes>>,
     block: Vec<u8>,
     /// Number of the block that `block` holds a part of.
     open: Option<u64>,
@@ -24,6 +28,16 @@ impl RootMeter {
     #[must_use]
     pub fn new(size: u64) -> Self {
         Self::with(size, NoBase::new())
+    }
+
+    /// For whole blocks of an image whose other blocks pass by elsewhere.
+    pub(crate) fn of_piece(blocks: Arc<BlockHashes>) -> Self {
+        Self { blocks: Some(blocks), ..Self::new(0) }
+    }
+
+    /// All bytes of the piece were taken.
+    pub(crate) fn finish_piece(mut self) {
+        let Ok(()) = self.close();
     }
 
     /// Takes `bytes` at `offset`, which must not lie before the end of what was taken before.
@@ -41,7 +55,7 @@ impl RootMeter {
 
 impl<S: PageSink<Error: 'static>> RootMeter<S> {
     pub(super) fn with(size: u64, sink: S) -> Self {
-        Self { tree: TreeBuilder::new(size), block: Vec::new(), open: None, sink }
+        Self { tree: TreeBuilder::new(size), blocks: None, block: Vec::new(), open: None, sink }
     }
 
     /// As [`RootMeter::write`], where a page may not be kept.
@@ -86,9 +100,11 @@ impl<S: PageSink<Error: 'static>> RootMeter<S> {
 
     /// Takes a whole block, zero past the end of the image.
     fn push(&mut self, number: u64, block: &[u8]) -> Result<(), S::Error> {
-        let mut page = Page::default();
-        page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
-        at_once(self.tree.push(number, page, &NoPages::new(), &self.sink))
+        if let Some(blocks) = &self.blocks {
+            blocks.take(number, block);
+            return Ok(());
+        }
+        at_once(self.tree.push(number, leaves_of(block), &NoPages::new(), &self.sink))
     }
 
     /// The root, when all bytes were taken, and what has kept the pages.
@@ -96,6 +112,41 @@ impl<S: PageSink<Error: 'static>> RootMeter<S> {
         self.close()?;
         let root = at_once(self.tree.finish(&NoPages::new(), &self.sink))?;
         Ok((root, self.sink))
+    }
+}
+
+fn leaves_of(block: &[u8]) -> Page {
+    let mut page = Page::default();
+    page.0.iter_mut().zip(hash_leaves(block)).for_each(|(place, hash): (&mut Hash, _)| *place = hash);
+    page
+}
+
+/// The hashes of an image's blocks, taken in any order: 32 bytes for each that is not zero.
+#[derive(Debug, Default)]
+pub(crate) struct BlockHashes(Mutex<BTreeMap<u64, Hash>>);
+
+impl BlockHashes {
+    /// Takes a whole block, zero past the end of the image. The last time counts.
+    pub(crate) fn take(&self, number: u64, block: &[u8]) {
+        let hash = leaves_of(block).hash();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, hash);
+    }
+
+    /// The root of an image of `size` bytes; what was not taken is zero.
+    pub(crate) fn root(&self, size: u64) -> Root {
+        let blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pages: BTreeMap<u64, Page> = BTreeMap::new();
+        for (number, hash) in blocks.iter().filter(|(_, hash)| !hash.is_zero()) {
+            let page = pages.entry(number / FAN_OUT as u64).or_default();
+            let place = usize::try_from(number % FAN_OUT as u64).unwrap_or_default();
+            page.0.iter_mut().skip(place).take(1).for_each(|child| *child = *hash);
+        }
+        let mut tree = TreeBuilder::new(size);
+        for (index, page) in pages {
+            let Ok(()) = at_once(tree.push_blocks(index, page, &NoBase::new(), &NoBase::new()));
+        }
+        let Ok(root) = at_once(tree.finish(&NoBase::new(), &NoBase::new()));
+        root
     }
 }
 
@@ -145,6 +196,23 @@ pub(crate) mod tests {
             }
             prop_assert_eq!(meter.finish(), root_of(&image));
         }
+    }
+
+    #[test]
+    fn blocks_in_any_order_give_the_same_root() {
+        let mut image = vec![0; 40 * BLOCK_BYTES + 77];
+        for number in [0, 3, 15, 16, 39, 40] {
+            image[number * BLOCK_BYTES + 5] = number as u8 + 1;
+        }
+        let hashes = BlockHashes::default();
+        for number in (0..=40).rev() {
+            let mut block = image[number * BLOCK_BYTES..image.len().min((number + 1) * BLOCK_BYTES)].to_vec();
+            block.resize(BLOCK_BYTES, 0);
+            hashes.take(number as u64, &vec![1; BLOCK_BYTES]);
+            hashes.take(number as u64, &block);
+        }
+        assert_eq!(hashes.root(image.len() as u64), root_of(&image));
+        assert_eq!(BlockHashes::default().root(9), root_of(&[0; 9]));
     }
 
     #[test]

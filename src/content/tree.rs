@@ -158,6 +158,18 @@ impl TreeBuilder {
         self.close(1, Open { index: block, page: leaves }, base, sink).await
     }
 
+    /// Takes page number `index` of level 2, the hashes of blocks whose leaves are not kept; in ascending order too, and
+    /// not beside [`TreeBuilder::push`].
+    pub async fn push_blocks<E: Send>(
+        &mut self,
+        index: u64,
+        blocks: Page,
+        base: &dyn PageSource<Error = E>,
+        sink: &dyn PageSink<Error = E>,
+    ) -> Result<(), E> {
+        self.close(2, Open { index, page: blocks }, base, sink).await
+    }
+
     /// Keeps a finished page of `level` and puts its hash into its parent, closing the parents that are complete.
     async fn close<E: Send>(
         &mut self,

@@ -27,6 +27,9 @@ pub(super) enum Event {
     Put,
     /// Damaged bytes of a snapshot were sent again.
     Repair,
+    /// An upload was begun, or given up.
+    Upload,
+    Cancel,
     Delete,
 }
 

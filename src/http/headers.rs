@@ -64,6 +64,17 @@ pub(super) fn digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
     Ok(all)
 }
 
+/// The digests of the content of one request, which is a part of the representation: a digest of the whole of it could
+/// not be computed over several gateways, so it is refused and not ignored.
+pub(super) fn content_digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
+    if headers.contains_key(REPR_DIGEST) {
+        let detail =
+            "an upload is verified by Rsnap-Content-Root, and each request by Content-Digest; leave out Repr-Digest";
+        return Err(Problem::new(Kind::BadDigest, detail));
+    }
+    digests(headers)
+}
+
 /// What the sender says will come after the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Announced {

@@ -24,6 +24,7 @@ mod put;
 mod range;
 mod ready;
 mod repair;
+mod resumable;
 mod server;
 mod sites;
 #[cfg(test)]
@@ -90,11 +91,13 @@ impl Gateway {
 }
 
 /// Paths as the OpenAPI document has them, with their handlers.
-fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 12] {
+fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 14] {
     [
         ("/server", get(server::server)),
         ("/v1/volumes/{volume}/snapshots", get(chain::chain).put(chain::put)),
-        ("/v1/volumes/{volume}/snapshots/{snapshot}", put(put::put).get(get::get).delete(delete::delete)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}", snapshot()),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/uploads", get(resumable::list)),
+        ("/v1/volumes/{volume}/snapshots/{snapshot}/uploads/{upload}", upload()),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/plan", post(plan::plan)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/tree", get(tree::tree)),
         ("/v1/volumes/{volume}/snapshots/{snapshot}/check", get(check::check)),
@@ -105,6 +108,14 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 12] {
         ("/openapi.json", get(openapi::document)),
         ("/", get(openapi::pointer)),
     ]
+}
+
+fn snapshot() -> MethodRouter<Arc<Gateway>> {
+    put(put::put).get(get::get).delete(delete::delete).post(resumable::create).options(resumable::offer)
+}
+
+fn upload() -> MethodRouter<Arc<Gateway>> {
+    get(resumable::state).head(resumable::look).patch(resumable::append).delete(resumable::cancel)
 }
 
 /// The whole interface.

@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
-use crate::id::{SnapshotId, VolumeId};
+use crate::id::{SnapshotId, TransferId, VolumeId};
 
 /// Most snapshots in one request.
 const SNAPSHOTS_MAX: usize = 1_000;
@@ -22,6 +22,27 @@ pub(super) struct Volume(pub(super) VolumeId);
 pub(super) struct Target {
     pub(super) volume: VolumeId,
     pub(super) snapshot: SnapshotId,
+}
+
+/// `{volume}`, `{snapshot}` and `{upload}` of the path.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) volume: VolumeId,
+    pub(super) snapshot: SnapshotId,
+    pub(super) upload: TransferId,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Upload {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path: Result<Path<(String, String, String)>, _> = Path::from_request_parts(parts, state).await;
+        let Path((volume, snapshot, upload)) = path.map_err(malformed)?;
+        let upload = Self { volume: volume.parse()?, snapshot: snapshot.parse()?, upload: upload.parse()? };
+        tracing::Span::current().record("volume", upload.volume.as_str());
+        tracing::Span::current().record("snapshot", upload.snapshot.as_str());
+        Ok(upload)
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Volume {

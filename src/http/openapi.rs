@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
-use super::{chain, check, delete, get, plan, put, ready, repair, server, sites, tree};
+use super::{chain, check, delete, get, plan, put, ready, repair, resumable, server, sites, tree};
 use crate::api;
 
 #[derive(OpenApi)]
@@ -22,6 +22,12 @@ use crate::api;
         put::put,
         get::get,
         delete::delete,
+        resumable::create,
+        resumable::list,
+        resumable::state,
+        resumable::look,
+        resumable::append,
+        resumable::cancel,
         plan::plan,
         tree::tree,
         check::check,

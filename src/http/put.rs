@@ -14,7 +14,7 @@ use super::body::Upstream;
 use super::caller::Caller;
 use super::names::Target;
 use super::problem::{Kind, Problem};
-use super::{Gateway, answers, upload};
+use super::{Gateway, answers, resumable, upload};
 use crate::api;
 use crate::image::Committed;
 use crate::transfer::Upload;
@@ -54,6 +54,9 @@ pub(super) async fn put(
     target: Target,
     request: Request,
 ) -> Result<Response, Problem> {
+    if resumable::completeness(request.headers())? == Some(resumable::Completeness::Partial) {
+        return resumable::create(State(gateway), caller, target, request).await;
+    }
     let (parts, body) = request.into_parts();
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;

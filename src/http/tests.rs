@@ -66,6 +66,7 @@ fn transfers() -> Arc<Transfers> {
         policy: Slot::new(Arc::new(Mute)),
         resolver: Slot::new(Arc::new(Mute)),
         stores: std::collections::HashMap::new(),
+        pool: crate::buffer::BufferPool::new(4),
     };
     Arc::new(Transfers::new(parts, &Config::default()))
 }

@@ -32,6 +32,27 @@ pub(super) fn single(
     Ok(Upload { format, size, length, ..upload })
 }
 
+/// Reads the headers of the first request of an upload; `declared` is the length of the representation.
+pub(super) fn resumable(
+    headers: &HeaderMap,
+    volume: VolumeId,
+    snapshot: SnapshotId,
+    permission: Permission,
+    declared: Option<u64>,
+) -> Result<Upload, Problem> {
+    headers::refuse_parts_and_codings(headers)?;
+    let format = single_format(headers)?;
+    let size = raw_size(declared, permission.size).map_err(|problem| match problem.kind() {
+        Kind::LengthRequired => Problem::new(Kind::LengthRequired, "declare Upload-Length"),
+        _ => problem,
+    })?;
+    let upload = upload(headers, volume, snapshot, permission)?;
+    if format == Format::Raw && upload.base != BaseClaim::default() {
+        return Err(Problem::new(Kind::BadRequest, "a raw image is complete: send it without a base"));
+    }
+    Ok(Upload { format, size: Some(size), length: None, ..upload })
+}
+
 /// Reads the headers of a PUT of a whole chain, of which `last` is the newest snapshot.
 pub(super) fn chain(
     headers: &HeaderMap,

@@ -26,6 +26,20 @@ impl Filled {
         Self { block, buffer, base, touched: GrainMap::EMPTY, right: GrainMap::EMPTY, ragged: None }
     }
 
+    /// A block that was written before, up to `end` bytes: `written` are its grains, in `buffer`. What lies behind
+    /// `end` in its last grain is not believed.
+    pub(super) fn reopened(
+        block: u64,
+        buffer: BlockBuffer,
+        base: Option<Arc<Verified>>,
+        written: GrainMap,
+        end: usize,
+    ) -> Self {
+        let right = written.intersection(GrainMap::inside(0, end));
+        let open = written.without(right);
+        Self { block, buffer, base, touched: written, right, ragged: (!open.is_empty()).then_some(end) }
+    }
+
     /// Takes bytes that begin `start` bytes into the block.
     pub(super) async fn put(&mut self, start: usize, bytes: &[u8]) -> Result<(), ImageError> {
         let end = start + bytes.len();

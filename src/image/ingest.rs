@@ -5,14 +5,18 @@
 //! grain granularity, and only touched leaves are completed and hashed. Up to `depth` blocks are filled, hashed and
 //! written side by side, while their pages enter the tree in order. Memory is that of the buffers, whatever the size
 //! of the image.
+//!
+//! A transfer that comes in pieces has one of these for each piece. The tree is then built at the end, from the pages
+//! that the storage keeps: pieces come in any order, and a piece may end inside a block.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
 use super::block::{Filled, seal};
-use super::{Durable, ImageError, StagedImage, Verified};
+use super::{Durable, ImageError, StagedImage, UploadImage, Verified};
 use crate::buffer::BufferPool;
 use crate::content::{BLOCK_BYTES, GrainMap, NoPages, Page, PageSource, Root, TreeBuilder, next_data};
 
@@ -25,13 +29,23 @@ pub struct Ingest {
     base: Option<Arc<Verified>>,
     pool: BufferPool,
     depth: usize,
-    tree: TreeBuilder,
+    tree: Tree,
+    /// Where the extents must end, at the latest.
+    limit: u64,
     /// End of the last extent, in bytes.
     position: u64,
     current: Option<Filled>,
     at_work: VecDeque<(u64, JoinHandle<Result<Page, ImageError>>)>,
     /// The last block that entered the queue.
     latest: Option<u64>,
+}
+
+/// Where finished pages go.
+#[derive(Debug)]
+enum Tree {
+    Growing(TreeBuilder),
+    /// Built when all pieces are there.
+    Later(Arc<dyn UploadImage>),
 }
 
 /// A staged image that is complete and durable, and the root of its content.
@@ -46,10 +60,35 @@ impl Ingest {
     /// Uses at most `depth` buffers (at least two) of `pool` at once.
     #[must_use]
     pub fn new(staged: Arc<dyn StagedImage>, pool: BufferPool, depth: usize) -> Self {
+        let tree = Tree::Growing(TreeBuilder::new(staged.size()));
+        let limit = staged.size();
+        Self::from(0..limit, staged, tree, pool, depth)
+    }
+
+    /// For one piece of an image: what is there of it from the start of `range` on is cleared, the bytes before it stay.
+    pub async fn piece(
+        upload: Arc<dyn UploadImage>,
+        range: Range<u64>,
+        pool: BufferPool,
+        depth: usize,
+    ) -> Result<Self, ImageError> {
+        upload.clear(range.clone()).await?;
+        let (block, inside) = (range.start / BLOCK, inside_block(range.start));
+        let staged: Arc<dyn StagedImage> = Arc::<dyn UploadImage>::clone(&upload);
+        let mut ingest = Self::from(range.clone(), staged, Tree::Later(Arc::clone(&upload)), pool, depth);
+        if inside > 0 && !range.is_empty() {
+            let buffer = ingest.pool.take().await;
+            let (written, buffer) = upload.reopen(block, range.start, buffer).await?;
+            ingest.current = Some(Filled::reopened(block, buffer, ingest.base.clone(), written, inside));
+        }
+        Ok(ingest)
+    }
+
+    fn from(range: Range<u64>, staged: Arc<dyn StagedImage>, tree: Tree, pool: BufferPool, depth: usize) -> Self {
         let base = staged.base().map(|base| Arc::new(Verified::new(base)));
-        let tree = TreeBuilder::new(staged.size());
+        let (position, limit, depth) = (range.start, range.end, depth.max(2));
         let at_work = VecDeque::with_capacity(depth);
-        Self { staged, base, pool, depth: depth.max(2), tree, position: 0, current: None, at_work, latest: None }
+        Self { staged, base, pool, depth, tree, limit, position, current: None, at_work, latest: None }
     }
 
     /// The image that is being filled.
@@ -126,14 +165,14 @@ impl Ingest {
     }
 
     fn advance(&mut self, offset: u64, length: u64) -> Result<(), ImageError> {
-        let end = offset.checked_add(length).filter(|end| *end <= self.staged.size());
+        let end = offset.checked_add(length).filter(|end| *end <= self.limit);
         let in_order = offset >= self.position;
         match end.filter(|_| in_order) {
             Some(end) => {
                 self.position = end;
                 Ok(())
             }
-            None => Err(ImageError::Extent { offset, length, position: self.position, size: self.staged.size() }),
+            None => Err(ImageError::Extent { offset, length, position: self.position, size: self.limit }),
         }
     }
 
@@ -178,12 +217,19 @@ impl Ingest {
     async fn collect_one(&mut self) -> Result<(), ImageError> {
         let Some((block, task)) = self.at_work.pop_front() else { return Ok(()) };
         let kept = match ended(block, task).await {
-            Ok(page) => self.tree.push(block, page, pages_of(&self.base), self.staged.as_ref()).await,
+            Ok(page) => self.keep(block, page).await,
             Err(fault) => Err(fault),
         };
         match kept {
             Ok(()) => Ok(()),
             Err(fault) => Err(self.cause_of(fault).await),
+        }
+    }
+
+    async fn keep(&mut self, block: u64, page: Page) -> Result<(), ImageError> {
+        match &mut self.tree {
+            Tree::Growing(tree) => tree.push(block, page, pages_of(&self.base), self.staged.as_ref()).await,
+            Tree::Later(upload) => upload.put(1, block, &page).await,
         }
     }
 
@@ -211,14 +257,76 @@ impl Ingest {
     }
 
     async fn settle(&mut self) -> Result<(Root, Durable), ImageError> {
-        self.close_at_shrunk_end().await?;
+        self.settle_pieces().await?;
+        let tree = Tree::Growing(TreeBuilder::new(self.staged.size()));
+        match std::mem::replace(&mut self.tree, tree) {
+            Tree::Growing(tree) => {
+                let root = tree.finish(pages_of(&self.base), self.staged.as_ref()).await?;
+                Ok((root, self.staged.flush().await?))
+            }
+            Tree::Later(upload) => upload.close().await,
+        }
+    }
+
+    async fn settle_pieces(&mut self) -> Result<(), ImageError> {
+        if self.limit == self.staged.size() {
+            self.close_at_shrunk_end().await?;
+        }
         self.close_current().await?;
         while !self.at_work.is_empty() {
             self.collect_one().await?;
         }
-        let tree = std::mem::replace(&mut self.tree, TreeBuilder::new(self.staged.size()));
-        let root = tree.finish(pages_of(&self.base), self.staged.as_ref()).await?;
-        Ok((root, self.staged.flush().await?))
+        Ok(())
+    }
+
+    /// How far the storage has taken all that came, without waiting for more. Only a flush makes it durable.
+    pub async fn taken(&mut self) -> Result<u64, ImageError> {
+        while self.at_work.front().is_some_and(|(_, task)| task.is_finished()) {
+            self.collect_one().await?;
+        }
+        let at_work = self.at_work.front().map(|(block, _)| *block);
+        let open = at_work.or(self.current.as_ref().map(|current| current.block));
+        Ok(open.map_or(self.position, |block| block * BLOCK))
+    }
+
+    /// Whether any block is on its way to the storage.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        !self.at_work.is_empty()
+    }
+
+    /// Waits until the storage has taken one block more; at once when none is on its way.
+    pub async fn take_one(&mut self) -> Result<(), ImageError> {
+        self.collect_one().await
+    }
+
+    /// Ends a piece where it is, in the middle of a block if need be, and says where that is.
+    pub async fn end_piece(mut self) -> Result<u64, ImageError> {
+        let settled = self.settle_pieces().await;
+        self.wait_for_work().await;
+        settled.map(|()| self.position)
+    }
+
+    /// Ends a piece with its last whole block.
+    pub async fn end_at_block(mut self) -> Result<u64, ImageError> {
+        let whole = self.position / BLOCK;
+        if self.current.as_ref().is_some_and(|current| current.block < whole) {
+            self.close_current().await?;
+        }
+        self.current = None;
+        let mut settled = Ok(());
+        while settled.is_ok() && !self.at_work.is_empty() {
+            settled = self.collect_one().await;
+        }
+        self.wait_for_work().await;
+        settled.map(|()| whole * BLOCK)
+    }
+
+    /// The result no longer matters, but nothing may be written once the image is gone.
+    async fn wait_for_work(&mut self) {
+        for (_, task) in self.at_work.drain(..) {
+            drop(task.await);
+        }
     }
 
     /// Where the image is smaller than its base, the block of the new end is rehashed even if no extent touched it.
@@ -235,10 +343,7 @@ impl Ingest {
     /// Gives up and frees what was staged.
     pub async fn abort(mut self) {
         self.current = None;
-        for (_, task) in self.at_work.drain(..) {
-            // The result no longer matters, but nothing may be written once the staged image is gone.
-            drop(task.await);
-        }
+        self.wait_for_work().await;
         self.staged.abort().await;
     }
 }

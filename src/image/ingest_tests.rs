@@ -76,6 +76,7 @@ async fn ingest(
         name: format!("s{number}").parse().unwrap(),
         size: size as u64,
         base: number.checked_sub(1).map(name),
+        upload: None,
     };
     model.resize(size, 0);
     let mut ingest = Ingest::new(store.stage(request).await.unwrap(), BufferPool::new(4), 4);
@@ -148,6 +149,7 @@ async fn extents_out_of_order_or_beyond_the_end_are_refused() {
         name: "s".parse().unwrap(),
         size: 100,
         base: None,
+        upload: None,
     };
     let mut ingest = Ingest::new(store.stage(request).await.unwrap(), BufferPool::new(2), 2);
     ingest.write(10, &[1; 10]).await.unwrap();

@@ -21,10 +21,12 @@ mod inspection;
 mod memory;
 mod mend;
 mod presence;
+mod ranges;
 mod rbd;
 mod readers;
 mod record;
 mod sidecar;
+mod upload;
 mod verified;
 
 pub use discard::DiscardStore;
@@ -34,7 +36,9 @@ pub use ingest::{Ingest, Ingested};
 pub use inspection::{Damage, Inspection};
 pub use memory::MemoryStore;
 pub use mend::{Mending, ProvenLeaves};
+pub use ranges::{Ranges, RangesError};
 pub use rbd::{RbdConfig, RbdStore};
+pub use upload::{UploadImage, UploadRecord};
 pub use verified::Verified;
 
 use std::fmt;
@@ -109,7 +113,8 @@ impl Chain {
 }
 
 /// What [`ImageStore::stage`] is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StageRequest {
     pub transfer: TransferId,
     /// The volume that owns the image: an image that belongs to another volume is refused.
@@ -121,6 +126,9 @@ pub struct StageRequest {
     pub size: u64,
     /// The committed snapshot that the new one starts from; `None`: from nothing but zeroes.
     pub base: Option<SnapshotId>,
+    /// For a transfer that shall outlive its requests: words that its next owner will want to read. Such a transfer is
+    /// not cleared away when its owner is gone.
+    pub upload: Option<String>,
 }
 
 /// What the transfer knows at the commit and the store does not.
@@ -173,6 +181,27 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// with [`ImageError::BaseMissing`] or [`ImageError::BaseChanged`] unless the base is there and provably as it
     /// was committed. Clears what a dead predecessor left.
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError>;
+
+    /// Whether [`StageRequest::upload`] is understood.
+    fn is_resumable(&self) -> bool {
+        false
+    }
+
+    /// Becomes the owner of an unfinished transfer. Who was it before is asked to end, and not waited for beyond some
+    /// seconds. [`ImageError::NoUpload`] when there is none, or when it is finished.
+    async fn resume(&self, image: &ImageName, transfer: &TransferId) -> Result<Arc<dyn UploadImage>, ImageError> {
+        Err(ImageError::NoUpload { image: image.clone(), transfer: transfer.clone() })
+    }
+
+    /// The unfinished transfers of an image, and those that were finished not long ago.
+    async fn uploads(&self, _image: &ImageName) -> Result<Vec<UploadRecord>, ImageError> {
+        Ok(Vec::new())
+    }
+
+    /// Gives up an unfinished transfer, whoever owns it, and frees its space. One that is not there is as good.
+    async fn discard(&self, _image: &ImageName, _transfer: &TransferId) -> Result<(), ImageError> {
+        Ok(())
+    }
 
     /// Opens a committed snapshot for reading.
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError>;
@@ -253,6 +282,11 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
 
     /// Gives up: frees what was staged. Safe to repeat; without effect after a commit.
     async fn abort(&self);
+
+    /// The same image as one that outlives its requests, when it was asked for as such.
+    fn upload(self: Arc<Self>) -> Option<Arc<dyn UploadImage>> {
+        None
+    }
 }
 
 /// What can go wrong in a store. The text is for operators; nothing in it is secret.
@@ -260,6 +294,10 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
 pub enum ImageError {
     #[error("there is no snapshot {snapshot} in image {image}")]
     NotFound { image: ImageName, snapshot: SnapshotId },
+    #[error("image {image} has no unfinished transfer {transfer}")]
+    NoUpload { image: ImageName, transfer: TransferId },
+    #[error("what is known of the unfinished transfer {transfer} in image {image} cannot be believed: {detail}")]
+    UploadDamaged { image: ImageName, transfer: TransferId, detail: String },
     #[error("image {image} is being written, by another transfer or by somebody who has it open")]
     Busy { image: ImageName },
     #[error("image {image} belongs to volume {owner}")]

@@ -75,6 +75,7 @@ impl ImageWriter {
             name,
             size: transfer.size,
             base: transfer.base.clone(),
+            upload: transfer.upload.clone(),
         };
         let staged = self.store.stage(request).await?;
         Ok(Destination::Image(Ingest::new(staged, self.pool.clone(), self.depth)))

@@ -159,6 +159,7 @@ impl State {
             name,
             size: transfer.size,
             base: transfer.base,
+            upload: transfer.upload,
         };
         match self.on_host(async move { store.stage(request).await }).await? {
             Ok(staged) => {

@@ -68,6 +68,8 @@ pub struct TransferDescription {
     /// Bytes.
     pub size: u64,
     pub base: Option<SnapshotId>,
+    /// See [`crate::image::StageRequest::upload`].
+    pub upload: Option<String>,
 }
 
 /// Where the snapshots of one volume are.

@@ -36,6 +36,23 @@ pub enum TransferError {
     /// The base of a stream is not on this side.
     #[error("{0}")]
     BaseMissing(String),
+    /// Bytes were sent from another place than where they are wanted.
+    #[error("the bytes begin at {given}, and the upload goes on at {expected}")]
+    UploadOffset { given: u64, expected: u64 },
+    /// A range that is there already, or a part of it.
+    #[error("the range {}-{} is there already, or a part of it; ask for what is missing", .0.start, .0.end)]
+    UploadRange(std::ops::Range<u64>),
+    /// The commit was asked for too early.
+    #[error("{missing} of {size} bytes are missing; ask for what is missing, and send it")]
+    UploadIncomplete { missing: u64, size: u64 },
+    #[error("the upload is complete already; its snapshot is there")]
+    UploadCompleted,
+    /// Lengths that contradict each other.
+    #[error("the image has {size} bytes, and the request speaks of {length}")]
+    UploadLength { length: u64, size: u64 },
+    /// The storage or the writer cannot do it.
+    #[error("{0}")]
+    NotResumable(String),
     /// The request contradicts itself or leaves out what is needed.
     #[error("{0}")]
     Request(String),

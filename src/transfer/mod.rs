@@ -19,6 +19,7 @@ mod registry;
 mod sink;
 mod state;
 mod tree;
+mod upload;
 
 pub use config::Config;
 pub use error::TransferError;
@@ -27,6 +28,7 @@ pub use mend::Mended;
 pub use read::ReadPermit;
 pub use state::{IllegalStep, State};
 pub use tree::PAGES_MAX;
+pub use upload::{Claims, Created, Piece, UploadId, UploadState};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -154,6 +156,8 @@ pub struct Parts {
     pub policy: Slot<dyn Policy>,
     pub resolver: Slot<dyn Resolver>,
     pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    /// The memory for what is received.
+    pub pool: BufferPool,
 }
 
 /// The transfers of one gateway.
@@ -163,6 +167,9 @@ pub struct Transfers {
     resolver: Slot<dyn Resolver>,
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
+    uploads: upload::Uploads,
+    pool: BufferPool,
+    depth: usize,
     load: Load,
     read_pool: BufferPool,
     reads: Arc<Semaphore>,
@@ -185,6 +192,9 @@ impl Transfers {
             resolver: parts.resolver,
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
+            uploads: upload::Uploads::default(),
+            pool: parts.pool,
+            depth: config.depth,
             load: parts.load,
             read_pool: BufferPool::new(config.read_buffers()),
             reads: Arc::new(Semaphore::new(config.reads)),

@@ -79,7 +79,7 @@ impl Transfers {
     }
 
     /// A policy may refuse what a sender does without having asked for a plan.
-    async fn ask_policy(
+    pub(super) async fn ask_policy(
         &self,
         upload: &Upload,
         size: u64,
@@ -115,7 +115,11 @@ impl Transfers {
 }
 
 /// A permission cannot make again what was deleted since it was issued.
-async fn refuse_deleted(store: &dyn ImageStore, image: &ImageName, upload: &Upload) -> Result<(), TransferError> {
+pub(super) async fn refuse_deleted(
+    store: &dyn ImageStore,
+    image: &ImageName,
+    upload: &Upload,
+) -> Result<(), TransferError> {
     match store.deleted(image, &upload.snapshot).await? {
         Some(deleted) if deleted >= upload.issued => Err(TransferError::Deleted(upload.snapshot.clone())),
         _ => Ok(()),
@@ -124,7 +128,7 @@ async fn refuse_deleted(store: &dyn ImageStore, image: &ImageName, upload: &Uplo
 
 /// The snapshot that is there, if the sender announced its content; another content is an error. Marks that differ say
 /// nothing: then the stream is taken and compared.
-fn already(there: &SnapshotRecord, upload: &Upload) -> Result<Option<Committed>, TransferError> {
+pub(super) fn already(there: &SnapshotRecord, upload: &Upload) -> Result<Option<Committed>, TransferError> {
     let mark = upload.source.source_mark.as_ref();
     let same = match upload.root {
         Some(root) if root != there.root => {
@@ -149,7 +153,7 @@ fn raw_size(upload: &Upload) -> Result<u64, TransferError> {
 }
 
 /// A raw image may be anything, but a stream of `rbd` that was sent without its type would become the image itself.
-fn refuse_disguised(start: &[u8]) -> Result<(), TransferError> {
+pub(super) fn refuse_disguised(start: &[u8]) -> Result<(), TransferError> {
     let kinds = [(&b"rbd diff v"[..], api::RBD_DIFF), (&b"rbd image v"[..], api::RBD_IMAGE)];
     match kinds.iter().find(|(banner, _)| start.starts_with(banner)) {
         None => Ok(()),
@@ -246,6 +250,7 @@ impl Reception<'_> {
             snapshot: upload.snapshot.clone(),
             size,
             base: base.map(|record| record.snapshot.clone()),
+            upload: None,
         };
         Ok(self.writer.begin(&description).await?.into())
     }
@@ -311,7 +316,7 @@ impl Reception<'_> {
     }
 }
 
-fn check_root(expected: &[Option<Root>], root: Root) -> Result<(), TransferError> {
+pub(super) fn check_root(expected: &[Option<Root>], root: Root) -> Result<(), TransferError> {
     match expected.iter().flatten().find(|expected| **expected != root) {
         None => Ok(()),
         Some(expected) => Err(TransferError::Digest {

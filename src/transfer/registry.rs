@@ -134,7 +134,7 @@ impl Drop for Registered {
     }
 }
 
-fn new_id() -> Result<TransferId, TransferError> {
+pub(super) fn new_id() -> Result<TransferId, TransferError> {
     let mut random = [0_u8; 12];
     let failed = || TransferError::Internal("the system gives no random numbers".to_owned());
     aws_lc_rs::rand::fill(&mut random).map_err(|_| failed())?;

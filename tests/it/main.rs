@@ -24,4 +24,5 @@ mod readme;
 mod rebase;
 mod round_trip;
 mod stops;
+mod uploads;
 mod verify;

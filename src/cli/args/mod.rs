@@ -68,6 +68,9 @@ pub enum Command {
     /// Delete a snapshot that a gateway holds. The others of its chain stay whole.
     #[command(after_long_help = EXIT_CODES)]
     Delete(DeleteArgs),
+    /// Give up what is unfinished of a snapshot's transfer, and free its space at the gateway.
+    #[command(after_long_help = EXIT_CODES)]
+    Cancel(DeleteArgs),
     /// Write, try out and watch plugins.
     Plugin {
         #[command(subcommand)]
@@ -205,6 +208,7 @@ mod tests {
             "rsnap plan - --format rbd-diff --volume v --snapshot s --gateway https://gw",
             "rsnap servers --gateway https://gw --token-file t",
             "rsnap delete --volume v --snapshot s --gateway https://gw",
+            "rsnap cancel --volume v --snapshot s --gateway https://gw",
             "rsnap plugin check a.wasm --kind policy --settings s.toml",
             "rsnap plugin inspect a.wasm --wit",
             "rsnap plugin new policy --lang javascript my-policy --into d",

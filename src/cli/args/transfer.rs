@@ -105,7 +105,7 @@ pub struct SendArgs {
     /// Send in full, whatever could be left out.
     #[arg(long, conflicts_with = "base_snapshot")]
     pub full: bool,
-    /// How often is tried again what may heal.
+    /// How often is tried again what may heal, without anything gained in between.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     /// File with the answer of the target's GET /server, with its ticket, that somebody who has an account there asked
@@ -114,6 +114,9 @@ pub struct SendArgs {
     pub answer: Option<PathBuf>,
     #[command(flatten)]
     pub limit: LimitArgs,
+    /// Connections at once, for an image in a file or in Ceph; chosen from the round-trip time when not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub streams: Option<u8>,
     #[command(flatten)]
     pub ceph: CephArgs,
     #[command(flatten)]

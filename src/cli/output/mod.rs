@@ -137,6 +137,12 @@ impl Output {
         self.say(Stream::Answers, object, || format!("deleted snapshot {snapshot} of volume {volume}"))
     }
 
+    pub(super) fn cancelled(&self, volume: &str, snapshot: &str) -> Result<(), ClientError> {
+        let object = || json!({"event": "done", "cancelled": snapshot, "volume": volume}).to_string();
+        let text = || format!("gave up the unfinished transfer of snapshot {snapshot} of volume {volume}");
+        self.say(Stream::Answers, object, text)
+    }
+
     pub(super) fn answer<T: Serialize>(&self, answer: &T, text: impl FnOnce(&T) -> String) -> Result<(), ClientError> {
         self.say(Stream::Answers, || serde_json::to_string(answer).unwrap_or_default(), || text(answer))
     }
@@ -188,6 +194,8 @@ mod tests {
             status: 409,
             detail: "d".into(),
             transfer: None,
+            provided_offset: None,
+            expected_offset: None,
         };
         let error = ClientError::Refused { problem: Box::new(problem), retry_after: None };
         let object: serde_json::Value = serde_json::from_str(&error_object(&error)).unwrap();

@@ -21,13 +21,14 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Present { volume, snapshots, reason } => {
             format!("snapshot {} of volume {volume} is there already: {reason}", snapshots.join(", "))
         }
-        Outcome::Committed { snapshots, moved } => {
+        Outcome::Committed { snapshots, moved, again } => {
             let lines = snapshots.iter().map(|snapshot| {
                 let (volume, root) = (&snapshot.volume, &snapshot.root);
                 format!("snapshot {} of volume {volume} is committed, content root {root}", snapshot.snapshot)
             });
             let lines: Vec<_> = lines.collect();
-            format!("{}\nsent {}", lines.join("\n"), BinaryBytes(*moved))
+            let twice = if *again > 0 { format!(", of which {} again", BinaryBytes(*again)) } else { String::new() };
+            format!("{}\nsent {}{twice}", lines.join("\n"), BinaryBytes(*moved))
         }
     }
 }
@@ -143,6 +144,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Progress { stage, snapshot, size, .. } => {
             format!("{} {snapshot}, {}", stage_name(*stage), BinaryBytes(*size))
         }
+        Event::Note { text } => text.clone(),
         Event::Retry { retry, retries, wait, error } => {
             format!("{error}; retry {retry} of {retries} in {:.1} s", wait.as_secs_f64())
         }

@@ -29,12 +29,19 @@ fn problem(status: u16, retry_after: u64) -> Answered {
         status,
         detail: "because".into(),
         transfer: None,
+        provided_offset: None,
+        expected_offset: None,
     };
     let mut response = json(status, &problem);
     if retry_after > 0 {
         response.headers_mut().insert("retry-after", retry_after.into());
     }
     response
+}
+
+/// As a gateway answers that takes nothing but a PUT.
+pub(super) fn no_uploads() -> Answered {
+    problem(404, 0)
 }
 
 fn broken() -> Error {

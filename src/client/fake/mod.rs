@@ -153,6 +153,7 @@ async fn answer(
         ("POST", _) => Ok(answers::plan(&state, request).await),
         ("PUT", _) => answers::put(&state, request).await,
         ("DELETE", _) => Ok(answers::deleted()),
+        ("GET", path) if path.ends_with("/uploads") => Ok(answers::no_uploads()),
         ("GET", path) if path.ends_with("/snapshots") => Ok(answers::chain(&state)),
         ("GET", path) if path.starts_with("/v1/sites/") => Ok(answers::site()),
         ("GET", _) => answers::get(&state, &request),

@@ -46,7 +46,7 @@ impl Run<'_> {
         let root = self.settle(&answer, made).await?;
         let snapshots = committed(self.job, answer?).await?;
         verify(&snapshots, root)?;
-        Ok(Outcome::Committed { snapshots, moved: meter.moved() })
+        Ok(Outcome::Committed { snapshots, moved: self.memory.moved() + meter.moved(), again: 0 })
     }
 
     /// What the source has to say, which comes before what the connection says: a body that the source could not
@@ -120,6 +120,13 @@ fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
         let trailers = if job.material.has_root(choice) { both } else { "content-digest" };
         headers.insert(TRAILER, HeaderValue::from_static(trailers));
     }
+    headers.extend(source_headers(job, choice)?);
+    Ok(headers)
+}
+
+/// What is told of the source and of the base.
+pub(super) fn source_headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
     let (base, root, mark) = match choice {
         Choice::Full => (None, None, None),
         Choice::Since(base) | Choice::Rebase(base) => {
@@ -153,7 +160,7 @@ async fn committed(job: &Job, answer: Answer) -> Result<Vec<SnapshotAnswer>, Cli
 }
 
 /// The gateway must have committed what we sent.
-fn verify(snapshots: &[SnapshotAnswer], root: Option<Root>) -> Result<(), ClientError> {
+pub(super) fn verify(snapshots: &[SnapshotAnswer], root: Option<Root>) -> Result<(), ClientError> {
     let (Some(root), Some(snapshot)) = (root, snapshots.last()) else { return Ok(()) };
     if snapshot.root == root.to_string() {
         return Ok(());

@@ -4,6 +4,9 @@
 //! reading the base here is faster than the network. Records are not merged over blocks, so that each block goes out
 //! as soon as it is read; only runs of zeroes grow, because they cost nothing to hold.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
@@ -11,7 +14,7 @@ use super::records::Records;
 use super::writer::{Halt, StreamWriter};
 use crate::buffer::BufferPool;
 use crate::client::source::{Blocks, Change, ImageFile, changes};
-use crate::client::{ClientError, RootMeter};
+use crate::client::{BlockHashes, ClientError, RootMeter};
 use crate::content::{BLOCK_BYTES, Root};
 
 /// Blocks that are read ahead of the socket.
@@ -23,19 +26,37 @@ pub(super) struct Comparison {
     base: Option<ImageFile>,
     pool: BufferPool,
     root: RootMeter,
+    blocks: Range<u64>,
 }
 
 impl Comparison {
     pub(super) fn new(source: Box<dyn Blocks>, base: Option<ImageFile>) -> Self {
         let root = RootMeter::new(source.size());
-        Self { source, base, pool: BufferPool::new(AHEAD), root }
+        Self { source, base, pool: BufferPool::new(AHEAD), root, blocks: 0..u64::MAX }
+    }
+
+    /// Goes over these blocks only, and leaves their hashes with `hashes`.
+    pub(super) fn within(self, blocks: Range<u64>, hashes: Arc<BlockHashes>) -> Self {
+        Self { root: RootMeter::of_piece(hashes), blocks, ..self }
     }
 
     /// Writes all records and the end marker; gives the content root of the source.
-    pub(super) fn run(mut self, mut records: Records, writer: &mut StreamWriter) -> Result<Root, Halt> {
+    pub(super) fn run(mut self, records: Records, writer: &mut StreamWriter) -> Result<Root, Halt> {
+        self.pour(records, writer)?;
+        Ok(self.root.finish())
+    }
+
+    /// The same of a piece, whose root nobody knows.
+    pub(super) fn run_piece(mut self, records: Records, writer: &mut StreamWriter) -> Result<(), Halt> {
+        self.pour(records, writer)?;
+        self.root.finish_piece();
+        Ok(())
+    }
+
+    fn pour(&mut self, mut records: Records, writer: &mut StreamWriter) -> Result<(), Halt> {
         let runtime = Handle::current();
         let mut before = vec![0; BLOCK_BYTES];
-        let mut block = 0;
+        let mut block = self.blocks.start;
         while let Some(next) = self.next(block)? {
             let mut buffer = runtime.block_on(self.pool.take());
             self.source.read(next, &mut buffer)?;
@@ -55,7 +76,7 @@ impl Comparison {
         let inside = |number: &u64| number.saturating_mul(BLOCK_BYTES as u64) < self.source.size();
         let base = self.base.as_mut().map(|base| base.next(block)).transpose()?.flatten().filter(inside);
         let source = self.source.next(block)?;
-        Ok(source.into_iter().chain(base).min())
+        Ok(source.into_iter().chain(base).min().filter(|block| *block < self.blocks.end))
     }
 
     fn emit(
@@ -85,11 +106,10 @@ impl Comparison {
         records.breathe(start, writer)
     }
 
-    fn end(mut self, records: Records, writer: &mut StreamWriter) -> Result<Root, Halt> {
+    fn end(&mut self, records: Records, writer: &mut StreamWriter) -> Result<(), Halt> {
         records.end(writer, || {
             self.source.prove()?;
             self.base.as_mut().map_or(Ok(()), ImageFile::prove)
-        })?;
-        Ok(self.root.finish())
+        })
     }
 }

@@ -4,13 +4,14 @@
 //! proven in a first pass, before anything is sent: the plan compares their content roots with what the gateway has.
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::comparison::Comparison;
-use super::material::{Choice, Material, Work};
+use super::material::{Choice, Material, PieceWork, Pieces, Work};
 use super::prove::prove;
 use super::rebase::Rebase;
 use super::records::Records;
@@ -18,8 +19,8 @@ use super::writer::StreamWriter;
 use crate::api::{Action, PlanAnswer, RBD_DIFF, SourceSnapshot};
 use crate::client::source::{Blocks, ImageFile, Sequential};
 use crate::client::tree::{LocalTree, RemoteTree};
-use crate::client::{ClientError, Reporter};
-use crate::content::Root;
+use crate::client::{BlockHashes, ClientError, Meter, Reporter};
+use crate::content::{BLOCK_BYTES, Root};
 
 /// An earlier snapshot of the source.
 #[derive(Debug, Clone)]
@@ -215,7 +216,81 @@ impl Material for Image {
         }))
     }
 
+    fn pieces(&self, choice: &Choice, source_snapshot: &str) -> Result<Option<Arc<dyn Pieces>>, ClientError> {
+        let Origin::File(path) = &self.origin else { return Ok(None) };
+        let base = match choice {
+            Choice::Since(plan) => self.base(&plan.root).cloned(),
+            _ => None,
+        };
+        let first = ImageFile::open(path)?;
+        if first.size() != self.size {
+            return Err(ClientError::Changed(format!("{} has another size than at the start", path.display())));
+        }
+        Ok(Some(Arc::new(ImagePieces {
+            path: path.clone(),
+            first: Mutex::new(first),
+            base,
+            to: source_snapshot.to_owned(),
+            size: self.size,
+            hashes: Arc::default(),
+        })))
+    }
+
     fn remember(&mut self, error: ClientError) {
         self.failed = Some(error);
     }
+}
+
+/// A raw image in pieces.
+#[derive(Debug)]
+struct ImagePieces {
+    path: PathBuf,
+    /// Opened before anything was read: shows what was written since.
+    first: Mutex<ImageFile>,
+    base: Option<Base>,
+    to: String,
+    size: u64,
+    hashes: Arc<BlockHashes>,
+}
+
+impl Pieces for ImagePieces {
+    fn begin(self: Arc<Self>, range: Range<u64>) -> PieceWork {
+        Box::new(move |writer: &mut StreamWriter| {
+            let source = ImageFile::open(&self.path)?;
+            let base = self.base.as_ref().map(|base| ImageFile::open(&base.path)).transpose()?;
+            let from = self.base.as_ref().map(|base| &*base.id);
+            let records = Records::begin(writer, from, &self.to, self.size)?;
+            let comparison = Comparison::new(Box::new(source), base).within(blocks(&range), Arc::clone(&self.hashes));
+            comparison.run_piece(records, writer)
+        })
+    }
+
+    fn read(&self, range: Range<u64>, meter: &Meter) -> Result<(), ClientError> {
+        let mut source = ImageFile::open(&self.path)?;
+        let (mut buffer, blocks) = (vec![0; BLOCK_BYTES], blocks(&range));
+        let mut block = blocks.start;
+        while let Some(next) = source.next(block)?.filter(|next| *next < blocks.end) {
+            source.read(next, &mut buffer)?;
+            self.hashes.take(next, &buffer);
+            block = next + 1;
+            meter.reach(block * BLOCK_BYTES as u64);
+        }
+        Ok(())
+    }
+
+    fn root(&self) -> Option<Root> {
+        Some(self.hashes.root(self.size))
+    }
+
+    fn has_root(&self) -> bool {
+        true
+    }
+
+    fn prove(&self) -> Result<(), ClientError> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).prove()
+    }
+}
+
+fn blocks(range: &Range<u64>) -> Range<u64> {
+    range.start / BLOCK_BYTES as u64..range.end.div_ceil(BLOCK_BYTES as u64)
 }

@@ -1,11 +1,14 @@
 //! What can be sent, seen from the engine that sends it.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::writer::{Halt, StreamWriter};
 use crate::api::{PlanAnswer, PlanBase, SourceSnapshot};
 use crate::client::tree::RemoteTree;
-use crate::client::{ClientError, Reporter};
+use crate::client::{ClientError, Meter, Reporter};
 use crate::content::Root;
 
 /// What a plan means for the material at hand.
@@ -23,6 +26,23 @@ pub enum Choice {
 
 /// Makes the body; runs on a thread of its own. Gives the content root of the snapshot where it can be known.
 pub(super) type Work = Box<dyn FnOnce(&mut StreamWriter) -> Result<Option<Root>, Halt> + Send>;
+
+/// An image that can be sent in pieces. Opened when the first one is begun, so that [`Pieces::prove`] speaks of all.
+pub trait Pieces: Send + Sync + std::fmt::Debug {
+    /// Makes the body for a range: a whole stream with its end marker. Ranges begin and end with a block.
+    fn begin(self: Arc<Self>, range: Range<u64>) -> PieceWork;
+    /// Reads a range that the gateway has already, because the root covers it too. Blocks.
+    fn read(&self, range: Range<u64>, meter: &Meter) -> Result<(), ClientError>;
+    /// The content root, when every range was begun or read; `None` where it is not known without the base's.
+    fn root(&self) -> Option<Root>;
+    /// Whether [`Pieces::root`] will be known.
+    fn has_root(&self) -> bool;
+    /// Fails when the source is not what it was when the first piece was begun. Blocks.
+    fn prove(&self) -> Result<(), ClientError>;
+}
+
+/// Makes the body of one piece; runs on a thread of its own.
+pub(super) type PieceWork = Box<dyn FnOnce(&mut StreamWriter) -> Result<(), Halt> + Send>;
 
 /// Something to be sent.
 #[async_trait]
@@ -71,6 +91,10 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     }
     /// What makes the body; it touches a source that can be read only once not before it runs.
     fn begin(&mut self, choice: &Choice, source_snapshot: &str) -> Result<Work, ClientError>;
+    /// What sends ranges of the image in any order, and any of them again; `None` for a source that has only one order.
+    fn pieces(&self, _choice: &Choice, _source_snapshot: &str) -> Result<Option<Arc<dyn Pieces>>, ClientError> {
+        Ok(None)
+    }
     /// A try failed with this error; told so that the material can repeat it when it cannot be read again.
     fn remember(&mut self, error: ClientError);
 }

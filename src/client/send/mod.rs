@@ -15,6 +15,7 @@ mod records;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod writer;
 
 pub use image::{Base, Image};
@@ -48,6 +49,8 @@ pub struct Job {
     /// What is sent.
     pub material: Box<dyn Material>,
     pub backoff: Backoff,
+    /// How many connections at once; chosen from the round-trip time when not given.
+    pub streams: Option<usize>,
 }
 
 /// A job that runs.
@@ -58,18 +61,24 @@ struct Run<'a> {
     root: Option<Root>,
     /// A try has sent the whole stream, to its end marker: a snapshot that is there after it is this one.
     sent: bool,
+    /// What is known of the upload.
+    memory: upload::Memory,
 }
 
 /// Sends, with retries.
 pub async fn send(job: &mut Job, reporter: &dyn Reporter) -> Result<Outcome, ClientError> {
     job.material.prepare(reporter).await?;
-    let mut run = Run { job, reporter, root: None, sent: false };
+    let mut run = Run { job, reporter, root: None, sent: false, memory: upload::Memory::default() };
     let mut retry = 0;
     loop {
         let error = match run.attempt().await {
             Ok(outcome) => return Ok(outcome),
             Err(error) => error,
         };
+        if run.memory.take_progress() {
+            // Only tries that bring nothing are counted.
+            retry = 0;
+        }
         retry += 1;
         let Some(wait) = next_wait(&error, run.job.backoff, retry) else { return Err(error) };
         let retries = run.job.backoff.retries;
@@ -85,7 +94,7 @@ pub async fn plan(job: &mut Job, reporter: &dyn Reporter) -> Result<PlanAnswer, 
         return Err(ClientError::Usage("there is no plan for a whole chain: it is always sent in full".to_owned()));
     }
     job.material.prepare(reporter).await?;
-    let mut run = Run { job, reporter, root: None, sent: false };
+    let mut run = Run { job, reporter, root: None, sent: false, memory: upload::Memory::default() };
     let ticketed = run.ticket().await?;
     run.plan(&ticketed).await
 }
@@ -166,7 +175,21 @@ impl Run<'_> {
         } else {
             Choice::Full
         };
+        if let Some(pieces) = self.pieces(&choice)?
+            && let Some(outcome) = self.upload(&ticketed, &choice, pieces).await?
+        {
+            return Ok(outcome);
+        }
         self.transmit(&ticketed, choice).await
+    }
+
+    /// What can be sent in pieces, where that saves anything.
+    fn pieces(&self, choice: &Choice) -> Result<Option<std::sync::Arc<dyn material::Pieces>>, ClientError> {
+        let material = &self.job.material;
+        if !material.is_planned() || material.size() <= upload::WINDOW || self.memory.is_refused() {
+            return Ok(None);
+        }
+        material.pieces(choice, &self.job.source_snapshot)
     }
 
     fn present(&self, plan: PlanAnswer) -> Outcome {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::material::{Choice, Material, Work};
+use super::material::{Choice, Material, PieceWork, Pieces, Work};
 use super::rebase::Rebase;
 use super::records::Records;
 use super::writer::{Halt, StreamWriter};
@@ -17,7 +17,7 @@ use crate::api::{Action, PlanAnswer, PlanBase, RBD_DIFF, SourceSnapshot};
 use crate::client::progress::telling;
 use crate::client::source::{Earlier, Piece, Protection, RbdSnapshot, Reader};
 use crate::client::tree::{LocalTree, RemoteTree};
-use crate::client::{ClientError, Meter, Reporter, RootMeter, Stage, on_thread};
+use crate::client::{BlockHashes, ClientError, Meter, Reporter, RootMeter, Stage, on_thread};
 use crate::content::{GRAIN_BYTES, Root, is_zero};
 
 /// An earlier snapshot of the same image that the gateway may have.
@@ -155,8 +155,63 @@ impl Material for RbdImage {
         Ok(Box::new(move |writer: &mut StreamWriter| pour(&snapshot, base.as_ref(), &to, writer)))
     }
 
+    fn pieces(&self, choice: &Choice, source_snapshot: &str) -> Result<Option<Arc<dyn Pieces>>, ClientError> {
+        let base = match choice {
+            Choice::Since(plan) => self.base(plan).cloned(),
+            _ => None,
+        };
+        let (snapshot, to) = (Arc::clone(&self.snapshot), source_snapshot.to_owned());
+        Ok(Some(Arc::new(RbdPieces { snapshot, base, to, hashes: Arc::default() })))
+    }
+
     /// Ceph can be read again.
     fn remember(&mut self, _error: ClientError) {}
+}
+
+/// A snapshot in Ceph in pieces.
+#[derive(Debug)]
+struct RbdPieces {
+    snapshot: Arc<RbdSnapshot>,
+    base: Option<RbdBase>,
+    to: String,
+    hashes: Arc<BlockHashes>,
+}
+
+impl Pieces for RbdPieces {
+    fn begin(self: Arc<Self>, range: Range<u64>) -> PieceWork {
+        Box::new(move |writer: &mut StreamWriter| {
+            let base = self.base.as_ref();
+            let mut root = base.is_none().then(|| RootMeter::of_piece(Arc::clone(&self.hashes)));
+            pour_range(&self.snapshot, base, &self.to, range, &mut root, writer)?;
+            root.into_iter().for_each(RootMeter::finish_piece);
+            Ok(())
+        })
+    }
+
+    fn read(&self, range: Range<u64>, meter: &Meter) -> Result<(), ClientError> {
+        let mut root = RootMeter::of_piece(Arc::clone(&self.hashes));
+        let mut reader = Reader::within(&self.snapshot, None, range)?;
+        while let Some(piece) = reader.next()? {
+            if let Piece::Data { offset, bytes } = piece {
+                root.write(offset, &bytes);
+                meter.reach(offset + bytes.len() as u64);
+            }
+        }
+        root.finish_piece();
+        Ok(())
+    }
+
+    fn root(&self) -> Option<Root> {
+        self.has_root().then(|| self.hashes.root(self.snapshot.size()))
+    }
+
+    fn has_root(&self) -> bool {
+        self.base.is_none()
+    }
+
+    fn prove(&self) -> Result<(), ClientError> {
+        self.snapshot.prove(self.base.as_ref().map(|base| &base.snapshot))
+    }
 }
 
 /// Writes the whole body; gives the content root of a full one.
@@ -166,14 +221,27 @@ fn pour(
     to: &str,
     writer: &mut StreamWriter,
 ) -> Result<Option<Root>, Halt> {
+    let mut root = base.is_none().then(|| RootMeter::new(snapshot.size()));
+    pour_range(snapshot, base, to, 0..u64::MAX, &mut root, writer)?;
+    Ok(root.map(RootMeter::finish))
+}
+
+/// Writes the body for a range of the image.
+fn pour_range(
+    snapshot: &RbdSnapshot,
+    base: Option<&RbdBase>,
+    to: &str,
+    range: Range<u64>,
+    root: &mut Option<RootMeter>,
+    writer: &mut StreamWriter,
+) -> Result<(), Halt> {
     let mut records = Records::begin(writer, base.map(|base| &*base.id), to, snapshot.size())?;
     let earlier = base.map(|base| &base.snapshot);
-    let mut root = earlier.is_none().then(|| RootMeter::new(snapshot.size()));
-    let mut reader = Reader::start(snapshot, earlier)?;
+    let mut reader = Reader::within(snapshot, earlier, range)?;
     while let Some(piece) = reader.next()? {
         let position = match piece {
             Piece::Data { offset, bytes } => {
-                if let Some(root) = &mut root {
+                if let Some(root) = root {
                     root.write(offset, &bytes);
                 }
                 write(offset, &bytes, earlier.is_some(), &mut records, writer)?;
@@ -188,8 +256,7 @@ fn pour(
         records.breathe(position, writer)?;
         writer.reach(position);
     }
-    records.end(writer, || snapshot.prove(earlier))?;
-    Ok(root.map(RootMeter::finish))
+    records.end(writer, || snapshot.prove(earlier))
 }
 
 /// Writes what was read, its grains of zeroes as zeroes; from nothing, they need not be said.

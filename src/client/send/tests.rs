@@ -49,6 +49,7 @@ fn job(gateway: Gateway, snapshot: &str, material: impl Material + 'static) -> J
         source_snapshot: format!("source-{snapshot}"),
         material: Box::new(material),
         backoff: quick(4),
+        streams: None,
     }
 }
 

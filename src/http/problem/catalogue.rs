@@ -2,6 +2,8 @@
 
 use axum::http::StatusCode;
 
+use crate::api;
+
 macro_rules! catalogue {
     ($($kind:ident $name:literal $status:ident $title:literal;)*) => {
         /// What kind of problem it is.
@@ -48,6 +50,7 @@ catalogue! {
     MalformedStream "malformed-stream" BAD_REQUEST "The stream breaks its format";
     Length "length-mismatch" BAD_REQUEST "The body was not as long as declared";
     Cut "body-cut" BAD_REQUEST "The body ended before its end";
+    UploadLength "inconsistent-upload-length" BAD_REQUEST "The lengths in the requests contradict each other";
     Trailer "bad-trailer" BAD_REQUEST "What came after the body is malformed or missing";
     Unauthorized "unauthorized" UNAUTHORIZED "The request needs a bearer token";
     BadToken "bad-token" UNAUTHORIZED "The bearer token is not known here";
@@ -57,6 +60,7 @@ catalogue! {
     TicketScope "ticket-scope" FORBIDDEN "The ticket is for something else";
     NoPath "no-path" NOT_FOUND "There is nothing at this path";
     NoSnapshot "no-snapshot" NOT_FOUND "There is no such snapshot";
+    NoUpload "no-upload" NOT_FOUND "There is no such unfinished transfer";
     NoSite "no-site" NOT_FOUND "There is no such site";
     Method "method-not-allowed" METHOD_NOT_ALLOWED "The path does not have this method";
     Idle "body-idle" REQUEST_TIMEOUT "The sender fell silent";
@@ -68,9 +72,13 @@ catalogue! {
     Deleted "deleted" CONFLICT "The snapshot was deleted after the permission was issued";
     NotOwned "not-owned" CONFLICT "The image belongs to another volume";
     Foreign "foreign" CONFLICT "The image holds what rsnap did not make";
+    UploadOffset "mismatching-upload-offset" CONFLICT "The upload goes on at another offset";
+    UploadRange "upload-range" CONFLICT "The range is there already, or a part of it";
+    UploadIncomplete "upload-incomplete" CONFLICT "A part of the image is missing";
     Overtaken "overtaken" CONFLICT "Another transfer has taken over";
     Unmendable "unmendable" CONFLICT "The storage cannot write into a committed snapshot";
     PluginRefused "plugin-refused" CONFLICT "A plugin refused";
+    UploadCompleted "completed-upload" GONE "The upload is complete already";
     LengthRequired "length-required" LENGTH_REQUIRED "The size of the image must be known";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body of the request is too large";
     MediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body's format is not one that is spoken here";
@@ -82,6 +90,7 @@ catalogue! {
     Storage "storage" INTERNAL_SERVER_ERROR "The storage failed";
     Damaged "damaged" INTERNAL_SERVER_ERROR "Stored data is damaged";
     PluginFailed "plugin-failed" INTERNAL_SERVER_ERROR "A plugin failed";
+    NotResumable "not-resumable" NOT_IMPLEMENTED "This transfer cannot be interrupted";
     Busy "busy" SERVICE_UNAVAILABLE "Another transfer writes to this volume";
     Saturated "saturated" SERVICE_UNAVAILABLE "The gateway has no room for another transfer now";
     Stopping "stopping" SERVICE_UNAVAILABLE "The gateway is stopping";
@@ -91,10 +100,14 @@ catalogue! {
 }
 
 impl Kind {
-    /// The whole `type`, stable.
+    /// The whole `type`, stable: that of the draft where it has one.
     #[must_use]
     pub fn urn(self) -> String {
-        format!("urn:rsnap:problem:{}", self.name())
+        let space = match self {
+            Self::UploadOffset | Self::UploadCompleted | Self::UploadLength => api::PROBLEMS_OF_IANA,
+            _ => api::PROBLEMS,
+        };
+        format!("{space}{}", self.name())
     }
 
     /// Seconds after which the same request may succeed; `None` where waiting does not help.

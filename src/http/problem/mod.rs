@@ -15,6 +15,7 @@ use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
+use super::resumable::{COMPLETE as UPLOAD_COMPLETE, OFFSET as UPLOAD_OFFSET};
 use crate::api;
 use crate::id::NameError;
 
@@ -29,6 +30,8 @@ pub struct Problem {
     internal: Option<String>,
     /// Bytes of the snapshot, when a range of it was asked for.
     size: Option<u64>,
+    /// The offset that was given, and the one that an upload goes on at.
+    offsets: Option<(u64, u64)>,
 }
 
 /// What the log and the counters know of a problem: an extension of its response.
@@ -41,7 +44,7 @@ pub(super) struct Reported {
 impl Problem {
     /// A problem whose `detail` says what happened and what to do.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), internal: None, size: None }
+        Self { kind, detail: detail.into(), internal: None, size: None, offsets: None }
     }
 
     /// A problem whose cause is for the log alone.
@@ -53,6 +56,12 @@ impl Problem {
     /// A range that lies outside the `size` bytes that are there.
     pub(super) fn range(size: u64, detail: impl Into<String>) -> Self {
         Self { size: Some(size), ..Self::new(Kind::Range, detail) }
+    }
+
+    /// Bytes that begin elsewhere than where they are wanted.
+    pub(super) fn offset(given: u64, expected: u64) -> Self {
+        let detail = format!("the bytes begin at {given}, and the upload goes on at {expected}");
+        Self { offsets: Some((given, expected)), ..Self::new(Kind::UploadOffset, detail) }
     }
 
     #[must_use]
@@ -72,6 +81,8 @@ impl Problem {
             status: self.kind.status().as_u16(),
             detail: self.detail.clone(),
             transfer: None,
+            provided_offset: self.offsets.map(|(given, _)| given),
+            expected_offset: self.offsets.map(|(_, expected)| expected),
         }
     }
 }
@@ -101,8 +112,10 @@ impl IntoResponse for Problem {
         let mut response = (self.kind.status(), Json(self.body())).into_response();
         let retry = self.kind.retry_after().map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds)));
         let range = self.size.and_then(unsatisfied);
+        let offset = self.offsets.map(|(_, expected)| (UPLOAD_OFFSET, HeaderValue::from(expected)));
+        let complete = self.offsets.map(|_| (UPLOAD_COMPLETE, HeaderValue::from_static("?0")));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        response.headers_mut().extend([retry, challenge(self.kind), range].into_iter().flatten());
+        response.headers_mut().extend([retry, challenge(self.kind), range, offset, complete].into_iter().flatten());
         response.extensions_mut().insert(Reported { kind: self.kind, text: self.text().to_owned() });
         response
     }

@@ -18,6 +18,12 @@ impl From<TransferError> for Problem {
             TransferError::Policy { .. } => Kind::Policy,
             TransferError::BaseMismatch(_) => Kind::BaseMismatch,
             TransferError::BaseMissing(_) => Kind::BaseMissing,
+            TransferError::UploadOffset { given, expected } => return Self::offset(given, expected),
+            TransferError::UploadRange(_) => Kind::UploadRange,
+            TransferError::UploadIncomplete { .. } => Kind::UploadIncomplete,
+            TransferError::UploadCompleted => Kind::UploadCompleted,
+            TransferError::UploadLength { .. } => Kind::UploadLength,
+            TransferError::NotResumable(_) => Kind::NotResumable,
             TransferError::Request(_) => Kind::BadRequest,
             TransferError::Deleted(_) => Kind::Deleted,
             TransferError::NoSite(_) => Kind::NoSite,
@@ -35,6 +41,8 @@ impl From<ImageError> for Problem {
     fn from(error: ImageError) -> Self {
         let kind = match &error {
             ImageError::NotFound { .. } => Kind::NoSnapshot,
+            ImageError::NoUpload { .. } => Kind::NoUpload,
+            ImageError::UploadDamaged { .. } => Kind::Damaged,
             ImageError::Busy { .. } => Kind::Busy,
             ImageError::NotOwned { .. } => return Self::not_owned(&error),
             ImageError::Foreign { .. } => Kind::Foreign,

@@ -32,7 +32,7 @@ pub(in crate::image) trait Vandal: Debug {
 pub(in crate::image) struct Bench {
     pub store: Arc<dyn ImageStore>,
     pub vandal: Option<Box<dyn Vandal>>,
-    pool: BufferPool,
+    pub(super) pool: BufferPool,
 }
 
 /// Stands for nothing below.
@@ -71,6 +71,7 @@ pub(in crate::image) fn request(number: usize, base: Option<usize>, size: usize)
         name: format!("snapshot-{number}").parse().unwrap(),
         size: size as u64,
         base: base.map(id),
+        upload: None,
     }
 }
 

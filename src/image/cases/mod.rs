@@ -4,6 +4,7 @@
 //! could reach its files behind its back.
 
 mod bench;
+mod uploads;
 
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +33,7 @@ macro_rules! run_cases {
         }
     };
 }
+pub(in crate::image) use self::uploads::*;
 pub(in crate::image) use run_cases;
 
 pub(in crate::image) async fn nothing_there(bench: &Bench) {

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::failed;
-use super::layout::{HIDDEN, ImageDirectory, RECORD, UNFINISHED, read_small};
+use super::layout::{HIDDEN, ImageDirectory, RECORD, UNFINISHED, UPLOAD, read_small};
 use super::record::{Stored, unseal_stored};
+use super::upload::{Owned, unseal_owned};
 use crate::id::{SnapshotId, SnapshotName, VolumeId};
 use crate::image::{Chain, ImageError};
 
@@ -30,6 +31,8 @@ pub(super) struct Catalog {
     entries: BTreeMap<String, Entry>,
     /// Layers whose files, and those of all layers below, are there.
     whole: BTreeSet<String>,
+    /// The unfinished transfers, and those that were finished not long ago.
+    pub uploads: Vec<Owned>,
     /// Names of the record files that cannot be believed.
     pub unreadable: Vec<String>,
     /// All names in the directory.
@@ -53,8 +56,13 @@ impl Catalog {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(failed(format!("read {file}")))?,
         };
-        match unseal_stored(&bytes) {
-            Ok(stored) => self.insert(Entry { visible: file.ends_with(RECORD), stored, file }),
+        let read = match file.ends_with(UPLOAD) {
+            true => unseal_owned(&bytes).map(|owned| self.uploads.push(owned)),
+            false => unseal_stored(&bytes)
+                .map(|stored| self.insert(Entry { visible: file.ends_with(RECORD), stored, file: file.clone() })),
+        };
+        match read {
+            Ok(()) => {}
             Err(fault) => {
                 tracing::warn!(image = %directory.image, file, %fault, "read a damaged record");
                 self.unreadable.push(file);
@@ -160,5 +168,5 @@ impl Catalog {
 }
 
 fn is_record(name: &str) -> bool {
-    !name.ends_with(UNFINISHED) && (name.ends_with(RECORD) || name.ends_with(HIDDEN))
+    !name.ends_with(UNFINISHED) && [RECORD, HIDDEN, UPLOAD].iter().any(|suffix| name.ends_with(suffix))
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::catalog::{Catalog, Entry};
 use super::disk::{Lock, SyncPoint};
 use super::failed;
-use super::layout::{DELTA, ImageDirectory, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
+use super::layout::{DELTA, ImageDirectory, LOG, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
 use super::record::Stored;
 use crate::image::ImageError;
@@ -96,10 +96,11 @@ fn replace(directory: &ImageDirectory, entry: &Entry, merged: &Stored) -> Result
 
 /// Removes the files that no record names, and tombstones that are old enough.
 fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError> {
-    let named: BTreeSet<&String> =
-        catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]).collect();
+    let committed = catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]);
+    let unfinished = catalog.uploads.iter().filter(|owned| owned.committed(catalog).is_none());
+    let named: BTreeSet<&String> = committed.chain(unfinished.flat_map(|owned| [&owned.data, &owned.log])).collect();
     for name in &catalog.files {
-        let is_data = [RAW, DELTA, TREE].iter().any(|suffix| name.ends_with(suffix));
+        let is_data = [RAW, DELTA, TREE, LOG].iter().any(|suffix| name.ends_with(suffix));
         let is_left = name.ends_with(UNFINISHED) || is_data && !named.contains(name);
         if is_left || name.ends_with(TOMBSTONE) && is_forgotten(directory, name) {
             directory.remove(name)?;

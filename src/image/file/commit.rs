@@ -19,9 +19,9 @@ use crate::image::{Committed, ImageError, Sealed, SnapshotRecord};
 impl Staging {
     pub(super) fn commit(&self, sealed: &Sealed) -> Result<Committed, ImageError> {
         let mut phase = self.phase();
-        let Phase::Flushed(lock) = &*phase else { return Err(closed()) };
+        let Phase::Flushed(locks) = &*phase else { return Err(closed()) };
         let records = self.directory.lock_records()?;
-        self.check_fence(lock)?;
+        self.check_fence(&locks.image)?;
         let catalog = Catalog::load(&self.directory)?;
         is_owned(&catalog, &self.request)?;
         if let Some(there) = self.existing(&catalog) {
@@ -41,7 +41,11 @@ impl Staging {
     fn check_fence(&self, lock: &Lock) -> Result<(), ImageError> {
         let is_ours =
             self.directory.is_lock(lock) && self.files().into_iter().all(|(name, file)| self.is_ours(name, file));
-        if is_ours { Ok(()) } else { Err(ImageError::Fenced) }
+        match &self.owned {
+            _ if !is_ours => Err(ImageError::Fenced),
+            Some(owned) => owned.check(&self.directory),
+            None => Ok(()),
+        }
     }
 
     /// The whole snapshot that has the id or the name already.

@@ -54,6 +54,14 @@ pub(super) enum SyncPoint {
     MendedData,
     /// The bytes of a record whose stamp was renewed.
     RenewedRecord,
+    /// The data of an unfinished transfer, before its log says so.
+    UploadData,
+    /// That log.
+    UploadLog,
+    /// The bytes of the record that names its owner.
+    UploadRecord,
+    /// The name of that record.
+    UploadName,
 }
 
 /// How a lock is wanted.

@@ -12,6 +12,8 @@
 //!     <name>.snapshot               the record (record::Stored): its creation is the commit
 //!     <layer>.hidden                the record of a deleted snapshot whose data others still need
 //!     <snapshot>.deleted            tombstone (image::record::Tombstone), kept for at least seven days
+//!     <transfer>.upload             who owns an unfinished transfer, and its files (upload::record)
+//!     <name>.<transfer>.pages       its log (upload::log); its data is a .raw or .delta as above
 //!     *.new                         a record on its way to its name
 //! ```
 //!
@@ -35,6 +37,8 @@ pub(super) const TOMBSTONE: &str = ".deleted";
 pub(super) const RAW: &str = ".raw";
 pub(super) const DELTA: &str = ".delta";
 pub(super) const TREE: &str = ".tree";
+pub(super) const UPLOAD: &str = ".upload";
+pub(super) const LOG: &str = ".pages";
 pub(super) const UNFINISHED: &str = ".new";
 const LOCK: &str = "lock";
 const COMMIT_LOCK: &str = "commit.lock";
@@ -76,6 +80,18 @@ impl ImageDirectory {
     pub(super) fn is_lock(&self, lock: &Lock) -> bool {
         let named = self.disk.stamp(&self.file(LOCK)).map(|stamp| stamp.inode);
         matches!((named, lock.inode()), (Ok(named), Ok(held)) if named == held)
+    }
+
+    /// Takes the image from a writer that does not go away: puts another lock in the place of the one it holds. What it
+    /// still writes goes to files that do not count, and its commit finds that its lock is none. Wants the lock on
+    /// records.
+    pub(super) fn break_lock(&self) -> Result<Lock, ImageError> {
+        let broken = || failed(format!("break the lock of image {}", self.image));
+        let temporary = self.file(&format!("{LOCK}{UNFINISHED}"));
+        let lock = self.disk.lock(&temporary, LockMode::TryExclusive).map_err(broken())?;
+        let lock = lock.ok_or_else(|| ImageError::Busy { image: self.image.clone() })?;
+        self.disk.rename(&temporary, &self.file(LOCK)).map_err(broken())?;
+        Ok(lock)
     }
 
     /// Waits until no other one changes records.

@@ -13,6 +13,7 @@
 //! | `disk`, `os` | the file system, as a trait that tests can cut the power of |
 //! | `catalog`, `overlay`, `snapshot` | which snapshots there are, and reading them |
 //! | `staged`, `commit` | writing a new one, and making it visible |
+//! | `upload` | one that outlives its requests |
 //! | `stamp`, `prove` | whether a base is what was committed |
 //! | `mending` | writing bytes that rotted back |
 //! | `collect`, `merge` | giving back the space of what was deleted or left |
@@ -38,6 +39,7 @@ mod stamp;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 #[cfg(test)]
 pub(in crate::image) use self::simulated::Dice;
@@ -51,9 +53,11 @@ use async_trait::async_trait;
 
 use self::os::OsDisk;
 use self::store::Shared;
-use crate::id::{ImageName, SnapshotId};
+use crate::id::{ImageName, SnapshotId, TransferId};
 use crate::image::blocking::blocking;
-use crate::image::{Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage};
+use crate::image::{
+    Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage, UploadImage, UploadRecord,
+};
 
 /// Images in a directory. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -94,8 +98,32 @@ impl ImageStore for FileStore {
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
+        if request.upload.is_some() {
+            let upload = self.with(move |shared| upload::FileUpload::create(shared, request)).await?;
+            return Ok(Arc::new(upload));
+        }
         let staged = self.with(move |shared| staged::FileStaged::open(shared, request)).await?;
         Ok(Arc::new(staged))
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
+    async fn resume(&self, image: &ImageName, transfer: &TransferId) -> Result<Arc<dyn UploadImage>, ImageError> {
+        let (image, transfer) = (image.clone(), transfer.clone());
+        let upload = self.with(move |shared| upload::FileUpload::resume(shared, &image, &transfer)).await?;
+        Ok(Arc::new(upload))
+    }
+
+    async fn uploads(&self, image: &ImageName) -> Result<Vec<UploadRecord>, ImageError> {
+        let image = image.clone();
+        self.with(move |shared| upload::list(&shared.directory(&image))).await
+    }
+
+    async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
+        let (image, transfer) = (image.clone(), transfer.clone());
+        self.with(move |shared| upload::discard(shared, &image, &transfer)).await
     }
 
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {

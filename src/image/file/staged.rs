@@ -21,6 +21,7 @@ use super::overlay::Overlay;
 use super::prove::prove;
 use super::snapshot::FileSnapshot;
 use super::store::Shared;
+use super::upload::Owned;
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink};
 use crate::image::blocking::blocking;
@@ -31,8 +32,8 @@ use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageR
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct FileStaged {
-    staging: Arc<Staging>,
-    base: Option<FileSnapshot>,
+    pub(super) staging: Arc<Staging>,
+    pub(super) base: Option<FileSnapshot>,
 }
 
 /// Dropped when the last write has ended; clears what was not committed.
@@ -45,8 +46,12 @@ pub(super) struct Staging {
     pub(super) tree_name: String,
     pub(super) data: Arc<dyn DiskFile>,
     pub(super) tree: Arc<dyn DiskFile>,
+    /// What makes this a transfer that outlives its owner.
+    pub(super) owned: Option<Owned>,
+    /// Its data is not wanted by anybody any more.
+    pub(super) is_discarded: AtomicBool,
     /// Shared by the writes that run, held alone by the flush.
-    writes: Arc<RwLock<()>>,
+    pub(super) writes: Arc<RwLock<()>>,
     /// Grains of the blocks whose page has not been put yet: as many as the transfer has blocks at work.
     pending: Mutex<HashMap<u64, GrainMap>>,
     sidecar: Arc<tokio::sync::Mutex<SidecarWriter>>,
@@ -59,9 +64,17 @@ pub(super) struct Staging {
 /// `Open` → `Flushed` → `Ended`, or straight to `Ended` by an abort.
 #[derive(Debug)]
 pub(super) enum Phase {
-    Open(Lock),
-    Flushed(Lock),
+    Open(Locks),
+    Flushed(Locks),
     Ended,
+}
+
+/// What a writer holds. Given back in this order.
+#[derive(Debug)]
+pub(super) struct Locks {
+    /// On the log of a transfer that outlives its owner: who holds this one holds the other.
+    pub(super) _log: Option<Lock>,
+    pub(super) image: Lock,
 }
 
 impl FileStaged {
@@ -76,11 +89,13 @@ impl FileStaged {
             // Whoever made the image's directory may have died before its name was durable.
             shared.sync_images()?;
         }
-        let staging = Staging::create(directory, request, base.as_ref().map(FileSnapshot::overlay), lock)?;
+        let (overlay, locks) = (base.as_ref().map(FileSnapshot::overlay), Locks { _log: None, image: lock });
+        let data = Staging::create_data(&directory, &request)?;
+        let staging = Staging::create(directory, request, overlay, data, None, locks)?;
         Ok(Self { staging: Arc::new(staging), base })
     }
 
-    async fn with<T: Send + 'static>(
+    pub(super) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Staging) -> Result<T, ImageError> + Send + 'static,
     ) -> Result<T, ImageError> {
@@ -102,7 +117,7 @@ pub(super) fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), 
     }
 }
 
-fn find_base(
+pub(super) fn find_base(
     shared: &Arc<Shared>,
     directory: &ImageDirectory,
     catalog: &Catalog,
@@ -129,15 +144,24 @@ fn find_base(
 }
 
 impl Staging {
-    fn create(
+    /// Makes the file of the data.
+    pub(super) fn create_data(
+        directory: &ImageDirectory,
+        request: &StageRequest,
+    ) -> Result<(String, Arc<dyn DiskFile>), ImageError> {
+        let suffix = if request.base.is_some() { DELTA } else { RAW };
+        directory.create(&stem(&request.name, &request.transfer), suffix)
+    }
+
+    pub(super) fn create(
         directory: ImageDirectory,
         request: StageRequest,
         base: Option<Overlay>,
-        lock: Lock,
+        (data_name, data): (String, Arc<dyn DiskFile>),
+        owned: Option<Owned>,
+        locks: Locks,
     ) -> Result<Self, ImageError> {
-        let stem = stem(&request.name, &request.transfer);
-        let (data_name, data) = directory.create(&stem, if base.is_some() { DELTA } else { RAW })?;
-        let (tree_name, tree) = directory.create(&stem, TREE)?;
+        let (tree_name, tree) = directory.create(&stem(&request.name, &request.transfer), TREE)?;
         let staging = Self {
             directory,
             base,
@@ -145,12 +169,14 @@ impl Staging {
             tree_name,
             data,
             tree,
+            owned,
+            is_discarded: AtomicBool::new(false),
             writes: Arc::default(),
             pending: Mutex::default(),
             sidecar: Arc::default(),
             stored: AtomicU64::new(0),
             is_broken: AtomicBool::new(false),
-            phase: Mutex::new(Phase::Open(lock)),
+            phase: Mutex::new(Phase::Open(locks)),
             request,
         };
         staging.data.set_length(staging.request.size).map_err(|error| staging.too_large(error))?;
@@ -171,27 +197,32 @@ impl Staging {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<u64, GrainMap>> {
+    pub(super) fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<u64, GrainMap>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fails unless the transfer may still write.
-    fn check_open(&self) -> Result<(), ImageError> {
+    pub(super) fn check_open(&self) -> Result<(), ImageError> {
         match *self.phase() {
             Phase::Open(_) if !self.is_broken.load(Ordering::Acquire) => Ok(()),
             _ => Err(closed()),
         }
     }
 
+    /// After a failed write or sync nothing can be said of what is in the files.
+    pub(super) fn break_off(&self) {
+        self.is_broken.store(true, Ordering::Release);
+    }
+
     /// Notes the grains of a block that are given, as far as they are inside the image.
-    fn announce(&self, block: u64, present: GrainMap) -> Result<GrainMap, ImageError> {
+    pub(super) fn announce(&self, block: u64, present: GrainMap) -> Result<GrainMap, ImageError> {
         self.check_open()?;
         let inside = present.intersection(below(block, self.request.size));
         self.pending().insert(block, inside);
         Ok(inside)
     }
 
-    fn write(&self, block: u64, present: GrainMap, bytes: &[u8]) -> Result<(), ImageError> {
+    pub(super) fn write(&self, block: u64, present: GrainMap, bytes: &[u8]) -> Result<(), ImageError> {
         let data = present.without(zero_grains(bytes, present));
         for run in data.runs() {
             let offset = block * BLOCK_BYTES as u64 + run.start as u64;
@@ -231,8 +262,8 @@ impl Staging {
         self.tree.sync(SyncPoint::Tree).map_err(tree())?;
         self.directory.sync_names(SyncPoint::StagedNames)?;
         self.is_broken.store(false, Ordering::Release);
-        if let Phase::Open(lock) = std::mem::replace(&mut *phase, Phase::Ended) {
-            *phase = Phase::Flushed(lock);
+        if let Phase::Open(locks) = std::mem::replace(&mut *phase, Phase::Ended) {
+            *phase = Phase::Flushed(locks);
         }
         Ok(Durable::new())
     }
@@ -247,18 +278,20 @@ impl Staging {
     }
 
     /// Gives the image back, and removes what was staged unless a record may name it.
-    fn end(&self, stays_open: bool) {
+    pub(super) fn end(&self, stays_open: bool) {
         let mut phase = self.phase();
         if matches!(*phase, Phase::Ended) {
             return;
         }
-        for (name, _) in self.files().into_iter().filter(|(name, file)| self.is_ours(name, *file)) {
+        let is_kept = self.owned.is_some() && !self.is_discarded.load(Ordering::Acquire);
+        let unwanted = self.files().into_iter().skip(usize::from(is_kept));
+        for (name, _) in unwanted.filter(|(name, file)| self.is_ours(name, *file)) {
             if let Err(error) = self.directory.remove(name) {
                 tracing::warn!(image = %self.request.image, name, %error, "leave a file to the next transfer");
             }
         }
         // Where the file stays open, its space is wanted now; else the close gives it back.
-        if stays_open {
+        if stays_open && !is_kept {
             self.data.set_length(0).ok();
         }
         *phase = Phase::Ended;

@@ -10,7 +10,7 @@ use super::*;
 use crate::buffer::BufferPool;
 use crate::content::{BLOCK_BYTES, LEAF_BYTES};
 use crate::image::Inspection;
-use crate::image::cases::{self, Bench, Vandal, content, id, image, run_cases};
+use crate::image::cases::{self, Bench, Vandal, content, id, image, run_cases, run_upload_cases};
 use crate::image::file::Dice;
 
 #[derive(Debug)]
@@ -108,11 +108,13 @@ fn simulated() -> Bench {
 mod on_files {
     use super::*;
     run_cases!(real());
+    run_upload_cases!(real());
 }
 
 mod on_simulated_files {
     use super::*;
     run_cases!(simulated());
+    run_upload_cases!(simulated());
 }
 
 #[tokio::test]

@@ -221,7 +221,7 @@ async fn rate(writer: &dyn Writer, bytes: u64, number: usize) -> Result<f64, Fau
     let id = format!("bench-{number}");
     let (transfer, snapshot) = (id.parse().map_err(failed)?, id.parse().map_err(failed)?);
     let volume = "bench".parse().map_err(failed)?;
-    let description = TransferDescription { id: transfer, volume, snapshot, size: bytes, base: None };
+    let description = TransferDescription { id: transfer, volume, snapshot, size: bytes, base: None, upload: None };
     let content = Bytes::from(random(BATCH * PIECE));
     let start = Instant::now();
     let mut destination = writer.begin(&description).await.map_err(failed)?;

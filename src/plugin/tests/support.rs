@@ -93,6 +93,7 @@ pub(super) fn transfer(id: &str) -> TransferDescription {
         snapshot: id.parse().unwrap(),
         size: 4 << 20,
         base: None,
+        upload: None,
     }
 }
 

@@ -132,5 +132,6 @@ fn stage_request() -> crate::image::StageRequest {
         name: "snapshot-other".parse().unwrap(),
         size: 4096,
         base: None,
+        upload: None,
     }
 }

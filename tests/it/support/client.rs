@@ -45,7 +45,9 @@ impl Answer {
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
         assert!(!problem["detail"].as_str().unwrap().is_empty());
-        problem["type"].as_str().unwrap().strip_prefix("urn:rsnap:problem:").unwrap().to_owned()
+        let kind = problem["type"].as_str().unwrap();
+        let registered = kind.strip_prefix("https://iana.org/assignments/http-problem-types#");
+        registered.or_else(|| kind.strip_prefix("urn:rsnap:problem:")).unwrap().to_owned()
     }
 
     #[track_caller]
@@ -180,6 +182,15 @@ impl Client {
         Ok(Pending(stream))
     }
 
+    /// Sends the head of any request with a body of `length` bytes, which comes piece by piece.
+    pub fn begin(&self, method: &str, path: &str, headers: &[(&str, String)], length: usize) -> Pending {
+        let mut headers = headers.to_vec();
+        headers.push(("Content-Length", length.to_string()));
+        let mut stream = self.connect().unwrap();
+        stream.write_all(self.head(method, path, &headers).as_bytes()).unwrap();
+        Pending(stream)
+    }
+
     /// Sends the head and the first `bytes` of the body, then cuts the connection without a word.
     pub fn put_and_cut(&self, upload: &Upload<'_>, bytes: usize) {
         let Ok(mut stream) = self.connect() else { return };
@@ -227,6 +238,11 @@ impl Pending {
 
     pub fn answer(self) -> io::Result<Answer> {
         read_answer(self.0)
+    }
+
+    /// Cuts the connection without a word.
+    pub fn cut(self) {
+        let _ = self.0.sock.shutdown(std::net::Shutdown::Both);
     }
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Cost;
 use super::stream::Stream;
+use crate::buffer::BufferPool;
 use crate::cli::args::{PluginRun, StreamFormat, WriterArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::Output;
@@ -92,7 +93,8 @@ fn transfers(writer: Arc<dyn Writer>, stores: HashMap<StoreName, Arc<dyn ImageSt
     let (policy, resolver): (Arc<dyn Policy>, Arc<dyn Resolver>) = (Arc::new(Agreeable), Arc::new(Nowhere));
     let (writer, policy, resolver) = (Slot::new(writer), Slot::new(policy), Slot::new(resolver));
     let (metrics, load) = (Arc::new(Metrics::new()), crate::cluster::load(None));
-    Transfers::new(Parts { metrics, load, writer, policy, resolver, stores }, &Config::default())
+    let pool = BufferPool::new(Config::default().receive_buffers());
+    Transfers::new(Parts { metrics, load, writer, policy, resolver, stores, pool }, &Config::default())
 }
 
 /// Agrees with whatever is sent.

@@ -40,6 +40,8 @@ pub(super) struct Lister {
     image: Arc<Image>,
     base: Option<String>,
     size: u64,
+    /// What of the image is listed.
+    wanted: Range<u64>,
     /// Bytes after which objects repeat: one object, or as many as a stripe goes over.
     period: u64,
     object: u64,
@@ -53,21 +55,32 @@ pub(super) struct Lister {
     coarse: VecDeque<Range<u64>>,
 }
 
+/// What of the spans lies in the range: objects are listed whole.
+fn clipped(spans: Vec<Span>, wanted: &Range<u64>) -> Vec<Span> {
+    let clip = |span: Span| Span { start: span.start.max(wanted.start), end: span.end.min(wanted.end), ..span };
+    spans.into_iter().map(clip).filter(|span| span.start < span.end).collect()
+}
+
 impl Lister {
     /// Lists `image` at the snapshot that it is open at. Blocks.
-    pub(super) fn new(image: Arc<Image>, base: Option<&str>) -> Result<Self, ClientError> {
+    pub(super) fn new(image: Arc<Image>, base: Option<&str>, wanted: Range<u64>) -> Result<Self, ClientError> {
         let (size, object, mapped) = (image.size()?, image.object_bytes()?, image.has_change_map(base)?);
         let (unit, stripes) = image.stripe()?;
         let period = object.saturating_mul(stripes.max(1));
         let unit = if stripes > 1 { unit } else { object };
         let base = base.map(str::to_owned);
-        Ok(Self { image, base, size, period, object, unit, mapped, position: 0, coarse: VecDeque::new() })
+        let position = wanted.start / period.max(1) * period;
+        Ok(Self { image, base, size, wanted, period, object, unit, mapped, position, coarse: VecDeque::new() })
     }
 
     /// The next spans, of which there may be none; `None` at the end. Blocks.
     pub(super) fn next(&mut self) -> Result<Option<Vec<Span>>, ClientError> {
+        Ok(self.list_next()?.map(|spans| clipped(spans, &self.wanted)))
+    }
+
+    fn list_next(&mut self) -> Result<Option<Vec<Span>>, ClientError> {
         if self.coarse.is_empty() {
-            if self.position >= self.size {
+            if self.position >= self.size.min(self.wanted.end) {
                 return Ok(None);
             }
             self.survey()?;
@@ -87,7 +100,8 @@ impl Lister {
     /// Fills `coarse` with the objects that changed in the next part of the image.
     fn survey(&mut self) -> Result<(), ClientError> {
         let length = round_up(COARSE_UNITS.saturating_mul(self.unit), self.period);
-        let range = self.position..self.position.saturating_add(length).min(self.size);
+        let end = round_up(self.wanted.end.min(self.size), self.period).min(self.size);
+        let range = self.position..self.position.saturating_add(length).min(end);
         self.position = range.end;
         if !self.mapped {
             self.coarse.push_back(range);

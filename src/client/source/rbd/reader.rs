@@ -84,12 +84,22 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts to list and to read.
+    /// Starts to list and to read all of the image.
     pub(crate) fn start(snapshot: &RbdSnapshot, base: Option<&Earlier>) -> Result<Self, ClientError> {
+        Self::within(snapshot, base, 0..u64::MAX)
+    }
+
+    /// As [`Reader::start`], for a range of the image.
+    pub(crate) fn within(
+        snapshot: &RbdSnapshot,
+        base: Option<&Earlier>,
+        wanted: Range<u64>,
+    ) -> Result<Self, ClientError> {
+        let start = wanted.start;
         let image = Arc::clone(&snapshot.image);
         let (sender, lists) = sync_channel(AHEAD_LISTS);
         let (listed, base) = (Arc::clone(&image), base.map(|base| base.name.clone()));
-        spawn("listing", move || list(listed, base.as_deref(), &sender))?;
+        spawn("listing", move || list(listed, base.as_deref(), wanted, &sender))?;
         Ok(Self {
             image,
             runtime: Handle::current(),
@@ -99,7 +109,7 @@ impl Reader {
             waiting: VecDeque::new(),
             ahead: 0,
             done: VecDeque::new(),
-            position: 0,
+            position: start,
             buffers: Buffers::default(),
         })
     }
@@ -210,8 +220,8 @@ impl std::fmt::Debug for Reader {
 }
 
 /// Lists until the end, an error, or until nobody wants to know.
-fn list(image: Arc<Image>, base: Option<&str>, sender: &SyncSender<List>) {
-    let mut lister = match Lister::new(image, base) {
+fn list(image: Arc<Image>, base: Option<&str>, wanted: Range<u64>, sender: &SyncSender<List>) {
+    let mut lister = match Lister::new(image, base, wanted) {
         Ok(lister) => lister,
         Err(fault) => return drop(sender.send(Err(fault))),
     };

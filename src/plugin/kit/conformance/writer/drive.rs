@@ -47,7 +47,7 @@ impl Sending<'_> {
     fn describe(&self, attempt: &str) -> Result<TransferDescription, Stop> {
         let base = self.base.map(id).transpose()?;
         let (volume, snapshot) = (id(self.volume)?, id(self.snapshot)?);
-        Ok(TransferDescription { id: id(attempt)?, volume, snapshot, size: self.size, base })
+        Ok(TransferDescription { id: id(attempt)?, volume, snapshot, size: self.size, base, upload: None })
     }
 }
 

@@ -3,17 +3,21 @@
 //! Each snapshot has a map of all its blocks and pages of its own (a block that did not change is shared by
 //! reference). No layers, no merging: what the file store does with those must come out the same as this.
 
+mod upload;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use self::upload::{MemoryUpload, Unfinished};
 use super::{
-    Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
+    Chain, Committed, Durable, ImageError, ImageStore, Sealed, SnapshotImage, SnapshotRecord, StageRequest,
+    StagedImage, UploadImage, UploadRecord,
 };
 use crate::buffer::BlockBuffer;
-use crate::content::{BLOCK_BYTES, GrainMap, HEIGHT, LEAF_BYTES, Page, PageSink, PageSource, is_zero};
+use crate::content::{BLOCK_BYTES, GrainMap, HEIGHT, LEAF_BYTES, Page, PageSink, PageSource, Root, is_zero};
 use crate::id::{ImageName, SnapshotId, TransferId};
 
 /// Images in memory; they end with the process. Cheap to clone.
@@ -28,6 +32,7 @@ struct Image {
     snapshots: Vec<Arc<Snapshot>>,
     deleted: HashMap<SnapshotId, SystemTime>,
     writer: Option<TransferId>,
+    uploads: HashMap<TransferId, Unfinished>,
 }
 
 #[derive(Debug)]
@@ -59,6 +64,33 @@ impl MemoryStore {
 }
 
 impl Image {
+    /// The base of a new snapshot, where the volume is the image's.
+    fn base_for(&self, request: &StageRequest) -> Result<Option<Arc<Snapshot>>, ImageError> {
+        if let Some(other) = self.snapshots.iter().find(|there| there.record.volume != request.volume) {
+            return Err(ImageError::NotOwned { image: request.image.clone(), owner: other.record.volume.clone() });
+        }
+        let Some(base) = &request.base else { return Ok(None) };
+        let missing = || ImageError::BaseMissing { image: request.image.clone(), base: base.clone() };
+        self.find(base).cloned().map(Some).ok_or_else(missing)
+    }
+
+    /// The snapshot that has the id or the name already; other content is an error.
+    fn existing(&self, request: &StageRequest, root: Root) -> Result<Option<SnapshotRecord>, ImageError> {
+        let taken = |there: &SnapshotRecord| there.snapshot == request.snapshot || there.name == request.name;
+        match self.snapshots.iter().map(|there| &there.record).find(|there| taken(there)) {
+            Some(there) if there.root != root || there.snapshot != request.snapshot => {
+                Err(ImageError::Exists { snapshot: there.snapshot.clone(), root: there.root })
+            }
+            there => Ok(there.cloned()),
+        }
+    }
+
+    fn add(&mut self, request: &StageRequest, sealed: Sealed, content: Content, stored: u64) -> SnapshotRecord {
+        let record = record(request, sealed, stored);
+        self.snapshots.push(Arc::new(Snapshot { record: record.clone(), content }));
+        record
+    }
+
     fn find(&self, snapshot: &SnapshotId) -> Option<&Arc<Snapshot>> {
         self.snapshots.iter().find(|there| there.record.snapshot == *snapshot)
     }
@@ -77,6 +109,27 @@ impl Content {
         let start = |level: u8, index: u64| u128::from(index) * ((LEAF_BYTES as u128) << (4 * level));
         content.pages.retain(|(level, index), _| *level == HEIGHT || start(*level, *index) < u128::from(size));
         content
+    }
+
+    /// Puts grains into a block of an image of `size` bytes; `from` is `None` for zeroes. Gives the bytes that are not.
+    fn store(&mut self, size: u64, block: u64, present: GrainMap, from: Option<&[u8]>) -> u64 {
+        let start = block.saturating_mul(BLOCK_BYTES as u64);
+        let inside = usize::try_from(size.saturating_sub(start)).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
+        let bytes = Arc::make_mut(self.blocks.entry(block).or_insert_with(|| Arc::new(vec![0; BLOCK_BYTES])));
+        let mut stored = 0;
+        for run in present.runs() {
+            let to = bytes.get_mut(run.clone()).unwrap_or_default();
+            match from.and_then(|from| from.get(run)) {
+                Some(from) => to.copy_from_slice(from),
+                None => to.fill(0),
+            }
+            stored += if is_zero(to) { 0 } else { to.len() as u64 };
+        }
+        bytes.get_mut(inside..).unwrap_or_default().fill(0);
+        if is_zero(bytes) {
+            self.blocks.remove(&block);
+        }
+        stored
     }
 }
 
@@ -98,22 +151,40 @@ impl ImageStore for MemoryStore {
         if image.writer.is_some() {
             return Err(ImageError::Busy { image: request.image });
         }
-        if let Some(other) = image.snapshots.iter().find(|there| there.record.volume != request.volume) {
-            return Err(ImageError::NotOwned { image: request.image, owner: other.record.volume.clone() });
+        if request.upload.is_some() {
+            return Ok(Arc::new(MemoryUpload::create(self.clone(), image, request)?));
         }
-        let base = match &request.base {
-            None => None,
-            Some(base) => Some(
-                image
-                    .find(base)
-                    .cloned()
-                    .ok_or_else(|| ImageError::BaseMissing { image: request.image.clone(), base: base.clone() })?,
-            ),
-        };
+        let base = image.base_for(&request)?;
         image.writer = Some(request.transfer.clone());
         let content = base.as_ref().map(|base| base.content.resized(request.size)).unwrap_or_default();
         let content = Mutex::new(Some((content, 0)));
         Ok(Arc::new(Staged { store: self.clone(), request, base, content }))
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
+    async fn resume(&self, image: &ImageName, transfer: &TransferId) -> Result<Arc<dyn UploadImage>, ImageError> {
+        Ok(Arc::new(MemoryUpload::resume(self.clone(), image, transfer)?))
+    }
+
+    async fn uploads(&self, image: &ImageName) -> Result<Vec<UploadRecord>, ImageError> {
+        Ok(self
+            .images()
+            .get(image)
+            .map(|image| image.uploads.values().map(Unfinished::record).collect())
+            .unwrap_or_default())
+    }
+
+    async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
+        if let Some(image) = self.images().get_mut(image) {
+            image.uploads.remove(transfer);
+            if image.writer.as_ref() == Some(transfer) {
+                image.writer = None;
+            }
+        }
+        Ok(())
     }
 
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {
@@ -188,26 +259,9 @@ impl Staged {
         Ok(work(content, stored))
     }
 
-    /// Puts grains into a block; `from` is `None` for zeroes.
     fn store(&self, block: u64, present: GrainMap, from: Option<&[u8]>) -> Result<(), ImageError> {
-        let start = block.saturating_mul(BLOCK_BYTES as u64);
-        let inside = usize::try_from(self.request.size.saturating_sub(start)).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
-        self.with(|content, stored| {
-            let bytes = content.blocks.entry(block).or_insert_with(|| Arc::new(vec![0; BLOCK_BYTES]));
-            let bytes = Arc::make_mut(bytes);
-            for run in present.runs() {
-                let to = bytes.get_mut(run.clone()).unwrap_or_default();
-                match from.and_then(|from| from.get(run)) {
-                    Some(from) => to.copy_from_slice(from),
-                    None => to.fill(0),
-                }
-                *stored += if is_zero(to) { 0 } else { to.len() as u64 };
-            }
-            bytes.get_mut(inside..).unwrap_or_default().fill(0);
-            if is_zero(bytes) {
-                content.blocks.remove(&block);
-            }
-        })
+        let size = self.request.size;
+        self.with(|content, stored| *stored += content.store(size, block, present, from))
     }
 
     fn end(&self) {
@@ -216,20 +270,20 @@ impl Staged {
             image.writer = None;
         }
     }
+}
 
-    fn record(&self, sealed: Sealed, stored: u64) -> SnapshotRecord {
-        let created = sealed.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        SnapshotRecord {
-            volume: self.request.volume.clone(),
-            snapshot: self.request.snapshot.clone(),
-            name: self.request.name.clone(),
-            size: self.request.size,
-            root: sealed.root,
-            identity: sealed.identity,
-            base: self.request.base.clone(),
-            created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
-            stored,
-        }
+fn record(request: &StageRequest, sealed: Sealed, stored: u64) -> SnapshotRecord {
+    let created = sealed.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SnapshotRecord {
+        volume: request.volume.clone(),
+        snapshot: request.snapshot.clone(),
+        name: request.name.clone(),
+        size: request.size,
+        root: sealed.root,
+        identity: sealed.identity,
+        base: request.base.clone(),
+        created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
+        stored,
     }
 }
 
@@ -274,22 +328,11 @@ impl StagedImage for Staged {
         let committed = {
             let mut images = self.store.images();
             let image = images.entry(self.request.image.clone()).or_default();
-            let taken = |there: &&Arc<Snapshot>| {
-                there.record.snapshot == self.request.snapshot || there.record.name == self.request.name
-            };
-            match image.snapshots.iter().find(taken) {
-                Some(there) if there.record.root != sealed.root || there.record.snapshot != self.request.snapshot => {
-                    return Err(ImageError::Exists {
-                        snapshot: there.record.snapshot.clone(),
-                        root: there.record.root,
-                    });
-                }
-                Some(there) => Committed::Already(there.record.clone()),
+            match image.existing(&self.request, sealed.root)? {
+                Some(there) => Committed::Already(there),
                 None => {
                     let (content, stored) = self.with(|content, stored| (std::mem::take(content), *stored))?;
-                    let record = self.record(sealed, stored);
-                    image.snapshots.push(Arc::new(Snapshot { record: record.clone(), content }));
-                    Committed::New(record)
+                    Committed::New(image.add(&self.request, sealed, content, stored))
                 }
             }
         };
@@ -305,7 +348,8 @@ impl StagedImage for Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::cases::{Bench, run_cases};
+    use crate::image::cases::{Bench, run_cases, run_upload_cases};
 
     run_cases!(Bench::new(Arc::new(MemoryStore::new()), None));
+    run_upload_cases!(Bench::new(Arc::new(MemoryStore::new()), None));
 }

@@ -1,0 +1,92 @@
+//! Uploads over HTTP: the IETF draft "Resumable Uploads for HTTP", interop versions 6 to 8.
+//!
+//! An upload is made with POST on its snapshot and has a path of its own below it. A POST may bring the first bytes, or
+//! none, and then the upload's path is known before anything is sent: this gateway sends no `104`, because the library
+//! below cannot. The representation is the raw image, so an offset is a place in the image; a client that can tell what
+//! changed sends ranges of changes to the same upload instead, several at a time.
+//!
+//! A stream of `rbd export-diff` has no offsets that mean anything to the program that makes it, so it is not taken here
+//! and goes with one PUT.
+
+mod create;
+mod fields;
+mod resource;
+
+pub(super) use create::{__path_create, create, offer};
+pub(super) use fields::{Completeness, completeness};
+pub(super) use resource::{
+    __path_append, __path_cancel, __path_list, __path_look, __path_state, append, cancel, list, look, state,
+};
+
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::answers;
+use super::names::Upload;
+use crate::api::{UploadAnswer, UploadRange};
+use crate::content::SIZE_MAX;
+use crate::transfer::{UploadId, UploadState};
+
+pub(super) const COMPLETE: HeaderName = HeaderName::from_static("upload-complete");
+pub(super) const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+pub(super) const LENGTH: HeaderName = HeaderName::from_static("upload-length");
+const LIMIT: HeaderName = HeaderName::from_static("upload-limit");
+/// Media type of plain bytes that go on where the last ones ended.
+const PARTIAL: &str = "application/partial-upload";
+
+fn path(id: &UploadId) -> String {
+    format!("/v1/volumes/{}/snapshots/{}/uploads/{}", id.volume, id.snapshot, id.transfer)
+}
+
+fn number(value: u64) -> HeaderValue {
+    HeaderValue::from(value)
+}
+
+fn flag(is_complete: bool) -> HeaderValue {
+    HeaderValue::from_static(if is_complete { "?1" } else { "?0" })
+}
+
+/// What this gateway takes.
+fn limits() -> (HeaderName, HeaderValue) {
+    let text = format!("max-size={SIZE_MAX}, min-size=0");
+    (LIMIT, HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("min-size=0")))
+}
+
+/// The headers that say how far an upload is.
+fn progress(offset: u64, size: u64, is_complete: bool) -> HeaderMap {
+    HeaderMap::from_iter([
+        (OFFSET, number(offset)),
+        (LENGTH, number(size)),
+        (COMPLETE, flag(is_complete)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        limits(),
+    ])
+}
+
+/// The mark is told to the `sender` who gave it: to others it proves nothing.
+fn describe(state: &UploadState, sender: Option<&str>) -> UploadAnswer {
+    let mark = state.source.source_mark.as_ref().filter(|mark| state.source.has_mark(Some(mark), sender));
+    UploadAnswer {
+        path: path(&state.id),
+        volume: state.id.volume.to_string(),
+        snapshot: state.id.snapshot.to_string(),
+        size: state.size,
+        base: state.base.as_ref().map(ToString::to_string),
+        source_volume: state.source.source_volume.clone(),
+        source_snapshot: state.source.source_snapshot.clone(),
+        source_mark: mark.map(ToString::to_string),
+        durable: state.durable.iter().map(|range| UploadRange { start: range.start, end: range.end }).collect(),
+        touched: answers::moment(state.touched),
+        committed: state.committed.as_ref().map(answers::snapshot),
+    }
+}
+
+fn id(upload: Upload) -> UploadId {
+    UploadId { volume: upload.volume, snapshot: upload.snapshot, transfer: upload.upload }
+}
+
+/// Where a client finds the upload, by the name under which it reached us.
+fn location(id: &UploadId) -> HeaderValue {
+    let uri = path(id).parse::<Uri>().map(|uri| uri.to_string()).unwrap_or_default();
+    HeaderValue::try_from(uri).unwrap_or(HeaderValue::from_static(""))
+}

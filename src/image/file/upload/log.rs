@@ -1,0 +1,261 @@
+//! The log of an unfinished transfer: the pages of its blocks, and how far it is.
+//!
+//! Only ever appended to, by one owner. What counts is what stands before the last mark, so a torn end costs nothing and
+//! a mark costs one write. Pages come in any order; the sidecar is made of them when the snapshot is complete.
+//! Frames follow each other without gaps. Format 1, integers little-endian:
+//!
+//! | part | bytes | content |
+//! |---|---|---|
+//! | kind | 1 | 1 page, 2 cleared, 3 mark |
+//! | length | 4 | bytes of the content |
+//! | content | | page: block (8), grain map (32), page (512) · cleared: first block (8), end (8) · mark: see [`Mark`], JSON |
+//! | checksum | 16 | the first bytes of the BLAKE3 hash of the frame's offset (8), kind, length and content |
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::{BLOCK_BYTES, GRAINS_IN_BLOCK, GrainMap, Page};
+use crate::image::Ranges;
+use crate::image::file::disk::{DiskFile, SyncPoint};
+use crate::image::sidecar::Leafed;
+
+const PAGE: u8 = 1;
+const CLEARED: u8 = 2;
+const MARK: u8 = 3;
+const HEAD_BYTES: usize = 5;
+const SUM_BYTES: usize = 16;
+const MAP_BYTES: usize = GRAINS_IN_BLOCK / 8;
+/// No mark is longer: as many ranges as a file of this length can tell are not made by as few streams as there may be.
+const CONTENT_MAX: usize = 1 << 20;
+/// Frames are collected in memory up to this many bytes before they are written.
+const SPILL_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 1 << 20;
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark {
+    /// All of these bytes are durable, in data and log.
+    pub durable: Ranges,
+    /// Bytes written to storage so far.
+    pub stored: u64,
+}
+
+/// A log that is open for its one owner.
+#[derive(Debug)]
+pub(super) struct PageLog {
+    file: Arc<dyn DiskFile>,
+    /// Bytes of the file.
+    length: u64,
+    waiting: Vec<u8>,
+    /// Where the frame of each block begins.
+    pages: BTreeMap<u64, u64>,
+}
+
+/// A log as it was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub mark: Mark,
+    /// End of the last mark.
+    length: u64,
+    pages: BTreeMap<u64, u64>,
+}
+
+impl Found {
+    /// Reads a log up to its last mark.
+    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Self> {
+        let mut reader = Frames { file, offset: 0, start: 0, buffer: Vec::new() };
+        let (mut pages, mut found) = (BTreeMap::new(), Self::default());
+        while let Some((offset, kind, content)) = reader.next()? {
+            match kind {
+                PAGE => drop(pages.insert(integer(content), offset)),
+                CLEARED => {
+                    let cleared = integer(content)..integer(content.get(8..).unwrap_or_default());
+                    pages.retain(|block, _| !cleared.contains(block));
+                }
+                _ => {
+                    let Ok(mark) = serde_json::from_slice(content) else { break };
+                    found = Self { mark, length: reader.offset, pages: pages.clone() };
+                }
+            }
+        }
+        let Self { mark, pages, .. } = &mut found;
+        pages.retain(|block, _| is_begun(&mark.durable, *block));
+        Ok(found)
+    }
+}
+
+/// Whether the first byte of a block is there.
+fn is_begun(durable: &Ranges, block: u64) -> bool {
+    let start = block * BLOCK_BYTES as u64;
+    durable.contains(&(start..start + 1))
+}
+
+impl PageLog {
+    pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Self { file, length: 0, waiting: Vec::new(), pages: BTreeMap::new() }
+    }
+
+    /// Goes on with a log that nobody else writes to.
+    pub(super) fn adopt(file: Arc<dyn DiskFile>, found: Found) -> io::Result<Self> {
+        file.set_length(found.length)?;
+        Ok(Self { file, length: found.length, waiting: Vec::new(), pages: found.pages })
+    }
+
+    /// A log to read only, because somebody else may write to it.
+    pub(super) fn of_another(file: Arc<dyn DiskFile>, found: Found) -> Self {
+        Self { file, length: found.length, waiting: Vec::new(), pages: found.pages }
+    }
+
+    pub(super) fn has(&self, block: u64) -> bool {
+        self.pages.contains_key(&block)
+    }
+
+    /// The blocks from `first` on, at most `count`.
+    pub(super) fn blocks(&self, first: u64, count: usize) -> Vec<u64> {
+        self.pages.range(first..).take(count).map(|(block, _)| *block).collect()
+    }
+
+    pub(super) fn add(&mut self, block: u64, leafed: &Leafed) -> io::Result<()> {
+        let mut content = Vec::with_capacity(8 + MAP_BYTES + Page::BYTES);
+        content.extend_from_slice(&block.to_le_bytes());
+        content.extend_from_slice(&leafed.present.to_bytes());
+        content.extend_from_slice(&leafed.page.to_bytes());
+        let offset = self.append(PAGE, &content);
+        self.pages.insert(block, offset);
+        if self.waiting.len() >= SPILL_BYTES { self.spill() } else { Ok(()) }
+    }
+
+    /// Forgets the pages of these blocks.
+    pub(super) fn clear(&mut self, blocks: Range<u64>) {
+        if blocks.is_empty() {
+            return;
+        }
+        self.pages.retain(|block, _| !blocks.contains(block));
+        let content = [blocks.start.to_le_bytes(), blocks.end.to_le_bytes()].concat();
+        self.append(CLEARED, &content);
+    }
+
+    /// Everything added so far is durable after this, and counts.
+    pub(super) fn mark(&mut self, mark: &Mark) -> io::Result<()> {
+        let content = serde_json::to_vec(mark)?;
+        if content.len() > CONTENT_MAX {
+            return Err(io::Error::other("too many ranges"));
+        }
+        self.append(MARK, &content);
+        self.spill()?;
+        self.file.sync(SyncPoint::UploadLog)
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.waiting, self.length)?;
+        self.length += self.waiting.len() as u64;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// The page of a block, with the grains that were written.
+    pub(super) fn page(&self, block: u64) -> io::Result<Option<Leafed>> {
+        let Some(offset) = self.pages.get(&block) else { return Ok(None) };
+        let size = HEAD_BYTES + 8 + MAP_BYTES + Page::BYTES + SUM_BYTES;
+        let frame = match offset.checked_sub(self.length) {
+            Some(inside) => {
+                let inside = usize::try_from(inside).map_err(io::Error::other)?;
+                self.waiting.get(inside..inside + size).unwrap_or_default().to_vec()
+            }
+            None => {
+                let mut frame = vec![0; size];
+                let count = self.file.read_at(&mut frame, *offset)?;
+                frame.truncate(count);
+                frame
+            }
+        };
+        let content = content_of(*offset, &frame).filter(|(kind, content)| *kind == PAGE && integer(content) == block);
+        let (_, content) = content.ok_or_else(|| damaged("in a page"))?;
+        let (map, page) = content.get(8..).unwrap_or_default().split_at(MAP_BYTES);
+        let map = map.as_chunks().0.first().copied().unwrap_or_default();
+        let page = page.as_chunks().0.first().map(Page::from_bytes).unwrap_or_default();
+        Ok(Some(Leafed { page, present: GrainMap::from_bytes(map) }))
+    }
+
+    fn append(&mut self, kind: u8, content: &[u8]) -> u64 {
+        let offset = self.length + self.waiting.len() as u64;
+        let start = self.waiting.len();
+        self.waiting.push(kind);
+        self.waiting.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.waiting.extend_from_slice(content);
+        let sum = checksum(offset, self.waiting.get(start..).unwrap_or_default());
+        self.waiting.extend_from_slice(&sum);
+        offset
+    }
+}
+
+/// The frames of a log, until the first that is not whole.
+struct Frames<'a> {
+    file: &'a dyn DiskFile,
+    /// Of the next frame.
+    offset: u64,
+    /// Where `buffer` begins in the file.
+    start: u64,
+    buffer: Vec<u8>,
+}
+
+impl Frames<'_> {
+    fn next(&mut self) -> io::Result<Option<(u64, u8, &[u8])>> {
+        let offset = self.offset;
+        let head = self.bytes(offset, HEAD_BYTES)?;
+        let Some(length) = length_of(head) else { return Ok(None) };
+        let size = HEAD_BYTES + length + SUM_BYTES;
+        self.bytes(offset, size)?;
+        let inside = usize::try_from(offset - self.start).map_err(io::Error::other)?;
+        let frame = self.buffer.get(inside..inside + size).unwrap_or_default();
+        let Some((kind, content)) = content_of(offset, frame) else { return Ok(None) };
+        self.offset = offset + size as u64;
+        Ok(Some((offset, kind, content)))
+    }
+
+    /// The bytes at `offset`; fewer at the end of the file.
+    fn bytes(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
+        let inside = usize::try_from(offset - self.start).map_err(io::Error::other)?;
+        if inside + count > self.buffer.len() {
+            self.buffer.resize(READ_BYTES.max(count), 0);
+            let read = self.file.read_at(&mut self.buffer, offset)?;
+            self.buffer.truncate(read);
+            self.start = offset;
+            return Ok(self.buffer.get(..count.min(read)).unwrap_or_default());
+        }
+        Ok(self.buffer.get(inside..inside + count).unwrap_or_default())
+    }
+}
+
+fn length_of(head: &[u8]) -> Option<usize> {
+    let [kind, length @ ..] = head.first_chunk::<HEAD_BYTES>()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    ((PAGE..=MARK).contains(kind) && length <= CONTENT_MAX).then_some(length)
+}
+
+/// Kind and content of a whole frame.
+fn content_of(offset: u64, frame: &[u8]) -> Option<(u8, &[u8])> {
+    let length = length_of(frame)?;
+    let (checked, sum) = frame.split_at_checked(HEAD_BYTES + length)?;
+    let kind = *checked.first()?;
+    (sum == checksum(offset, checked)).then_some((kind, checked.get(HEAD_BYTES..)?))
+}
+
+fn checksum(offset: u64, frame: &[u8]) -> [u8; SUM_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&offset.to_le_bytes()).update(frame);
+    hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+fn integer(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().copied().map(u64::from_le_bytes).unwrap_or_default()
+}
+
+fn damaged(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the log of the unfinished transfer is damaged {how}"))
+}

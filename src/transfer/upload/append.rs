@@ -1,0 +1,255 @@
+//! One piece of an upload.
+//!
+//! Whatever ends a request early, a cut, a stop, a newer request: what has come by then is kept, and the sender goes on
+//! from there. Only a piece whose digest is wrong is taken back.
+
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rsnap_wire::{Event, SnapshotDecoder};
+
+use super::open::{OpenUpload, Place};
+use super::window::Window;
+use super::{Piece, UploadId, UploadState};
+use crate::content::BLOCK_BYTES;
+use crate::image::{ImageError, Ingest, Ranges};
+use crate::transfer::digest::BodyCheck;
+use crate::transfer::receive::refuse_disguised;
+use crate::transfer::registry::Registered;
+use crate::transfer::state::State;
+use crate::transfer::{Body, BodyError, Digest, TransferError, Transfers, Upload};
+
+/// How often a request that waits for its sender looks whether it is still wanted.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the sender says of the body of one request.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    pub length: Option<u64>,
+    pub digests: Vec<Digest>,
+    pub digest_trailer: bool,
+    /// On whose account it comes.
+    pub sender: Option<String>,
+}
+
+impl Transfers {
+    /// Adds a piece, and tells what is durable then. Not cancel-safe: run it on the drain's tracker.
+    pub async fn append(
+        &self,
+        id: &UploadId,
+        piece: &Piece,
+        claims: Claims,
+        body: &mut dyn Body,
+    ) -> Result<Ranges, TransferError> {
+        let open = self.attach(id).await?;
+        let result = self.add(&open, piece, claims, body).await;
+        let durable = open.durable();
+        self.uploads.leave(open).await;
+        result.map(|()| durable)
+    }
+
+    pub(super) async fn attach(&self, id: &UploadId) -> Result<Arc<OpenUpload>, TransferError> {
+        let (store, image) = self.locate(&id.volume).await?;
+        let missing = || ImageError::NoUpload { image: image.clone(), transfer: id.transfer.clone() };
+        match self.uploads.attach(store, &image, &id.transfer, &self.load).await {
+            Ok(open) => {
+                let request = open.image.request();
+                let is_same = request.volume == id.volume && request.snapshot == id.snapshot;
+                if is_same { Ok(open) } else { Err(missing().into()) }
+            }
+            Err(TransferError::Image(ImageError::NoUpload { .. })) => {
+                let state: UploadState = self.upload(id).await?;
+                Err(if state.committed.is_some() { TransferError::UploadCompleted } else { missing().into() })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn add(
+        &self,
+        open: &Arc<OpenUpload>,
+        piece: &Piece,
+        claims: Claims,
+        body: &mut dyn Body,
+    ) -> Result<(), TransferError> {
+        let upload = open.note.upload(open.image.request());
+        let marked_by = &upload.source.marked_by;
+        if marked_by.is_some() && *marked_by != claims.sender {
+            // Their mark would say that they vouch for it.
+            let text = "the upload was begun by another sender, with a mark of its content; begin one of your own";
+            return Err(TransferError::Request(text.to_owned()));
+        }
+        let upload =
+            Upload { length: claims.length, digests: claims.digests, digest_trailer: claims.digest_trailer, ..upload };
+        let registered = self.registry.enter(&upload)?;
+        registered.advance(State::Receiving)?;
+        let place = open.enter(whole(piece, open.image.size())).await;
+        let range = range(piece, open)?;
+        let ingest = Ingest::piece(Arc::clone(&open.image), range.clone(), self.pool.clone(), self.depth).await;
+        let ingest = open.guard(ingest)?;
+        let window = Window::new(Arc::clone(open), range.start);
+        let position = range.start;
+        let adding = Adding { open, place: &place, registered: &registered, range, ingest, window, position };
+        adding.run(piece, BodyCheck::new(&upload), body).await
+    }
+}
+
+/// The place that a piece may need.
+fn whole(piece: &Piece, size: u64) -> Range<u64> {
+    match piece {
+        Piece::Bytes { offset } => *offset..size,
+        Piece::Changes { range } => range.clone(),
+    }
+}
+
+/// The place that a piece gets, where it fits what is there.
+fn range(piece: &Piece, open: &OpenUpload) -> Result<Range<u64>, TransferError> {
+    let (size, durable) = (open.image.size(), open.durable());
+    match piece {
+        Piece::Bytes { offset } => {
+            let expected = durable.end_from(0);
+            if *offset != expected {
+                return Err(TransferError::UploadOffset { given: *offset, expected });
+            }
+            Ok(durable.gaps(size).into_iter().find(|gap| gap.start == *offset).unwrap_or(size..size))
+        }
+        Piece::Changes { range } => {
+            let is_edge = |edge: u64| edge.is_multiple_of(BLOCK_BYTES as u64) || edge == size;
+            if range.is_empty() || range.end > size || !is_edge(range.start) || !is_edge(range.end) {
+                let text = format!(
+                    "the range {}-{} must begin and end with a block of {BLOCK_BYTES} bytes inside the image, or with its \
+                     end ({size})",
+                    range.start, range.end
+                );
+                return Err(TransferError::Request(text));
+            }
+            match durable.overlaps(range) {
+                true => Err(TransferError::UploadRange(range.clone())),
+                false => Ok(range.clone()),
+            }
+        }
+    }
+}
+
+/// One request at work.
+struct Adding<'a> {
+    open: &'a Arc<OpenUpload>,
+    place: &'a Place,
+    registered: &'a Registered,
+    range: Range<u64>,
+    ingest: Ingest,
+    window: Window,
+    /// Everything of the range before it was received.
+    position: u64,
+}
+
+impl Adding<'_> {
+    async fn run(mut self, piece: &Piece, mut check: BodyCheck, body: &mut dyn Body) -> Result<(), TransferError> {
+        let received = match piece {
+            Piece::Bytes { .. } => self.bytes(&mut check, body).await,
+            Piece::Changes { .. } => self.changes(&mut check, body).await,
+        };
+        let is_whole = received.is_ok();
+        // What is being made durable must have ended before more is asked for.
+        let marked = self.window.end().await;
+        let end = match (piece, is_whole) {
+            (Piece::Changes { .. }, false) => self.ingest.end_at_block().await,
+            _ => self.ingest.end_piece().await,
+        };
+        let end = self.open.guard(end);
+        let ended = match received {
+            Ok(()) => body.trailers().await.map_err(TransferError::from).and_then(|trailers| check.verify(&trailers)),
+            Err(fault) => Err(fault),
+        };
+        marked?;
+        let end = if is_whole && matches!(piece, Piece::Changes { .. }) { end.map(|_| self.range.end) } else { end };
+        let kept = self.range.start..end?;
+        match &ended {
+            Err(TransferError::Digest { .. } | TransferError::Body(BodyError::Trailer(_))) => self.open.withdraw(&kept),
+            _ => self.open.take(kept),
+        }
+        self.open.mark().await?;
+        ended
+    }
+
+    async fn bytes(&mut self, check: &mut BodyCheck, body: &mut dyn Body) -> Result<(), TransferError> {
+        while let Some(frame) = self.next(body).await? {
+            if self.position == 0 {
+                refuse_disguised(&frame)?;
+            }
+            let (position, length) = (self.position, frame.len() as u64);
+            if length > self.range.end - position {
+                let size = self.open.image.size();
+                return Err(TransferError::UploadLength { length: position + length, size });
+            }
+            check.update(&frame);
+            self.registered.count(frame.len());
+            self.open.guard(self.ingest.write(position, &frame).await)?;
+            self.position += length;
+            self.window.advance(length, self.position, &mut self.ingest).await?;
+        }
+        Ok(())
+    }
+
+    async fn changes(&mut self, check: &mut BodyCheck, body: &mut dyn Body) -> Result<(), TransferError> {
+        let mut decoder = SnapshotDecoder::rbd_diff();
+        let mut has_base = false;
+        while let Some(frame) = self.next(body).await? {
+            check.update(&frame);
+            let mut input: &[u8] = &frame;
+            while let Some(event) = decoder.next(&mut input).map_err(TransferError::malformed)? {
+                has_base |= matches!(event, Event::From(_));
+                self.change(event, has_base).await?;
+            }
+            self.window.advance(frame.len() as u64, self.position, &mut self.ingest).await?;
+        }
+        decoder.finish().map_err(TransferError::malformed)
+    }
+
+    async fn change(&mut self, event: Event<'_>, has_base: bool) -> Result<(), TransferError> {
+        match event {
+            Event::From(_) | Event::To(_) | Event::Protected(_) => {}
+            Event::Size(size) if size != self.open.image.size() => {
+                return Err(TransferError::Size { size, allowed: self.open.image.size() });
+            }
+            Event::Size(_) if has_base != self.open.image.request().base.is_some() => {
+                let text = "the stream starts from a base and the upload does not, or the other way round";
+                return Err(TransferError::BaseMismatch(text.to_owned()));
+            }
+            Event::Size(_) => {}
+            Event::Data { offset, bytes } => {
+                self.registered.count(bytes.len());
+                self.open.guard(self.ingest.write(offset, bytes).await)?;
+                self.position = offset + bytes.len() as u64;
+            }
+            Event::Zero { offset, length } => {
+                self.open.guard(self.ingest.zero(offset, length).await)?;
+                self.position = offset + length;
+            }
+            Event::End => self.position = self.range.end,
+        }
+        Ok(())
+    }
+
+    /// The next bytes of the body, as long as the place is ours.
+    async fn next(&mut self, body: &mut dyn Body) -> Result<Option<Bytes>, TransferError> {
+        let mut next = pin!(body.next());
+        loop {
+            tokio::select! {
+                biased;
+                () = self.place.stop.cancelled() => return Err(ImageError::Fenced.into()),
+                frame = &mut next => return match frame {
+                    Err(BodyError::Stopping) => Err(TransferError::Stopping),
+                    frame => Ok(frame?),
+                },
+                () = tokio::time::sleep(LOOK) => {
+                    self.open.guard(self.open.image.check().await)?;
+                    self.window.look(&mut self.ingest).await?;
+                }
+            }
+        }
+    }
+}
