@@ -153,8 +153,8 @@ impl ImageStore for FaultStore {
         self.plan.around(Operation::Chain, self.store.chain(image)).await
     }
 
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        self.plan.around(Operation::Confirm, self.store.confirm(image)).await
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        self.plan.around(Operation::Confirm, self.store.confirm(image, snapshot)).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {

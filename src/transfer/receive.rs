@@ -35,8 +35,8 @@ impl Transfers {
         let chain = store.chain(&image).await?;
         if let Some(there) = chain.find(&upload.snapshot)
             && let Some(committed) = already(there, upload)?
+            && store.confirm(&image, &upload.snapshot).await?
         {
-            store.confirm(&image).await?;
             return Ok(Some(committed));
         }
         if upload.base.snapshot.is_some() && upload.format == Format::Raw {
@@ -73,8 +73,7 @@ impl Transfers {
         refuse_deleted(store.as_ref(), &image, &upload).await?;
         let registered = self.registry.enter(&upload)?;
         registered.advance(State::Receiving)?;
-        let store = Arc::clone(store);
-        Ok(Reception { transfers: self, store, image, upload, registered, prelude: Prelude::default(), sink: None })
+        Ok(Reception { transfers: self, upload, registered, prelude: Prelude::default(), sink: None })
     }
 
     /// Opens the destination for a stream with this prelude.
@@ -182,8 +181,6 @@ fn refuse_disguised(start: &[u8]) -> Result<(), TransferError> {
 /// One transfer while it is received.
 pub(super) struct Reception<'a> {
     transfers: &'a Transfers,
-    store: Arc<dyn ImageStore>,
-    image: ImageName,
     upload: Upload,
     registered: Registered,
     prelude: Prelude,
@@ -287,11 +284,9 @@ impl Reception<'_> {
         self.registered.advance(State::Verifying)?;
         check()?;
         check_root(expected, ingested.root)?;
-        // Once more: it may have been committed by another request and deleted while this one was on its way.
-        refuse_deleted(self.store.as_ref(), &self.image, &self.upload).await?;
-
         self.registered.advance(State::Committing)?;
-        let sealed = Sealed { root: ingested.root, identity: self.identity(), created: SystemTime::now() };
+        let (identity, issued) = (self.identity(), self.upload.issued);
+        let sealed = Sealed { root: ingested.root, identity, created: SystemTime::now(), issued };
         // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
         Ok(ingested.staged.commit(ingested.durable, sealed).await?)
     }

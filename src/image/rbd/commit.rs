@@ -15,6 +15,7 @@
 //! [`super::recovery`] finds is one of the rows. An error before the commit point leaves nothing visible, now or later; an
 //! error at it or after it is [`ImageError::Unsure`], and the repeated request finds out.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use rsnap_rbd::Kind;
@@ -28,6 +29,7 @@ use super::session::Session;
 use super::stage::is_owned;
 use super::staged::{Phase, Staging, closed};
 use super::store::Shared;
+use super::tree::Tree;
 use crate::id::{ImageName, SnapshotName};
 use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord, StageRequest};
@@ -55,6 +57,7 @@ pub(super) struct Committing<'a> {
 impl Staging {
     /// Commits what was flushed. Blocks.
     pub(super) fn commit(&self, sealed: &Sealed) -> Result<Committed, ImageError> {
+        let _records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let mut phase = self.phase();
         let Phase::Flushed(session) = &*phase else { return Err(closed()) };
         let session = std::sync::Arc::clone(session);
@@ -79,7 +82,8 @@ impl Staging {
             return Err(ImageError::Fenced);
         }
         is_owned(&catalog, &self.request)?;
-        if let Some(there) = self.existing(&catalog) {
+        catalog.permits(&self.request, sealed)?;
+        if let Some(there) = self.existing(session, &catalog)? {
             return repeated(there, &self.request, sealed);
         }
         self.check_base(&catalog)?;
@@ -90,10 +94,16 @@ impl Staging {
         Committing { session, config: &self.shared.config, after: &after }.run(&catalog, intent)
     }
 
-    /// The whole snapshot that has the id or the name already.
-    fn existing<'a>(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
-        let there = catalog.find(&self.request.snapshot).filter(|entry| catalog.is_whole(entry));
-        there.or_else(|| catalog.find_name(&self.request.name).filter(|entry| catalog.is_whole(entry)))
+    /// The whole snapshot that has the id or the name already. One whose tree cannot be read is damaged, and may be
+    /// replaced.
+    fn existing<'a>(&self, session: &Session, catalog: &'a Catalog) -> Result<Option<&'a Entry>, ImageError> {
+        let both = catalog.find(&self.request.snapshot).into_iter().chain(catalog.find_name(&self.request.name));
+        for entry in both {
+            if catalog.is_whole(entry) && Tree::is_sound(&session.pool, catalog, entry)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     /// The base may have been deleted meanwhile, but its pages must be there and be the same.
@@ -181,7 +191,8 @@ impl Committing<'_> {
             Ok(id) => id,
             Err(error) => return Err(self.undo(&intent, error)),
         };
-        if let Err(error) = self.make_room(catalog, &intent) {
+        let ready = self.check_made(&intent, id, &intent.temporary).and_then(|()| self.make_room(catalog, &intent));
+        if let Err(error) = ready {
             return Err(self.undo(&intent, error));
         }
         // The commit point.
@@ -194,6 +205,11 @@ impl Committing<'_> {
                 return Err(self.undo(&intent, name_taken(&session.name, &intent.layer.record.name)));
             }
             Err(error) => return Err(self.undo(&intent, failed(error))),
+        }
+        match self.check_made(&intent, id, intent.layer.record.name.as_str()) {
+            Ok(()) => {}
+            Err(error @ ImageError::Foreign { .. }) => return Err(self.undo(&intent, error)),
+            Err(error) => return Err(unsure(Some(error))),
         }
         let stored = intent.stored(id);
         self.finish(&stored).map_err(|error| unsure(Some(error)))?;
@@ -209,6 +225,20 @@ impl Committing<'_> {
         session.set(INTENT, intent)?;
         (self.after)(Step::Identified)?;
         Ok(id)
+    }
+
+    /// What was made may have been removed, made again or renamed by somebody, or be of another size because the image was
+    /// resized a moment before: the lock keeps nobody from that.
+    fn check_made(&self, intent: &Intent, id: u64, name: &str) -> Result<(), ImageError> {
+        let snapshots = self.session.image()?.snapshots().map_err(failed)?;
+        let detail = match snapshots.iter().find(|there| there.id == id) {
+            Some(there) if there.name == name && there.size == intent.layer.record.size => return Ok(()),
+            Some(there) if there.name == name => {
+                format!("it was resized to {} bytes during the commit; repeat the request", there.size)
+            }
+            _ => "its new snapshot was removed or renamed during the commit; repeat the request".to_owned(),
+        };
+        Err(ImageError::Foreign { image: self.session.name.clone(), detail })
     }
 
     /// A snapshot of ours that is damaged, or deleted and still read, gives its name to the new one.
@@ -303,24 +333,46 @@ fn died(shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError
     shared.deaths.strike(shared, session, step)
 }
 
-/// Where the next commit of a store dies, for tests.
+/// What happens in the middle of the next commit of a store, for tests.
 #[cfg(test)]
-#[derive(Debug, Default)]
-pub(super) struct Deaths(std::sync::Mutex<Option<Step>>);
+#[derive(Default)]
+pub(super) struct Deaths(std::sync::Mutex<Option<(Step, Happening)>>);
+
+#[cfg(test)]
+type Happening = Box<dyn FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send>;
+
+#[cfg(test)]
+impl std::fmt::Debug for Deaths {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Deaths")
+    }
+}
 
 #[cfg(test)]
 impl Deaths {
+    /// The writer ends as a dead gateway ends: in the middle, with its lock and its watch left behind.
     pub(super) fn at(&self, step: Step) {
-        *self.0.lock().unwrap() = Some(step);
+        self.put(step, |shared, session| {
+            let executioner = shared.connect().unwrap();
+            executioner.blocklist(session.address(), 3600).unwrap();
+            Err(ImageError::Fenced)
+        });
     }
 
-    /// Ends the writer as a dead gateway ends: in the middle, with its lock and its watch left behind.
+    /// Somebody does something, and the commit goes on.
+    pub(super) fn meanwhile(&self, step: Step, happening: impl FnOnce() + Send + 'static) {
+        self.put(step, move |_, _| {
+            happening();
+            Ok(())
+        });
+    }
+
+    fn put(&self, step: Step, happening: impl FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send + 'static) {
+        *self.0.lock().unwrap() = Some((step, Box::new(happening)));
+    }
+
     fn strike(&self, shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
-        if self.0.lock().unwrap().take_if(|at| *at == step).is_none() {
-            return Ok(());
-        }
-        let executioner = shared.connect().unwrap();
-        executioner.blocklist(session.address(), 3600).unwrap();
-        Err(ImageError::Fenced)
+        let happening = self.0.lock().unwrap().take_if(|(at, _)| *at == step);
+        happening.map_or(Ok(()), |(_, happening)| happening(shared, session))
     }
 }

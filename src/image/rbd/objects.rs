@@ -10,8 +10,11 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use rsnap_rbd::{Error, Kind, Pool};
 
@@ -163,7 +166,25 @@ impl Place for Objects {
     }
 }
 
-/// Waits for an answer of the cluster, on a thread that may.
+/// Waits for an answer of the cluster, on a thread that may: not one of the runtime's only, for an image may be closed
+/// anywhere.
 pub(super) fn wait<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::runtime::Handle::current().block_on(answer)
+    let mut answer = pin!(answer);
+    let waker = Waker::from(Arc::new(Waiting(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match answer.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// A thread that waits for an answer.
+struct Waiting(Thread);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

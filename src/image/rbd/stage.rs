@@ -34,7 +34,7 @@ pub(super) fn prepare(
     session: &Arc<Session>,
     request: &StageRequest,
 ) -> Result<Ready, ImageError> {
-    session.require_lock_feature()?;
+    session.require_features()?;
     let taken = fence::take(session, shared.patience)?;
     let catalog = session.survey()?;
     is_owned(&catalog, request)?;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures_util::future::{join, join_all};
 use tokio::sync::RwLock;
 
-use super::failure::other;
+use super::failure::{other, tree_failed};
 use super::head;
 use super::objects::Objects;
 use super::session::Session;
@@ -48,11 +48,12 @@ pub(super) struct Staging {
     pub(super) generation: u64,
     pub(super) layer: String,
     objects: Arc<Objects>,
-    /// Shared by the writes that run, held alone by the flush and the end.
+    /// Shared by the writes that run, held alone by the flush and the end. Taken before `sidecar`.
     writes: Arc<RwLock<()>>,
     /// Grains of the blocks whose page has not been put yet: as many as the transfer has blocks at work.
     pending: Mutex<HashMap<u64, GrainMap>>,
-    sidecar: Arc<tokio::sync::Mutex<SidecarWriter>>,
+    /// Held while pages are added and written, and by the end.
+    pub(super) sidecar: Arc<tokio::sync::Mutex<SidecarWriter>>,
     pub(super) stored: AtomicU64,
     pub(super) pages: AtomicU64,
     pub(super) tree_bytes: AtomicU64,
@@ -63,6 +64,8 @@ pub(super) struct Staging {
     /// It failed because another one has taken over: what fails after it fails for that reason.
     is_fenced: AtomicBool,
     phase: Mutex<Phase>,
+    /// Held by the commit, and by a deletion that goes through this transfer's client: one after the other.
+    pub(super) records: Mutex<()>,
     claim: Mutex<Option<Claim>>,
 }
 
@@ -82,7 +85,7 @@ impl RbdStaged {
         let claim = claim.ok_or_else(|| ImageError::Busy { image: request.image.clone() })?;
         let session = Arc::new(Session::open(shared, &request.image, Some(request.size))?);
         match prepare(shared, &session, &request) {
-            Ok(ready) => Ok(Self { staging: Arc::new(Staging::new(shared, request, session, claim, ready)) }),
+            Ok(ready) => Ok(Self { staging: Staging::begin(shared, request, session, claim, ready) }),
             Err(error) => {
                 claim.is_closing();
                 drop(session);
@@ -101,9 +104,15 @@ impl RbdStaged {
 }
 
 impl Staging {
-    fn new(shared: &Arc<Shared>, request: StageRequest, session: Arc<Session>, claim: Claim, ready: Ready) -> Self {
+    fn begin(
+        shared: &Arc<Shared>,
+        request: StageRequest,
+        session: Arc<Session>,
+        claim: Claim,
+        ready: Ready,
+    ) -> Arc<Self> {
         let Ready { base, generation, layer } = ready;
-        Self {
+        let staging = Arc::new(Self {
             shared: Arc::clone(shared),
             request,
             base,
@@ -120,7 +129,23 @@ impl Staging {
             is_full: AtomicBool::new(false),
             is_fenced: AtomicBool::new(false),
             phase: Mutex::new(Phase::Open(session)),
-            claim: Mutex::new(Some(claim)),
+            records: Mutex::default(),
+            claim: Mutex::default(),
+        });
+        claim.is_for(&staging);
+        *staging.claim() = Some(claim);
+        staging
+    }
+
+    fn claim(&self) -> MutexGuard<'_, Option<Claim>> {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its client, until it ends.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        match &*self.phase() {
+            Phase::Open(session) | Phase::Flushed(session) => Some(Arc::clone(session)),
+            Phase::Ended => None,
         }
     }
 
@@ -194,11 +219,7 @@ impl Staging {
         if let Phase::Open(session) = &*self.phase() {
             session.doubt();
         }
-        match error.kind() {
-            std::io::ErrorKind::NotConnected => ImageError::Fenced,
-            std::io::ErrorKind::StorageFull => ImageError::Full { detail: error.to_string() },
-            _ => ImageError::Io { action: format!("write the content tree {}", self.layer), source: error },
-        }
+        tree_failed(&self.layer, error)
     }
 
     /// Closes the tree. All writes are flushed.
@@ -219,7 +240,7 @@ impl Staging {
             Phase::Open(session) | Phase::Flushed(session) => session,
             Phase::Ended => return None,
         };
-        let claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let claim = self.claim().take();
         if let Some(claim) = &claim {
             claim.is_closing();
         }
@@ -323,8 +344,9 @@ impl PageSink for RbdStaged {
     type Error = ImageError;
 
     async fn put(&self, level: u8, index: u64, page: &Page) -> Result<(), ImageError> {
-        self.staging.open_session()?;
         let mut sidecar = Arc::clone(&self.staging.sidecar).lock_owned().await;
+        // Not before: it may have been given up meanwhile, and what is written then would stay.
+        self.staging.open_session()?;
         let noted = if level == 1 { self.staging.pending().remove(&index) } else { None };
         let leafed = Leafed { page: *page, present: noted.unwrap_or_default() };
         self.staging.pages.fetch_add(1, Ordering::AcqRel);
@@ -392,8 +414,9 @@ impl StagedImage for RbdStaged {
 
     async fn abort(&self) {
         let alone = Arc::clone(&self.staging.writes).write_owned().await;
+        let sidecar = Arc::clone(&self.staging.sidecar).lock_owned().await;
         let ended = self.with(move |staging| {
-            let _alone = alone;
+            let _alone = (alone, sidecar);
             let ending = staging.end(&mut staging.phase());
             if let Some(ending) = ending {
                 ending.finish();
