@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-pub use args::{Cli, Command, ConfigCheck, Serve};
+pub use args::{Cli, Command, ConfigCheck, Serve, StoreSweep};
 
 use crate::client::ClientError;
 use exit::Exit;
@@ -34,6 +34,7 @@ pub enum Handled {
     Done(ExitCode),
     Serve(Serve),
     ConfigCheck(ConfigCheck),
+    StoreSweep(StoreSweep),
 }
 
 /// Runs a client command to its end; hands the others back. Must be called on a tokio runtime.
@@ -42,6 +43,7 @@ pub async fn run(cli: Cli) -> Handled {
     let done = match cli.command {
         Command::Serve(serve) => return Handled::Serve(serve),
         Command::Plugin { command } => return Handled::Done(plugin::run(command, &output).await.into()),
+        Command::Store { command: args::Store::Sweep(sweep) } => return Handled::StoreSweep(sweep),
         Command::Config { command: args::Config::Check(check) } => return Handled::ConfigCheck(check),
         command => interruptible(client(command, &output)).await,
     };
@@ -77,7 +79,7 @@ async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
         Command::Servers(args) => queries::servers(&args, output).await,
         Command::Delete(args) => queries::delete(&args, output).await,
         Command::Completions { shell } => completions(shell),
-        Command::Serve(_) | Command::Plugin { .. } | Command::Config { .. } => Ok(()),
+        Command::Serve(_) | Command::Plugin { .. } | Command::Store { .. } | Command::Config { .. } => Ok(()),
     }
 }
 

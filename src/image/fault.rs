@@ -183,6 +183,10 @@ impl ImageStore for FaultStore {
         self.store.identity().await
     }
 
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        self.store.sweep().await
+    }
+
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {
         self.plan.around(Operation::FreeBytes, self.store.free_bytes()).await
     }

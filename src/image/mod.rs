@@ -181,6 +181,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Removes what the store has kept for images that others have removed, and tells how many pieces. Safe beside
+    /// everything else, and may take long: it looks at all there is.
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        Ok(0)
+    }
+
     /// Free bytes for new data, where the storage can tell.
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError>;
 }

@@ -13,12 +13,12 @@ use std::sync::{Arc, PoisonError};
 use rsnap_rbd::{Image, Kind, Snapshot};
 
 use super::collect::collect;
-use super::commit::recover;
 use super::failure::other;
 use super::fence;
+use super::publish::recover;
 use super::record::{Stored, TEMPORARY, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
-use super::staged::Staging;
+use super::staging::Staging;
 use super::store::Shared;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::ImageError;

@@ -76,7 +76,6 @@ pub(super) fn take(session: &Arc<Session>, patience: Duration) -> Result<Taken, 
     }
     granted(session, answered.unwrap_or(Ok(())))?;
     let now = wait_until_alone(session)?;
-    session.let_in();
     let silent = now.shut_out_gone(session)?;
     Ok(if silent { Taken::Over } else { Taken::Free })
 }
@@ -93,7 +92,6 @@ pub(super) fn enter_beside_strangers(session: &Session) -> Result<(), ImageError
     if company.is_changed_by_ours() || !company.sees_us {
         return Err(ImageError::Busy { image: session.name.clone() });
     }
-    session.let_in();
     company.shut_out_gone(session).map(drop)
 }
 

@@ -16,20 +16,25 @@
 //! | `catalog`, `recovery`, `revert` | what follows from what is there, decided without a cluster |
 //! | `session`, `clients`, `fence`, `writers` | one writer at a time, what happens to the one before, and who is no concern of ours |
 //! | `stage`, `head` | taking an image, and making its head the base |
-//! | `staged`, `commit` | writing a new snapshot, and making it visible |
+//! | `staged`, `staging`, `ending` | writing a new snapshot |
+//! | `commit`, `publish` | making it visible |
 //! | `store`, `snapshot` | what is there, and reading it |
-//! | `delete`, `collect` | deleting, and giving back the space of what was deleted or left |
+//! | `delete`, `collect`, `sweep` | deleting, and giving back the space of what was deleted or left |
 
 mod catalog;
 mod clients;
 mod collect;
 mod commit;
 mod config;
+#[cfg(test)]
+mod deaths;
 mod delete;
+mod ending;
 mod failure;
 mod fence;
 mod head;
 mod objects;
+mod publish;
 mod record;
 mod recovery;
 mod revert;
@@ -37,7 +42,9 @@ mod session;
 mod snapshot;
 mod stage;
 mod staged;
+mod staging;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -116,6 +123,10 @@ impl ImageStore for RbdStore {
 
     async fn identity(&self) -> Result<Option<String>, ImageError> {
         self.with(|shared| shared.identity().map(Some)).await
+    }
+
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        self.with(|shared| shared.sweep()).await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {

@@ -21,6 +21,8 @@ use rsnap_rbd::{Error, Kind, Pool};
 use super::failure::as_io;
 use crate::image::sidecar::Place;
 
+/// What the names of all these objects begin with.
+pub(super) const TREES: &str = "rsnap.tree.";
 /// Bytes of one object.
 const PIECE: u64 = 4 << 20;
 /// Bytes that are read for one page.
@@ -41,7 +43,7 @@ pub(super) struct Objects {
 impl Objects {
     /// The objects of `tree`, of which `length` bytes are written.
     pub(super) fn new(pool: &Pool, image: &str, tree: &str, length: u64) -> Self {
-        let stem = format!("rsnap.tree.{image}.{tree}");
+        let stem = format!("{TREES}{image}.{tree}");
         Self { pool: pool.clone(), stem, length: AtomicU64::new(length), segments: Mutex::default() }
     }
 

@@ -104,7 +104,7 @@ impl Body for Stored {
     const KIND: &'static str = "rbd snapshot";
 }
 
-/// A commit under way, see [`super::commit`].
+/// A commit under way, see [`super::publish`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Intent {

@@ -13,7 +13,7 @@ use super::catalog::Catalog;
 use super::clients::{Opener, client_key};
 use super::failure::{failed, other, sized};
 use super::objects::wait;
-use super::record::PREFIX;
+use super::record::{CLIENT, PREFIX};
 use super::store::Shared;
 use crate::id::ImageName;
 use crate::image::ImageError;
@@ -36,8 +36,8 @@ pub(super) struct Session {
     /// `None` once it is closed.
     image: Option<Image>,
     is_doubtful: AtomicBool,
-    /// It was alone with the image once, and may have changed it.
-    was_let_in: AtomicBool,
+    /// It has set a record.
+    has_written: AtomicBool,
 }
 
 impl Session {
@@ -51,8 +51,8 @@ impl Session {
             (other, _) => other.map_err(failed)?,
         };
         let id = image.id().map_err(failed)?;
-        let (name, is_doubtful, was_let_in) = (name.clone(), AtomicBool::new(false), AtomicBool::new(false));
-        let session = Self { cluster, pool, name, id, address, image: Some(image), is_doubtful, was_let_in };
+        let (name, is_doubtful, has_written) = (name.clone(), AtomicBool::new(false), AtomicBool::new(false));
+        let session = Self { cluster, pool, name, id, address, image: Some(image), is_doubtful, has_written };
         session.register(false)?;
         Ok(session)
     }
@@ -67,11 +67,6 @@ impl Session {
         let failed = |reason: String| other(format!("write the record {key}"), reason);
         let bytes = seal(body).map_err(|error| failed(error.to_string()))?;
         String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
-    }
-
-    /// From now on it may change the image.
-    pub(super) fn let_in(&self) {
-        self.was_let_in.store(true, Ordering::Release);
     }
 
     /// Of this client, as other clients see it.
@@ -119,6 +114,7 @@ impl Session {
     /// stranger asked for. Blocks.
     pub(super) fn set<T: Body>(&self, key: &str, body: &T) -> Result<(), ImageError> {
         let text = Self::text(key, body)?;
+        self.has_written.fetch_or(!key.starts_with(CLIENT), Ordering::AcqRel);
         self.changed(wait(self.image()?.note_metadata(key, &text)))
     }
 
@@ -186,8 +182,9 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         if !self.is_doubtful() {
-            // One that was let in is blocklisted by its successor if it does not say that it closes the image.
-            let told = match self.was_let_in.load(Ordering::Acquire) {
+            // On an image that is not ours, nothing stays. Elsewhere the next one must not take it for a stranger before the
+            // image is closed.
+            let told = match self.has_written.load(Ordering::Acquire) {
                 true => self.register(true),
                 false => self.unset(&client_key(&self.address)),
             };

@@ -7,10 +7,10 @@ use rsnap_rbd::{Cluster, Error, Image, Kind, Library, Mode, Pool};
 
 use super::catalog::Catalog;
 use super::collect::collect;
-use super::commit::recover;
 use super::config::RbdConfig;
 use super::failure::{other, unanswered};
 use super::fence::{self, PATIENCE};
+use super::publish::recover;
 use super::record::{PREFIX, deleted_key};
 use super::session::Session;
 use super::snapshot::{Client, RbdSnapshot};
@@ -38,7 +38,7 @@ pub(super) struct Shared {
     /// The connection of all readers.
     connection: Mutex<Option<Connection>>,
     #[cfg(test)]
-    pub deaths: super::commit::Deaths,
+    pub deaths: super::deaths::Deaths,
     /// What each transfer with a base has found, for tests.
     #[cfg(test)]
     pub reverted: Mutex<Vec<super::head::Reverted>>,
@@ -70,7 +70,7 @@ impl Shared {
             patience: PATIENCE,
             connection: Mutex::default(),
             #[cfg(test)]
-            deaths: super::commit::Deaths::default(),
+            deaths: super::deaths::Deaths::default(),
             #[cfg(test)]
             reverted: Mutex::default(),
         };
@@ -95,6 +95,10 @@ impl Shared {
         let cluster = self.connect()?;
         let pool = self.pool(&cluster)?;
         Ok(connection.insert(Connection { cluster, pool }).clone())
+    }
+
+    pub(super) fn readers_pool(&self) -> Result<Pool, ImageError> {
+        Ok(self.connection()?.pool)
     }
 
     #[cfg(test)]

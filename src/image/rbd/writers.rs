@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::staged::Staging;
+use super::staging::Staging;
 use crate::id::ImageName;
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use crate::image::ImageError;
 use crate::image::cases::{Bench, content};
 use crate::image::file::Dice;
 use crate::image::rbd::RbdStore;
-use crate::image::rbd::commit::Step;
+use crate::image::rbd::publish::Step;
 
 const MIB: usize = 1 << 20;
 

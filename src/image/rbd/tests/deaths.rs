@@ -11,7 +11,7 @@ use super::support::{Site, site};
 use crate::image::cases::{Bench, changed, content, id, image};
 use crate::image::file::Dice;
 use crate::image::rbd::RbdStore;
-use crate::image::rbd::commit::Step;
+use crate::image::rbd::publish::Step;
 use crate::image::rbd::record::INTENT;
 use crate::image::{Committed, ImageError};
 

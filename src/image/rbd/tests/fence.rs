@@ -19,7 +19,8 @@ use crate::image::rbd::RbdStore;
 use crate::image::rbd::failure::failed;
 use crate::image::rbd::record::{CLIENT, INTENT, PREFIX};
 use crate::image::rbd::session::Session;
-use crate::image::rbd::staged::{Phase, RbdStaged};
+use crate::image::rbd::staged::RbdStaged;
+use crate::image::rbd::staging::Phase;
 use crate::image::{Durable, ImageError, StagedImage as _};
 
 const MIB: usize = 1 << 20;

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 
 use super::child::{Writer, request_for};
 use super::support::{Site, site};
+use crate::buffer::BufferPool;
 use crate::content::GrainMap;
 use crate::image::cases::{Bench, changed, content, id, image, request, sealed};
 use crate::image::file::Dice;
@@ -126,6 +127,16 @@ async fn an_image_that_is_resized_during_a_transfer_is_not_committed() {
     assert!(detail.contains("67108864"), "{detail}");
     staged.abort().await;
     assert_eq!(scene.bench.names().await, text(&["s0", "s1", "s2"]));
+    // To a smaller size and back, while data was on its way: what was cut off is lost.
+    let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
+    scene.rbd(&["resize", "--no-progress", "--allow-shrink", "--size", "4M", &scene.site.name("")]);
+    let mut buffer = BufferPool::new(1).take().await;
+    buffer.fill(1);
+    let refused = staged.write(0, GrainMap::FULL, buffer).await;
+    assert!(matches!(refused, Err(ImageError::Foreign { .. })), "{refused:?}");
+    scene.rbd(&["resize", "--no-progress", "--size", "5M", &scene.site.name("")]);
+    assert!(staged.flush().await.is_err());
+    staged.abort().await;
     scene.put(3, 2, &scene.all[0]).await.unwrap();
     assert_eq!(scene.site.exported("snapshot-3"), scene.all[0]);
 }
