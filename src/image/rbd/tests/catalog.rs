@@ -146,7 +146,7 @@ fn a_delete_counts_from_its_tombstone_on() {
         for now in [snapshots(&[1]), vec![]] {
             let catalog = Catalog::new(IMAGE, &records, now);
             assert_eq!(names(&catalog), (vec![], vec![]));
-            assert_eq!(catalog.misplaced, [one.clone()]);
+            assert_eq!(catalog.misplaced, std::slice::from_ref(&one));
             assert!(catalog.is_settled());
         }
     }

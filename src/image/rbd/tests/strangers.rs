@@ -243,6 +243,23 @@ async fn an_image_of_somebody_else_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn an_image_that_shows_the_data_of_another_is_not_blank() {
+    let site = site();
+    let parent = format!("volumes/{}/parent", site.namespace);
+    site.pool().create("parent", 8 << 20, &Layout::default()).unwrap();
+    let theirs = site.pool().open("parent", Mode::ReadWrite, None).unwrap();
+    theirs.write(3 << 20, vec![7; 100], 0..100).await.unwrap();
+    theirs.create_snapshot("one").unwrap();
+    theirs.close().unwrap();
+    let from = format!("{parent}@one");
+    site.cluster.rbd(&["clone", "--rbd-default-clone-format=2", &from, &site.name("")]).unwrap();
+    let refused = site.bench().put(0, None, &[1; 5000]).await;
+    assert!(matches!(refused, Err(ImageError::Foreign { .. })), "{refused:?}");
+    // Looking at it leaves nothing behind.
+    assert_eq!(site.image(Mode::ReadOnly).all_metadata("rsnap.").unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_blank_image_is_used_as_it_is() {
     let site = site();
     let features = Some(Features::LAYERING | Features::EXCLUSIVE_LOCK);
