@@ -11,28 +11,30 @@ use crate::plugin::{Decision, Plan, PolicyRequest, SourceSnapshot, TargetSnapsho
 const CHAIN_MAX: usize = 100_000;
 
 impl Transfers {
-    /// What to send for one wanted snapshot.
+    /// What to send for one wanted snapshot; `sender` as in [`Upload::sender`](super::Upload::sender).
     pub async fn plan(
         &self,
         volume: &VolumeId,
         snapshot: &SnapshotId,
+        sender: Option<&str>,
         request: &PlanRequest,
     ) -> Result<PlanAnswer, TransferError> {
         let (store, image) = self.locate(volume).await?;
         let mut chain = store.chain(&image).await?;
-        let mut answer = self.decide(&Question::new(volume, snapshot, request, &chain)?).await?;
+        let mut answer = self.decide(&Question::new(volume, snapshot, sender, request, &chain)?).await?;
         // To its sender this is the success that he may not have heard. One that turns out to be damaged is sent again.
         if answer.action == Action::Present && !store.confirm(&image, snapshot).await? {
             chain.snapshots.retain(|there| there.snapshot != *snapshot);
-            answer = self.decide(&Question::new(volume, snapshot, request, &chain)?).await?;
+            answer = self.decide(&Question::new(volume, snapshot, sender, request, &chain)?).await?;
         }
         tracing::info!(%volume, %snapshot, action = ?answer.action, reason = answer.reason, "plan");
         Ok(answer)
     }
 
     async fn decide(&self, question: &Question<'_>) -> Result<PlanAnswer, TransferError> {
-        let plan = self.policy.decide(&question.for_policy()).await?;
-        Ok(question.judge(plan, self.policy.name()))
+        let policy = self.policy.now();
+        let plan = policy.decide(&question.for_policy()).await?;
+        Ok(question.judge(plan, policy.name()))
     }
 }
 
@@ -40,6 +42,7 @@ impl Transfers {
 struct Question<'a> {
     volume: &'a VolumeId,
     snapshot: &'a SnapshotId,
+    sender: Option<&'a str>,
     request: &'a PlanRequest,
     wanted: &'a api::SourceSnapshot,
     chain: &'a Chain,
@@ -48,7 +51,7 @@ struct Question<'a> {
 /// How alike a snapshot of the source and one of the target are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Likeness {
-    /// Equal content roots or equal marks.
+    /// Equal content roots, or equal marks of the same sender.
     Proven,
     /// The names and sizes agree, and nothing is known to the contrary.
     Named,
@@ -59,6 +62,7 @@ impl<'a> Question<'a> {
     fn new(
         volume: &'a VolumeId,
         snapshot: &'a SnapshotId,
+        sender: Option<&'a str>,
         request: &'a PlanRequest,
         chain: &'a Chain,
     ) -> Result<Self, TransferError> {
@@ -76,32 +80,32 @@ impl<'a> Question<'a> {
         };
         let mut found = request.chain.iter().filter(|entry| entry.id == request.wanted);
         match (found.next(), found.next()) {
-            (Some(wanted), None) => Ok(Self { volume, snapshot, request, wanted, chain }),
+            (Some(wanted), None) => Ok(Self { volume, snapshot, sender, request, wanted, chain }),
             (None, _) => Err(refuse("not in")),
             (Some(_), Some(_)) => Err(refuse("twice in")),
         }
     }
 
     /// As the policy sees it. Policies compare roots, and names where there is none: where marks prove the same content,
-    /// the source's root is known, and where they do not, a name must not make a base of it.
+    /// the source's root is known. Where they do not, a name must not make a base of it, so the mark stands for the root
+    /// and equals none; left out, the snapshot would be a gap in the chain that no policy can see.
     fn for_policy(&self) -> PolicyRequest {
         let marked = |entry: &api::SourceSnapshot| {
-            let record = self.chain.snapshots.iter().find(|record| same_mark(entry, record));
+            let record = self.chain.snapshots.iter().find(|record| self.same_mark(entry, record));
             record.map(|record| record.root.to_string())
         };
         let seen = |entry: &api::SourceSnapshot| {
-            let root = entry.root.clone().or_else(|| marked(entry));
+            let other =
+                || entry.mark.as_ref().filter(|_| entry.id != self.wanted.id).map(|mark| format!("mark:{mark}"));
+            let root = entry.root.clone().or_else(|| marked(entry)).or_else(other);
             SourceSnapshot { id: entry.id.clone(), size: entry.size, root }
-        };
-        let comparable = |entry: &&api::SourceSnapshot| {
-            entry.id == self.wanted.id || entry.mark.is_none() || entry.root.is_some() || marked(entry).is_some()
         };
         PolicyRequest {
             volume: self.volume.clone(),
             snapshot: self.snapshot.clone(),
             source_volume: self.request.source_volume.clone(),
             wanted: seen(self.wanted),
-            source: self.request.chain.iter().filter(comparable).map(seen).collect(),
+            source: self.request.chain.iter().map(seen).collect(),
             target: targets(self.chain),
         }
     }
@@ -167,7 +171,7 @@ impl<'a> Question<'a> {
         if let Some(root) = &source.root {
             return if *root == target.root.to_string() { Likeness::Proven } else { Likeness::Different };
         }
-        if same_mark(source, target) {
+        if self.same_mark(source, target) {
             return Likeness::Proven;
         }
         let volumes = (&self.request.source_volume, &target.identity.source_volume);
@@ -175,11 +179,11 @@ impl<'a> Question<'a> {
         let named = same_volume && source.size == target.size && source_name(target) == source.id;
         if named { Likeness::Named } else { Likeness::Different }
     }
-}
 
-fn same_mark(source: &api::SourceSnapshot, target: &SnapshotRecord) -> bool {
-    let recorded = target.identity.source_mark.as_ref().map(SourceMark::as_str);
-    recorded.is_some() && recorded == source.mark.as_deref()
+    fn same_mark(&self, source: &api::SourceSnapshot, target: &SnapshotRecord) -> bool {
+        let mark = source.mark.as_deref().and_then(|mark| mark.parse().ok());
+        target.identity.has_mark(mark.as_ref(), self.sender)
+    }
 }
 
 /// The target's chain as policies see it.
@@ -203,6 +207,8 @@ mod tests {
     use crate::content::{Hash, Root};
     use crate::image::Identity;
 
+    const SENDER: &str = "token:one";
+
     fn record(id: &str, seed: u8, source: Option<&str>, mark: Option<&str>) -> SnapshotRecord {
         let source_mark = mark.map(|mark| mark.parse().unwrap());
         SnapshotRecord {
@@ -211,7 +217,12 @@ mod tests {
             name: format!("snapshot-{id}").parse().unwrap(),
             size: 4096,
             root: Root::new(4096, Hash([seed; 32])),
-            identity: Identity { source_volume: None, source_snapshot: source.map(str::to_owned), source_mark },
+            identity: Identity {
+                source_volume: None,
+                source_snapshot: source.map(str::to_owned),
+                marked_by: mark.map(|_| SENDER.to_owned()),
+                source_mark,
+            },
             base: None,
             created_ms: 0,
             stored: 0,
@@ -232,9 +243,19 @@ mod tests {
 
     /// `s1` and `s2` of the source, of which the second is wanted as `t2`.
     fn judged(chain: &Chain, base: api::SourceSnapshot, wanted: api::SourceSnapshot, decision: Decision) -> PlanAnswer {
+        judged_for(Some(SENDER), chain, base, wanted, decision)
+    }
+
+    fn judged_for(
+        sender: Option<&str>,
+        chain: &Chain,
+        base: api::SourceSnapshot,
+        wanted: api::SourceSnapshot,
+        decision: Decision,
+    ) -> PlanAnswer {
         let request = PlanRequest { source_volume: None, wanted: wanted.id.clone(), chain: vec![base, wanted] };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
-        let question = Question::new(&volume, &snapshot, &request, chain).unwrap();
+        let question = Question::new(&volume, &snapshot, sender, &request, chain).unwrap();
         question.judge(Plan { decision, reason: "because".to_owned() }, "p")
     }
 
@@ -269,6 +290,27 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_proves_nothing_to_another_sender() {
+        let chain = chain(vec![record("t1", 1, Some("s1"), Some("m1")), record("t2", 2, Some("s2"), Some("m2"))]);
+        let base = |root| entry("s1", root, Some("m1"));
+        for other in [Some("token:two"), None] {
+            let plan = |root, wanted: &str| {
+                let (volume, snapshot) = ("v".parse().unwrap(), wanted.parse().unwrap());
+                let wanted = entry("s9", None, Some("m9"));
+                let request =
+                    PlanRequest { source_volume: None, wanted: "s9".to_owned(), chain: vec![base(root), wanted] };
+                let question = Question::new(&volume, &snapshot, other, &request, &chain).unwrap();
+                question.judge(Plan { decision: since("t1"), reason: "because".to_owned() }, "p")
+            };
+            assert_eq!(plan(None, "t9").action, Action::Full, "{other:?}");
+            let known = plan(root(1), "t9");
+            assert_eq!((known.action, known.proven), (Action::Incremental, true), "it names the content");
+            let there = judged_for(other, &chain, base(None), entry("s2", None, Some("m2")), Decision::Present);
+            assert_eq!((there.action, there.proven), (Action::Present, false));
+        }
+    }
+
+    #[test]
     fn policies_see_the_root_that_a_mark_proves() {
         let chain = chain(vec![record("t1", 1, Some("s1"), Some("m1"))]);
         let request = PlanRequest {
@@ -277,14 +319,21 @@ mod tests {
             chain: vec![entry("x", None, Some("m1")), entry("s1", None, Some("m0")), entry("s2", None, Some("m2"))],
         };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
-        let seen = Question::new(&volume, &snapshot, &request, &chain).unwrap().for_policy();
+        let seen = Question::new(&volume, &snapshot, Some(SENDER), &request, &chain).unwrap().for_policy();
         let source: Vec<_> = seen.source.iter().map(|entry| (&*entry.id, entry.root.clone())).collect();
-        assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s2", None)], None));
+        let other = Some("mark:m0".to_owned());
+        assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s1", other), ("s2", None)], None));
         let request = PlanRequest { chain: vec![entry("s2", None, Some("a b"))], ..request };
-        assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
+        assert!(matches!(
+            Question::new(&volume, &snapshot, Some(SENDER), &request, &chain),
+            Err(TransferError::Request(_))
+        ));
         let twice = vec![entry("s2", None, None), entry("s2", None, None)];
         let request = PlanRequest { chain: twice, ..request };
-        assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
+        assert!(matches!(
+            Question::new(&volume, &snapshot, Some(SENDER), &request, &chain),
+            Err(TransferError::Request(_))
+        ));
     }
 
     #[test]
