@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         match cli::run(cli).await {
             Handled::Done(code) => code,
             Handled::Serve(arguments) => commands::serve(arguments, json).await,
+            Handled::StoreSweep(arguments) => commands::sweep(&arguments, json).await,
             Handled::ConfigCheck(arguments) => commands::check_config(&arguments, json).await,
         }
     });

@@ -1,12 +1,14 @@
-//! The commands that need the whole gateway: `serve` and the check of its configuration.
+//! The commands that need the gateway's configuration: `serve`, the check of it, and what is done to its stores.
 
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::check::{self, Finding};
-use super::{App, Config, Origin, Overrides};
-use crate::cli::{ConfigCheck, Serve};
+use super::{App, Config, Origin, Overrides, stores};
+use crate::cli::{ConfigCheck, Serve, StoreSweep};
 use crate::drain::Drained;
+use crate::metrics::Metrics;
 use crate::telemetry::{self, Format};
 
 /// Runs a gateway until it is told to stop. With `json` its log is for programs, and nobody is greeted.
@@ -62,6 +64,33 @@ pub async fn check_config(arguments: &ConfigCheck, json: bool) -> ExitCode {
         }
     }
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Sweeps the stores of a configuration, each as far as it can be swept.
+pub async fn sweep(arguments: &StoreSweep, json: bool) -> ExitCode {
+    let mut config = match Config::load(Some(&arguments.file), &Overrides::default()) {
+        Ok(config) => config,
+        Err(fault) => return fail(&fault),
+    };
+    if let Some(wanted) = &arguments.store {
+        config.stores.retain(|name, _| name == wanted);
+        if config.stores.is_empty() {
+            return fail(&format!("{} has no store {wanted}", arguments.file.display()));
+        }
+    }
+    let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())) {
+        Ok(stores) => stores,
+        Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
+    };
+    let mut code = ExitCode::SUCCESS;
+    for (name, store) in stores {
+        match store.sweep().await {
+            Ok(removed) if json => println!("{}", serde_json::json!({"store": name, "removed": removed})),
+            Ok(removed) => println!("{name}: removed {removed} objects of images that are gone"),
+            Err(fault) => code = fail(&format!("store {name}: {fault}")),
+        }
+    }
+    code
 }
 
 fn fail(fault: &dyn Display) -> ExitCode {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-pub use args::{Cli, Command, ConfigCheck, Serve};
+pub use args::{Cli, Command, ConfigCheck, Serve, StoreSweep};
 
 use crate::client::ClientError;
 use exit::Exit;
@@ -36,6 +36,7 @@ pub enum Handled {
     Done(ExitCode),
     Serve(Serve),
     ConfigCheck(ConfigCheck),
+    StoreSweep(StoreSweep),
 }
 
 /// Runs a client command to its end; hands the others back. Must be called on a tokio runtime.
@@ -44,6 +45,7 @@ pub async fn run(cli: Cli) -> Handled {
     let done = match cli.command {
         Command::Serve(serve) => return Handled::Serve(serve),
         Command::Plugin { command } => return Handled::Done(plugin::run(command, &output).await.into()),
+        Command::Store { command: args::Store::Sweep(sweep) } => return Handled::StoreSweep(sweep),
         Command::Config { command: args::Config::Check(check) } => return Handled::ConfigCheck(check),
         command => interruptible(client(command, &output)).await,
     };
@@ -82,7 +84,7 @@ async fn client(command: Command, output: &Output) -> Result<(), ClientError> {
         Command::Delete(args) => queries::delete(&args, output).await,
         Command::Cancel(args) => queries::cancel(&args, output).await,
         Command::Completions { shell } => completions(shell),
-        Command::Serve(_) | Command::Plugin { .. } | Command::Config { .. } => Ok(()),
+        Command::Serve(_) | Command::Plugin { .. } | Command::Store { .. } | Command::Config { .. } => Ok(()),
     }
 }
 

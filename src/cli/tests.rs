@@ -68,4 +68,6 @@ async fn what_is_not_ours_is_handed_back() {
     let parsed = |line: &str| run(Cli::try_parse_from(line.split_whitespace()).unwrap());
     assert!(matches!(parsed("rsnap serve --site dc1").await, Handled::Serve(Serve { site: Some(_), .. })));
     assert!(matches!(parsed("rsnap config check c.toml").await, Handled::ConfigCheck(_)));
+    let sweep = parsed("rsnap store sweep c.toml --store main").await;
+    assert!(matches!(sweep, Handled::StoreSweep(StoreSweep { store: Some(_), .. })));
 }

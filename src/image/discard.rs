@@ -41,8 +41,8 @@ impl ImageStore for DiscardStore {
         Ok(Chain { snapshots: self.with(image, |records| records.clone()), damaged: Vec::new() })
     }
 
-    async fn confirm(&self, _image: &ImageName) -> Result<(), ImageError> {
-        Ok(())
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        Ok(self.with(image, |records| records.iter().any(|record| record.snapshot == *snapshot)))
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {

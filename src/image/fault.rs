@@ -155,8 +155,8 @@ impl ImageStore for FaultStore {
         self.plan.around(Operation::Chain, self.store.chain(image)).await
     }
 
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        self.plan.around(Operation::Confirm, self.store.confirm(image)).await
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        self.plan.around(Operation::Confirm, self.store.confirm(image, snapshot)).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
@@ -187,6 +187,10 @@ impl ImageStore for FaultStore {
 
     async fn identity(&self) -> Result<Option<String>, ImageError> {
         self.store.identity().await
+    }
+
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        self.store.sweep().await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {

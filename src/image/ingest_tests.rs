@@ -100,7 +100,12 @@ async fn ingest(
         position = end;
     }
     let done = ingest.finish().await.unwrap();
-    let sealed = Sealed { root: done.root, identity: Identity::default(), created: SystemTime::now() };
+    let sealed = Sealed {
+        root: done.root,
+        identity: Identity::default(),
+        created: SystemTime::now(),
+        issued: SystemTime::now(),
+    };
     done.staged.commit(done.durable, sealed).await.unwrap().record().clone()
 }
 

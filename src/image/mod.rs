@@ -137,6 +137,8 @@ pub struct Sealed {
     pub root: Root,
     pub identity: Identity,
     pub created: SystemTime,
+    /// When the transfer was permitted: what was deleted since is not made again.
+    pub issued: SystemTime,
 }
 
 /// Proof that everything written to a staged image is on stable storage. Only a store's flush can make one.
@@ -174,8 +176,9 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     async fn chain(&self, image: &ImageName) -> Result<Chain, ImageError>;
 
     /// Makes durable what [`ImageStore::chain`] shows: whoever committed it may have died between the commit and its
-    /// flush. Wanted before a snapshot that was found there is answered as a success.
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError>;
+    /// flush. Then looks whether the snapshot's tree can be read: false means that it may be sent again. Wanted before a
+    /// snapshot that was found there is answered as a success.
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError>;
 
     /// Opens an image for one new snapshot. Fails with [`ImageError::Busy`] while another transfer has it open, and
     /// with [`ImageError::BaseMissing`] or [`ImageError::BaseChanged`] unless the base is there and provably as it
@@ -230,6 +233,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
+    /// Removes what the store has kept for images that others have removed, and tells how many pieces. Safe beside
+    /// everything else, and may take long: it looks at all there is.
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        Ok(0)
+    }
+
     /// Free bytes for new data, where the storage can tell.
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError>;
 }
@@ -276,7 +285,7 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
     async fn flush(&self) -> Result<Durable, ImageError>;
 
     /// Makes the snapshot visible, in one step. If the snapshot is there by now, equal content is success and other
-    /// content is [`ImageError::Exists`]. After an error nothing is visible that was not before, except after
+    /// content is [`ImageError::Exists`]; if it was deleted since the transfer was permitted, [`ImageError::Deleted`]. After an error nothing is visible that was not before, except after
     /// [`ImageError::Unsure`].
     async fn commit(&self, durable: Durable, sealed: Sealed) -> Result<Committed, ImageError>;
 
@@ -300,6 +309,8 @@ pub enum ImageError {
     UploadDamaged { image: ImageName, transfer: TransferId, detail: String },
     #[error("image {image} is being written, by another transfer or by somebody who has it open")]
     Busy { image: ImageName },
+    #[error("image {image} is in use: {by}; then repeat the request")]
+    InUse { image: ImageName, by: String },
     #[error("image {image} belongs to volume {owner}")]
     NotOwned { image: ImageName, owner: VolumeId },
     #[error("image {image} holds what rsnap did not make: {detail}")]
@@ -308,6 +319,8 @@ pub enum ImageError {
     BaseMissing { image: ImageName, base: SnapshotId },
     #[error("the base snapshot {base} in image {image} is not what was committed: {detail}")]
     BaseChanged { image: ImageName, base: SnapshotId, detail: String },
+    #[error("snapshot {snapshot} was deleted after this transfer was permitted")]
+    Deleted { snapshot: SnapshotId },
     #[error("snapshot {snapshot} exists with other content ({root})")]
     Exists { snapshot: SnapshotId, root: Root },
     #[error("the storage is full: {detail}")]

@@ -40,6 +40,9 @@ pub(super) struct Tombstone {
     pub snapshot: SnapshotId,
     /// Milliseconds since the Unix epoch.
     pub deleted_ms: u64,
+    /// What was deleted, where the store's layers have names that are never used twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
 }
 
 impl Body for Tombstone {
@@ -52,7 +55,11 @@ impl Tombstone {
 
     /// `snapshot` is deleted now.
     pub(super) fn now(snapshot: &SnapshotId) -> Self {
-        Self { snapshot: snapshot.clone(), deleted_ms: milliseconds(SystemTime::now()) }
+        Self { snapshot: snapshot.clone(), deleted_ms: milliseconds(SystemTime::now()), layer: None }
+    }
+
+    pub(super) fn of_layer(self, layer: &str) -> Self {
+        Self { layer: Some(layer.to_owned()), ..self }
     }
 
     pub(super) fn deleted(&self) -> SystemTime {
@@ -118,7 +125,7 @@ mod tests {
     use super::*;
 
     fn tombstone() -> Vec<u8> {
-        seal(&Tombstone { snapshot: "s-1".parse().unwrap(), deleted_ms: 7 }).unwrap()
+        seal(&Tombstone { snapshot: "s-1".parse().unwrap(), deleted_ms: 7, layer: None }).unwrap()
     }
 
     #[test]

@@ -20,17 +20,21 @@ impl Transfers {
         request: &PlanRequest,
     ) -> Result<PlanAnswer, TransferError> {
         let (store, image) = self.locate(volume).await?;
-        let chain = store.chain(&image).await?;
-        let question = Question::new(volume, snapshot, sender, request, &chain)?;
-        let policy = self.policy.now();
-        let plan = policy.decide(&question.for_policy()).await?;
-        let answer = question.judge(plan, policy.name());
-        if answer.action == Action::Present {
-            // To its sender this is the success that he may not have heard.
-            store.confirm(&image).await?;
+        let mut chain = store.chain(&image).await?;
+        let mut answer = self.decide(&Question::new(volume, snapshot, sender, request, &chain)?).await?;
+        // To its sender this is the success that he may not have heard. One that turns out to be damaged is sent again.
+        if answer.action == Action::Present && !store.confirm(&image, snapshot).await? {
+            chain.snapshots.retain(|there| there.snapshot != *snapshot);
+            answer = self.decide(&Question::new(volume, snapshot, sender, request, &chain)?).await?;
         }
         tracing::info!(%volume, %snapshot, action = ?answer.action, reason = answer.reason, "plan");
         Ok(answer)
+    }
+
+    async fn decide(&self, question: &Question<'_>) -> Result<PlanAnswer, TransferError> {
+        let policy = self.policy.now();
+        let plan = policy.decide(&question.for_policy()).await?;
+        Ok(question.judge(plan, policy.name()))
     }
 }
 

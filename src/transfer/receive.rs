@@ -35,8 +35,8 @@ impl Transfers {
         let chain = store.chain(&image).await?;
         if let Some(there) = chain.find(&upload.snapshot)
             && let Some(committed) = already(there, upload)?
+            && store.confirm(&image, &upload.snapshot).await?
         {
-            store.confirm(&image).await?;
             return Ok(Some(committed));
         }
         if upload.base.snapshot.is_some() && upload.format == Format::Raw {
@@ -290,11 +290,9 @@ impl Reception<'_> {
         self.registered.advance(State::Verifying)?;
         check()?;
         check_root(expected, ingested.root)?;
-        // Once more: it may have been committed by another request and deleted while this one was on its way.
-        refuse_deleted(self.store.as_ref(), &self.image, &self.upload).await?;
-
         self.registered.advance(State::Committing)?;
-        let sealed = Sealed { root: ingested.root, identity: self.identity(), created: SystemTime::now() };
+        let (identity, issued) = (self.identity(), self.upload.issued);
+        let sealed = Sealed { root: ingested.root, identity, created: SystemTime::now(), issued };
         // The commit point: from the moment that the store's commit takes effect, the snapshot can be seen.
         Ok(ingested.staged.commit(ingested.durable, sealed).await?)
     }

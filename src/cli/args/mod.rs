@@ -19,7 +19,7 @@ pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::id::SiteName;
+use crate::id::{SiteName, StoreName};
 use help::{EXIT_CODES, REPAIR_EXAMPLES, RESTORE_EXAMPLES, SEND_EXAMPLES, VERIFY_EXAMPLES};
 
 /// Copies volume snapshots from one site to another, at block level.
@@ -76,6 +76,11 @@ pub enum Command {
         #[command(subcommand)]
         command: Plugin,
     },
+    /// Work with the storage of a gateway.
+    Store {
+        #[command(subcommand)]
+        command: Store,
+    },
     /// Work with configuration files.
     Config {
         #[command(subcommand)]
@@ -83,6 +88,22 @@ pub enum Command {
     },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Remove what was kept for images that others have removed, such as content trees beside images in Ceph. Gateways
+    /// may run meanwhile. It looks at all there is, which takes minutes in a large pool.
+    Sweep(StoreSweep),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StoreSweep {
+    /// The gateway's configuration file.
+    pub file: PathBuf,
+    /// The store to sweep; without: all of them.
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<StoreName>,
 }
 
 #[derive(Debug, Subcommand)]

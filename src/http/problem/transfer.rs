@@ -44,10 +44,12 @@ impl From<ImageError> for Problem {
             ImageError::NoUpload { .. } => Kind::NoUpload,
             ImageError::UploadDamaged { .. } => Kind::Damaged,
             ImageError::Busy { .. } => Kind::Busy,
+            ImageError::InUse { .. } => return Self::in_use(&error),
             ImageError::NotOwned { .. } => return Self::not_owned(&error),
             ImageError::Foreign { .. } => Kind::Foreign,
             ImageError::BaseMissing { .. } => Kind::BaseMissing,
             ImageError::BaseChanged { .. } => Kind::BaseChanged,
+            ImageError::Deleted { .. } => Kind::Deleted,
             ImageError::Exists { .. } => Kind::Exists,
             ImageError::Full { .. } => Kind::Full,
             ImageError::Damaged { .. } => Kind::Damaged,
@@ -64,6 +66,13 @@ impl From<ImageError> for Problem {
 }
 
 impl Problem {
+    /// Addresses in the cluster are not the caller's business.
+    fn in_use(error: &ImageError) -> Self {
+        let told = "the image for this volume is in use by something that is not rsnap; the gateway's log says by what: \
+                    detach it there and repeat the request";
+        Self { internal: Some(error.to_string()), ..Self::new(Kind::Busy, told) }
+    }
+
     /// Whose image it is, is not the caller's business.
     fn not_owned(error: &ImageError) -> Self {
         let told = Self::new(Kind::NotOwned, "the image for this volume belongs to another volume: rename either one");
@@ -119,8 +128,9 @@ mod tests {
         let io = ImageError::Io { action: "open /srv/store".to_owned(), source };
         let failed = PluginError::Failed { plugin: "image".to_owned(), detail: "trap at 0x1234".to_owned() };
         let owner = ImageError::NotOwned { image: "i".parse().unwrap(), owner: "secret-volume".parse().unwrap() };
-        let problems = [Problem::from(io), Problem::from(failed), Problem::from(owner)];
-        for (problem, secret) in problems.iter().zip(["/srv/store", "0x1234", "secret-volume"]) {
+        let in_use = ImageError::InUse { image: "i".parse().unwrap(), by: "10.0.0.7:0/1".to_owned() };
+        let problems = [Problem::from(io), Problem::from(failed), Problem::from(owner), Problem::from(in_use)];
+        for (problem, secret) in problems.iter().zip(["/srv/store", "0x1234", "secret-volume", "10.0.0.7"]) {
             assert!(problem.text().contains(secret), "{problem:?}");
             assert!(!problem.detail.contains(secret), "{problem:?}");
         }

@@ -286,5 +286,6 @@ pub(in crate::image) fn sealed(root: Root) -> Sealed {
         source_mark: None,
         marked_by: None,
     };
-    Sealed { root, identity, created: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123) }
+    let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+    Sealed { root, identity, created, issued: SystemTime::now() }
 }

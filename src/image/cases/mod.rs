@@ -29,7 +29,8 @@ macro_rules! run_cases {
             full_snapshots_of_all_sizes, a_chain_of_incrementals, a_volume_that_shrinks_and_grows, zeroes_over_data,
             deleting_any_of_a_chain, branches, one_writer_at_a_time, the_same_again, a_foreign_volume, a_missing_base,
             giving_up_leaves_nothing, readers_of_what_is_deleted, a_reader_of_the_newest, nothing_there, a_flipped_byte,
-            files_restored, files_removed, a_full_disk, a_merge_on_a_full_disk, a_cancelled_commit
+            files_restored, files_removed, a_full_disk, a_merge_on_a_full_disk, a_cancelled_commit,
+            a_permission_from_before_a_deletion, a_damaged_tree
         }
     };
 }
@@ -411,6 +412,45 @@ pub(in crate::image) async fn a_cancelled_commit(bench: &Bench) {
     put.unwrap();
     bench.check(0, &bytes).await;
     assert_eq!(bench.names().await, ["s0"]);
+}
+
+/// The snapshot is deleted while it is on its way again.
+pub(in crate::image) async fn a_permission_from_before_a_deletion(bench: &Bench) {
+    let issued = SystemTime::now() - Duration::from_secs(1);
+    let bytes = content(&mut Dice(19), MIB);
+    bench.put(0, None, &bytes).await.unwrap();
+    let staged = bench.store.stage(request(0, None, MIB)).await.unwrap();
+    let root = bench.ingest(&staged, &[], &bytes).await.unwrap();
+    let durable = staged.flush().await.unwrap();
+    bench.store.delete(&image(), &id(0)).await.unwrap();
+    let refused = staged.commit(durable, Sealed { issued, ..sealed(root) }).await;
+    assert!(matches!(refused, Err(ImageError::Deleted { .. })), "{refused:?}");
+    staged.abort().await;
+    assert_eq!(bench.names().await, Vec::<String>::new());
+    assert!(!bench.store.confirm(&image(), &id(0)).await.unwrap());
+    bench.put(0, None, &bytes).await.unwrap();
+    bench.check(0, &bytes).await;
+    assert!(bench.store.confirm(&image(), &id(0)).await.unwrap());
+}
+
+/// A snapshot whose tree cannot be read is not what was sent, and is replaced when it is sent again.
+pub(in crate::image) async fn a_damaged_tree(bench: &Bench) {
+    let Some(vandal) = &bench.vandal else { return };
+    let first = content(&mut Dice(20), MIB / 2);
+    let mut second = first.clone();
+    second[77] ^= 1;
+    bench.put(0, None, &first).await.unwrap();
+    bench.put(1, Some((0, &first)), &second).await.unwrap();
+    assert!(bench.store.confirm(&image(), &id(1)).await.unwrap());
+    let tree = vandal.files(".tree").into_iter().find(|name| name.starts_with("snapshot-1")).unwrap();
+    // One block has changed, so there is one page of each level, the top page last.
+    vandal.flip(&tree, 568 * (u64::from(crate::content::HEIGHT) - 1) + 100);
+    assert!(!bench.store.confirm(&image(), &id(1)).await.unwrap());
+    let again = bench.put(1, Some((0, &first)), &second).await.unwrap();
+    assert!(matches!(again, Committed::New(_)), "{again:?}");
+    assert!(bench.store.confirm(&image(), &id(1)).await.unwrap());
+    bench.check(1, &second).await;
+    bench.check(0, &first).await;
 }
 
 /// Polls a future once.

@@ -13,6 +13,7 @@ use super::prove::{is_untouched, stamped};
 use super::record::Stored;
 use super::staged::{Phase, Staging, closed, is_owned};
 use super::stamp::Stamp;
+use super::store::deleted;
 use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord};
 
@@ -24,7 +25,10 @@ impl Staging {
         self.check_fence(&locks.image)?;
         let catalog = Catalog::load(&self.directory)?;
         is_owned(&catalog, &self.request)?;
-        if let Some(there) = self.existing(&catalog) {
+        if deleted(&self.directory, &self.request.snapshot)?.is_some_and(|deleted| deleted >= sealed.issued) {
+            return Err(ImageError::Deleted { snapshot: self.request.snapshot.clone() });
+        }
+        if let Some(there) = self.existing(&catalog)? {
             return self.repeated(there, sealed);
         }
         self.check_base(&catalog)?;
@@ -48,10 +52,16 @@ impl Staging {
         }
     }
 
-    /// The whole snapshot that has the id or the name already.
-    fn existing<'a>(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
-        let there = catalog.find(&self.request.snapshot).filter(|entry| catalog.is_whole(entry));
-        there.or_else(|| catalog.find_name(&self.request.name).filter(|entry| catalog.is_whole(entry)))
+    /// The whole snapshot that has the id or the name already. One whose tree cannot be read is damaged, and may be
+    /// replaced.
+    fn existing<'a>(&self, catalog: &'a Catalog) -> Result<Option<&'a Entry>, ImageError> {
+        let both = catalog.find(&self.request.snapshot).into_iter().chain(catalog.find_name(&self.request.name));
+        for entry in both {
+            if catalog.is_whole(entry) && Overlay::is_sound(&self.directory, catalog, entry)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     fn repeated(&self, there: &Entry, sealed: &Sealed) -> Result<Committed, ImageError> {

@@ -92,9 +92,9 @@ impl ImageStore for FileStore {
         self.with(move |shared| shared.chain(&image)).await
     }
 
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        let image = image.clone();
-        self.with(move |shared| shared.confirm(&image)).await
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.confirm(&image, &snapshot)).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {

@@ -14,7 +14,7 @@ use super::disk::DiskFile;
 use super::failed;
 use super::layout::ImageDirectory;
 use super::record::Stored;
-use crate::content::{BLOCK_BYTES, GrainMap, Page};
+use crate::content::{BLOCK_BYTES, GrainMap, HEIGHT, Page, Root};
 use crate::image::ImageError;
 use crate::image::presence::below;
 use crate::image::sidecar::{Index, Key, Leafed};
@@ -70,6 +70,21 @@ impl Overlay {
         Ok(Self::new(directory, layers.collect::<Result<_, ImageError>>()?))
     }
 
+    /// Whether the tree of a whole snapshot can be read, and is the one that its record names. Looks at its indexes and its
+    /// top page.
+    pub(super) fn is_sound(directory: &ImageDirectory, catalog: &Catalog, entry: &Entry) -> Result<bool, ImageError> {
+        let record = &entry.stored.record;
+        let top = Self::load(directory, catalog, entry).and_then(|overlay| overlay.page(Key::new(HEIGHT, 0)));
+        match top {
+            Ok(page) => Ok(Root::new(record.size, page.hash()) == record.root),
+            Err(ImageError::Damaged { detail, .. }) => {
+                tracing::warn!(snapshot = %record.snapshot, detail, "a committed snapshot is damaged; it can be sent again");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The same image seen from its layer number `first`.
     pub(super) fn from(&self, first: usize) -> Self {
         let layers = self.layers.get(first..).unwrap_or_default().to_vec();
@@ -98,7 +113,7 @@ impl Overlay {
         let mut limit = self.size();
         for layer in &self.layers {
             // The top page counts whatever the size is, even zero.
-            if key.start() >= u128::from(limit) && key.level() < crate::content::HEIGHT {
+            if key.start() >= u128::from(limit) && key.level() < HEIGHT {
                 break;
             }
             if let Some(leafed) = self.leafed(layer, key)? {

@@ -288,7 +288,7 @@ async fn what_is_confirmed_survives_a_power_cut() {
         trial.disk.leave_out(Some(SyncPoint::RecordName));
         bench.put(1, None, &[1; 5000]).await.unwrap();
         trial.disk.leave_out(None);
-        bench.store.confirm(&image()).await.unwrap();
+        assert!(bench.store.confirm(&image(), &id(1)).await.unwrap());
         trial.disk.crash(&mut trial.dice);
         let (_, bench) = trial.open().unwrap();
         bench.check(1, &[1; 5000]).await;

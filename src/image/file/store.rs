@@ -75,8 +75,15 @@ impl Shared {
         Ok(Catalog::load(&directory)?.chain())
     }
 
-    pub(super) fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        self.directory(image).sync_names(SyncPoint::RecordName)
+    pub(super) fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        let directory = self.directory(image);
+        directory.sync_names(SyncPoint::RecordName)?;
+        let Some(_records) = directory.share_records()? else { return Ok(false) };
+        let catalog = Catalog::load(&directory)?;
+        match catalog.find(snapshot) {
+            Some(entry) if catalog.is_whole(entry) => Overlay::is_sound(&directory, &catalog, entry),
+            _ => Ok(false),
+        }
     }
 
     pub(super) fn open_snapshot(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<FileSnapshot, ImageError> {
@@ -102,15 +109,7 @@ impl Shared {
     }
 
     pub(super) fn deleted(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {
-        let path = self.directory(image).file(&tombstone_file(snapshot));
-        let bytes = match read_small(self.disk.as_ref(), &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(failed(format!("read the tombstone of {snapshot}")))?,
-        };
-        let tombstone = unseal::<Tombstone>(&bytes).map_err(|fault| {
-            failed(format!("read the tombstone of {snapshot}"))(io::Error::new(io::ErrorKind::InvalidData, fault))
-        })?;
-        Ok(Some(tombstone.deleted()))
+        deleted(&self.directory(image), snapshot)
     }
 
     /// A name that the first one to ask gives the store. Beside the records and not one of them: a store that loses it
@@ -124,6 +123,18 @@ impl Shared {
     pub(super) fn free_bytes(&self) -> Result<u64, ImageError> {
         self.disk.free_bytes(&self.root).map_err(failed("ask for the free space of the store"))
     }
+}
+
+/// When a snapshot was deleted, as its tombstone says.
+pub(super) fn deleted(directory: &ImageDirectory, snapshot: &SnapshotId) -> Result<Option<SystemTime>, ImageError> {
+    let reading = || failed(format!("read the tombstone of {snapshot}"));
+    let bytes = match read_small(directory.disk.as_ref(), &directory.file(&tombstone_file(snapshot))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(reading())?,
+    };
+    let tombstone = unseal::<Tombstone>(&bytes);
+    let tombstone = tombstone.map_err(|fault| reading()(io::Error::new(io::ErrorKind::InvalidData, fault)))?;
+    Ok(Some(tombstone.deleted()))
 }
 
 /// Makes a snapshot invisible, for good: first the tombstone, so that it never is gone without one.

@@ -141,8 +141,8 @@ impl ImageStore for MemoryStore {
         Ok(Chain { snapshots: snapshots.iter().map(|there| there.record.clone()).collect(), damaged: Vec::new() })
     }
 
-    async fn confirm(&self, _image: &ImageName) -> Result<(), ImageError> {
-        Ok(())
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        Ok(self.snapshot(image, snapshot).is_some())
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
@@ -328,6 +328,9 @@ impl StagedImage for Staged {
         let committed = {
             let mut images = self.store.images();
             let image = images.entry(self.request.image.clone()).or_default();
+            if image.deleted.get(&self.request.snapshot).is_some_and(|deleted| *deleted >= sealed.issued) {
+                return Err(ImageError::Deleted { snapshot: self.request.snapshot.clone() });
+            }
             match image.existing(&self.request, sealed.root)? {
                 Some(there) => Committed::Already(there),
                 None => {

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rsnap_rbd::Snapshot;
 
 use super::record::{
-    DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, SNAPSHOT, Stored, TEMPORARY,
+    DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, SNAPSHOT, Stored, TEMPORARY, deleted_key,
 };
 use crate::id::{SnapshotId, SnapshotName, VolumeId};
-use crate::image::Chain;
 use crate::image::record::{Body, RecordFault, Tombstone, unseal};
+use crate::image::{Chain, ImageError, Sealed, StageRequest};
 
 /// A record and what is true of it.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub(super) struct Catalog {
     /// Keys of records that cannot be believed.
     pub unreadable: Vec<String>,
     pub tombstones: Vec<Tombstone>,
+    /// Records under the names of snapshots that are deleted: a deletion was cut short.
+    pub misplaced: Vec<Stored>,
     /// The RBD snapshots that users can see, oldest first.
     pub snapshots: Vec<Snapshot>,
     /// Number of all RBD snapshots, as their limit counts them.
@@ -63,6 +65,9 @@ impl Catalog {
         let snapshot_count = snapshots.len();
         let snapshots = snapshots.into_iter().filter(|snapshot| snapshot.is_user).collect();
         let mut catalog = Self { snapshots, snapshot_count, ..Self::default() };
+        for (key, value) in metadata {
+            catalog.read(image, key, value);
+        }
         // Hidden layers first: a delete sets them before it removes the record of the snapshot.
         for prefix in [LAYER, SNAPSHOT] {
             for (key, value) in metadata.iter().filter(|(key, _)| key.starts_with(prefix)) {
@@ -72,9 +77,6 @@ impl Catalog {
                     Err(fault) => catalog.cannot_read(key, &fault),
                 }
             }
-        }
-        for (key, value) in metadata {
-            catalog.read(image, key, value);
         }
         catalog.take_over_intent();
         catalog.find_complete();
@@ -104,9 +106,16 @@ impl Catalog {
         self.unreadable.push(key.to_owned());
     }
 
-    fn insert(&mut self, stored: Stored, visible: bool) {
+    /// A snapshot is deleted from its tombstone on, or from the record of its layer on.
+    fn insert(&mut self, stored: Stored, named: bool) {
         let is_there =
             self.snapshot(stored.snapshot).is_some_and(|there| there.name == stored.layer.record.name.as_str());
+        let deleted = self.tombstones.iter().any(|tombstone| tombstone.layer.as_ref() == Some(&stored.layer.name))
+            || self.entries.get(&stored.layer.name).is_some_and(|entry| !entry.visible);
+        if named && deleted {
+            self.misplaced.push(stored.clone());
+        }
+        let visible = named && !deleted;
         self.entries.entry(stored.layer.name.clone()).or_insert(Entry { stored, visible, is_there });
     }
 
@@ -197,6 +206,23 @@ impl Catalog {
             line.push(self.entries.get(parent)?);
         }
         Some(line)
+    }
+
+    /// Whether what was permitted may be made: not if it was deleted since.
+    pub(super) fn permits(&self, request: &StageRequest, sealed: &Sealed) -> Result<(), ImageError> {
+        let key = deleted_key(&request.snapshot);
+        if self.unreadable.contains(&key) {
+            let detail =
+                format!("it cannot be read when {} was deleted; remove the metadata key {key}", request.snapshot);
+            return Err(ImageError::Foreign { image: request.image.clone(), detail });
+        }
+        let tombstone = self.tombstones.iter().find(|tombstone| tombstone.snapshot == request.snapshot);
+        match tombstone {
+            Some(tombstone) if tombstone.deleted() >= sealed.issued => {
+                Err(ImageError::Deleted { snapshot: request.snapshot.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What lies under a snapshot's name.

@@ -8,12 +8,12 @@
 //! may name anything.
 
 use std::collections::BTreeSet;
-
-use rsnap_rbd::Kind;
+use std::io;
 
 use super::catalog::Catalog;
+use super::failure::tree_failed;
 use super::objects::Objects;
-use super::record::{DELETED, GENERATION, Generation, Layer, Stored, TEMPORARY, deleted_key, layer_key, snapshot_key};
+use super::record::{DELETED, GENERATION, Generation, Layer, Stored, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
 use super::tree::Pages;
 use crate::content::HEIGHT;
@@ -30,6 +30,8 @@ const RATIO: u64 = 4;
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Chore<'a> {
+    /// Put the record of a deleted snapshot where those of deleted ones are.
+    Hide(&'a Stored),
     /// Remove trees that the last transfers began and that no record names.
     Trees(Vec<String>),
     /// Remove an RBD snapshot that is nobody's any more, by its id.
@@ -46,6 +48,7 @@ impl Chore<'_> {
     /// Tells it from the others, to try each once.
     fn name(&self) -> String {
         match self {
+            Self::Hide(stored) => format!("hide {}", stored.layer.name),
             Self::Trees(trees) => format!("trees {}", trees.join(" ")),
             Self::Snapshot(id) => format!("snapshot {id}"),
             Self::Layer(stored) => format!("layer {}", stored.layer.name),
@@ -85,6 +88,7 @@ fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: 
     if catalog.unreadable.iter().any(|key| !key.starts_with(DELETED)) {
         return chores;
     }
+    chores.extend(catalog.misplaced.iter().map(Chore::Hide));
     let abandoned: Vec<String> =
         catalog.abandoned_trees().into_iter().filter(|tree| Some(tree.as_str()) != writing).collect();
     if !abandoned.is_empty() {
@@ -107,6 +111,7 @@ fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: 
 
 fn perform(session: &Session, catalog: &Catalog, chore: &Chore<'_>, writing: Option<&str>) -> Result<(), ImageError> {
     match chore {
+        Chore::Hide(stored) => hide(session, catalog, stored),
         Chore::Trees(trees) => remove_trees(session, catalog, trees, writing),
         Chore::Snapshot(id) => session.remove_snapshot(*id),
         Chore::Layer(stored) => remove_layer(session, stored),
@@ -129,31 +134,21 @@ fn remove_trees(
     session.set(GENERATION, &Generation { number: catalog.generation.number, trees })
 }
 
+/// Moves the record of a deleted snapshot away from the snapshot's name. Where the layer has its place already, that record
+/// is the newer one.
+fn hide(session: &Session, catalog: &Catalog, stored: &Stored) -> Result<(), ImageError> {
+    if let Some(entry) = catalog.layer(&stored.layer.name) {
+        session.set(&layer_key(&stored.layer.name), &entry.stored)?;
+    }
+    session.unset(&snapshot_key(&stored.layer.record.name))
+}
+
 /// Removes a deleted layer that nobody needs, its record last.
 fn remove_layer(session: &Session, stored: &Stored) -> Result<(), ImageError> {
     let Stored { snapshot, layer, .. } = stored;
     session.remove_snapshot(*snapshot)?;
     session.changed(Objects::new(&session.pool, &session.id, &layer.tree, layer.tree_bytes).remove())?;
-    // A merge that overlapped with the deletion may have set the record again.
-    let key = snapshot_key(&layer.record.name);
-    if session.get::<Stored>(&key)?.is_some_and(|there| there.layer.name == layer.name) {
-        session.unset(&key)?;
-    }
     session.unset(&layer_key(&layer.name))
-}
-
-/// The RBD snapshot of a deleted snapshot goes at once. While this process reads it, it only gives its name free.
-pub(super) fn remove_snapshot_of(session: &Session, readers: &Readers, stored: &Stored) -> Result<(), ImageError> {
-    let layer = &stored.layer;
-    if !readers.are_reading(&session.name, &layer.record.snapshot) {
-        return session.remove_snapshot(stored.snapshot);
-    }
-    let renamed =
-        session.image()?.rename_snapshot(layer.record.name.as_str(), &format!("{TEMPORARY}deleted.{}", layer.name));
-    match renamed {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        other => session.changed(other),
-    }
 }
 
 /// The merge of a layer with the only one that stands on it, if that is worth its while.
@@ -188,9 +183,14 @@ fn merge(
     session.set(&key, &merged)
 }
 
-fn write_merged(session: &Session, below: &Pages, above: &Pages, tree: String) -> Result<Layer, ImageError> {
+pub(super) fn write_merged(session: &Session, below: &Pages, above: &Pages, tree: String) -> Result<Layer, ImageError> {
     let objects = Objects::new(&session.pool, &session.id, &tree, 0);
-    let writing = |error| ImageError::Io { action: format!("write the merged tree {tree}"), source: error };
+    let writing = |error: io::Error| {
+        if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Other) {
+            session.doubt();
+        }
+        tree_failed(&tree, error)
+    };
     let mut writer = SidecarWriter::default();
     let limit = above.layer.limit;
     let shown = |key: &Key| key.start() < u128::from(limit) && key.level() < HEIGHT;

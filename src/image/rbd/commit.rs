@@ -1,63 +1,31 @@
-//! The commit of a staged snapshot, step by step, and finishing one that was cut short.
+//! The commit of a staged snapshot: what is checked before it, and what will be recorded.
 //!
-//! | step | after it |
-//! |---|---|
-//! | checks | the lock and the generation are ours, the base is in place, the head has its size, the name is free |
-//! | [`Step::Intended`] | the intent is in the metadata: what will be recorded, and the name nobody else has |
-//! | [`Step::Created`] | the snapshot exists under that name |
-//! | [`Step::Identified`] | the intent has the snapshot's id |
-//! | [`Step::Named`] | **committed**: the snapshot has its own name, and whoever looks finds it, with the intent as its record |
-//! | [`Step::Recorded`] | the record is in the metadata |
-//! | [`Step::Protected`] | the snapshot is protected, where that is wanted |
-//! | [`Step::Cleared`] | the intent is gone |
-//!
-//! All of it is done by one client that the successor of this writer has blocklisted: it stops wherever it is, and what
-//! [`super::recovery`] finds is one of the rows. An error before the commit point leaves nothing visible, now or later; an
-//! error at it or after it is [`ImageError::Unsure`], and the repeated request finds out.
+//! The checks are made with the lock held, and those that a stranger can undo in spite of it are made once more when the
+//! snapshot exists, see [`super::publish`].
 
 use std::sync::atomic::Ordering;
-
-use rsnap_rbd::Kind;
+use std::sync::{Arc, PoisonError};
 
 use super::catalog::{Catalog, Entry, Named};
-use super::config::RbdConfig;
 use super::failure::failed;
-use super::record::{INTENT, Intent, Layer, Stored, TEMPORARY, layer_key, snapshot_key};
-use super::recovery::{Recovery, decide};
+use super::publish::{Committing, Step};
+use super::record::{Intent, Layer, TEMPORARY};
 use super::session::Session;
 use super::stage::is_owned;
-use super::staged::{Phase, Staging, closed};
+use super::staging::{Phase, Staging, closed};
 use super::store::Shared;
+use super::tree::Tree;
 use crate::id::{ImageName, SnapshotName};
 use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord, StageRequest};
 
-/// The gaps in which a gateway can die.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Intended,
-    Created,
-    Identified,
-    Named,
-    Recorded,
-    Protected,
-    Cleared,
-}
-
-/// Commits one transfer.
-pub(super) struct Committing<'a> {
-    pub session: &'a Session,
-    pub config: &'a RbdConfig,
-    /// What happens after a step; tests die here.
-    pub after: &'a (dyn Fn(Step) -> Result<(), ImageError> + Sync),
-}
-
 impl Staging {
     /// Commits what was flushed. Blocks.
     pub(super) fn commit(&self, sealed: &Sealed) -> Result<Committed, ImageError> {
+        let _records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let mut phase = self.phase();
         let Phase::Flushed(session) = &*phase else { return Err(closed()) };
-        let session = std::sync::Arc::clone(session);
+        let session = Arc::clone(session);
         let result = self.commit_with(&session, sealed);
         drop(session);
         if matches!(result, Ok(Committed::New(_)) | Err(ImageError::Unsure { .. }))
@@ -79,21 +47,28 @@ impl Staging {
             return Err(ImageError::Fenced);
         }
         is_owned(&catalog, &self.request)?;
-        if let Some(there) = self.existing(&catalog) {
+        catalog.permits(&self.request, sealed)?;
+        if let Some(there) = self.existing(session, &catalog)? {
             return repeated(there, &self.request, sealed);
         }
         self.check_base(&catalog)?;
-        self.check_head(session)?;
+        self.check_size(image)?;
         check_name(&catalog, &self.request)?;
         let intent = self.intent(session, &catalog, sealed);
         let after = |step| died(&self.shared, session, step);
         Committing { session, config: &self.shared.config, after: &after }.run(&catalog, intent)
     }
 
-    /// The whole snapshot that has the id or the name already.
-    fn existing<'a>(&self, catalog: &'a Catalog) -> Option<&'a Entry> {
-        let there = catalog.find(&self.request.snapshot).filter(|entry| catalog.is_whole(entry));
-        there.or_else(|| catalog.find_name(&self.request.name).filter(|entry| catalog.is_whole(entry)))
+    /// The whole snapshot that has the id or the name already. One whose tree cannot be read is damaged, and may be
+    /// replaced.
+    fn existing<'a>(&self, session: &Session, catalog: &'a Catalog) -> Result<Option<&'a Entry>, ImageError> {
+        let both = catalog.find(&self.request.snapshot).into_iter().chain(catalog.find_name(&self.request.name));
+        for entry in both {
+            if catalog.is_whole(entry) && Tree::is_sound(&session.pool, catalog, entry)? {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
     }
 
     /// The base may have been deleted meanwhile, but its pages must be there and be the same.
@@ -110,15 +85,6 @@ impl Staging {
             base: base.layer.record.snapshot.clone(),
             detail: "its record was changed during the transfer; repeat the request".to_owned(),
         })
-    }
-
-    fn check_head(&self, session: &Session) -> Result<(), ImageError> {
-        let size = session.image()?.size().map_err(failed)?;
-        if size == self.request.size {
-            return Ok(());
-        }
-        let detail = format!("it was resized to {size} bytes during the transfer; repeat the request");
-        Err(ImageError::Foreign { image: self.request.image.clone(), detail })
     }
 
     fn intent(&self, session: &Session, catalog: &Catalog, sealed: &Sealed) -> Intent {
@@ -165,132 +131,11 @@ pub(super) fn check_name(catalog: &Catalog, request: &StageRequest) -> Result<()
     Err(name_taken(&request.image, &request.name))
 }
 
-fn name_taken(image: &ImageName, name: &SnapshotName) -> ImageError {
+pub(super) fn name_taken(image: &ImageName, name: &SnapshotName) -> ImageError {
     let detail = format!(
         "somebody else made a snapshot {name} of it; remove it (`rbd snap rm`) if it is not needed, or rename it"
     );
     ImageError::Foreign { image: image.clone(), detail }
-}
-
-impl Committing<'_> {
-    fn run(&self, catalog: &Catalog, mut intent: Intent) -> Result<Committed, ImageError> {
-        let (session, image) = (self.session, self.session.image()?);
-        session.set(INTENT, &intent)?;
-        (self.after)(Step::Intended)?;
-        let id = match self.create(&mut intent) {
-            Ok(id) => id,
-            Err(error) => return Err(self.undo(&intent, error)),
-        };
-        if let Err(error) = self.make_room(catalog, &intent) {
-            return Err(self.undo(&intent, error));
-        }
-        // The commit point.
-        match image.rename_snapshot(&intent.temporary, intent.layer.record.name.as_str()) {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), Kind::TimedOut | Kind::Other | Kind::Blocklisted) => {
-                return Err(unsure(session.changed(Err::<(), _>(error)).err()));
-            }
-            Err(error) if error.kind() == Kind::Exists => {
-                return Err(self.undo(&intent, name_taken(&session.name, &intent.layer.record.name)));
-            }
-            Err(error) => return Err(self.undo(&intent, failed(error))),
-        }
-        let stored = intent.stored(id);
-        self.finish(&stored).map_err(|error| unsure(Some(error)))?;
-        Ok(Committed::New(stored.layer.record))
-    }
-
-    /// Makes the snapshot under its temporary name, and notes its id.
-    fn create(&self, intent: &mut Intent) -> Result<u64, ImageError> {
-        let (session, image) = (self.session, self.session.image()?);
-        let id = session.changed(image.create_snapshot(&intent.temporary))?;
-        (self.after)(Step::Created)?;
-        intent.snapshot = Some(id);
-        session.set(INTENT, intent)?;
-        (self.after)(Step::Identified)?;
-        Ok(id)
-    }
-
-    /// A snapshot of ours that is damaged, or deleted and still read, gives its name to the new one.
-    fn make_room(&self, catalog: &Catalog, intent: &Intent) -> Result<(), ImageError> {
-        let name = intent.layer.record.name.as_str();
-        let Some(there) = catalog.snapshots.iter().find(|there| there.name == name) else { return Ok(()) };
-        let away = format!("{TEMPORARY}replaced.{}", there.id);
-        self.session.changed(self.session.image()?.rename_snapshot(name, &away))
-    }
-
-    /// All that is left to do after the commit point. May be repeated.
-    fn finish(&self, stored: &Stored) -> Result<(), ImageError> {
-        let (session, image) = (self.session, self.session.image()?);
-        (self.after)(Step::Named)?;
-        let key = snapshot_key(&stored.layer.record.name);
-        self.keep_replaced(&key, stored)?;
-        session.set(&key, stored)?;
-        (self.after)(Step::Recorded)?;
-        if self.config.protect {
-            match image.protect(stored.layer.record.name.as_str()) {
-                Err(error) if error.kind() == Kind::Busy => {}
-                other => session.changed(other)?,
-            }
-        }
-        (self.after)(Step::Protected)?;
-        session.unset(INTENT)?;
-        (self.after)(Step::Cleared)
-    }
-
-    /// Others may stand on the pages of a damaged snapshot whose record is about to be replaced.
-    fn keep_replaced(&self, key: &str, stored: &Stored) -> Result<(), ImageError> {
-        let there: Option<Stored> = self.session.get(key)?;
-        match there.filter(|there| there.layer.name != stored.layer.name) {
-            Some(there) => self.session.set(&layer_key(&there.layer.name), &there),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes back what was done before the commit point, as far as that works; the rest is recovered later. Gives `error`.
-    fn undo(&self, intent: &Intent, error: ImageError) -> ImageError {
-        if matches!(error, ImageError::Fenced) {
-            return error;
-        }
-        if let Err(left) = forget(self.session, &intent.temporary) {
-            tracing::warn!(error = %left, "leave a commit that failed to the next transfer");
-        }
-        error
-    }
-}
-
-fn unsure(error: Option<ImageError>) -> ImageError {
-    let detail = error.map_or_else(String::new, |error| error.to_string());
-    ImageError::Unsure { detail }
-}
-
-/// Removes a snapshot that was not committed, and the intent.
-fn forget(session: &Session, temporary: &str) -> Result<(), ImageError> {
-    let snapshots = session.image()?.snapshots().map_err(failed)?;
-    if let Some(there) = snapshots.iter().find(|there| there.name == temporary) {
-        session.remove_snapshot(there.id)?;
-    }
-    session.unset(INTENT)
-}
-
-/// Finishes or forgets the commit that a dead transfer has left, and gives the records as they are then. Wants the lock.
-/// Blocks.
-pub(super) fn recover(session: &Session, config: &RbdConfig, catalog: Catalog) -> Result<Catalog, ImageError> {
-    let nothing = |_| Ok(());
-    match decide(&catalog) {
-        Recovery::Nothing => return Ok(catalog),
-        Recovery::Finish(stored) => {
-            tracing::info!(snapshot = %stored.layer.record.snapshot, "finish a commit that was cut short");
-            Committing { session, config, after: &nothing }.finish(&stored)?;
-        }
-        Recovery::Forget(unnamed) => {
-            if let Some(id) = unnamed {
-                session.remove_snapshot(id)?;
-            }
-            session.unset(INTENT)?;
-        }
-    }
-    session.survey()
 }
 
 #[cfg(not(test))]
@@ -301,26 +146,4 @@ fn died(_: &Shared, _: &Session, _: Step) -> Result<(), ImageError> {
 #[cfg(test)]
 fn died(shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
     shared.deaths.strike(shared, session, step)
-}
-
-/// Where the next commit of a store dies, for tests.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(super) struct Deaths(std::sync::Mutex<Option<Step>>);
-
-#[cfg(test)]
-impl Deaths {
-    pub(super) fn at(&self, step: Step) {
-        *self.0.lock().unwrap() = Some(step);
-    }
-
-    /// Ends the writer as a dead gateway ends: in the middle, with its lock and its watch left behind.
-    fn strike(&self, shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
-        if self.0.lock().unwrap().take_if(|at| *at == step).is_none() {
-            return Ok(());
-        }
-        let executioner = shared.connect().unwrap();
-        executioner.blocklist(session.address(), 3600).unwrap();
-        Err(ImageError::Fenced)
-    }
 }

@@ -33,6 +33,15 @@ pub(super) fn unanswered(error: Error) -> ImageError {
     }
 }
 
+/// For the objects of a content tree.
+pub(super) fn tree_failed(tree: &str, error: io::Error) -> ImageError {
+    match error.kind() {
+        io::ErrorKind::NotConnected => ImageError::Fenced,
+        io::ErrorKind::StorageFull => ImageError::Full { detail: error.to_string() },
+        _ => ImageError::Io { action: format!("write the content tree {tree}"), source: error },
+    }
+}
+
 /// The reason alone, for a text that says elsewhere what was tried.
 pub(super) fn as_io(error: Error) -> io::Error {
     let kind = match error.kind() {

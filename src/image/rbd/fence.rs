@@ -9,10 +9,10 @@
 //! | the owner | the answer | what we do |
 //! |---|---|---|
 //! | lives, whether it works or waits | EROFS after 2 ms: its librbd refuses | busy |
-//! | got SIGKILL or SIGSTOP | none for 29.8 s, until the OSD gives up its watch; then librbd blocklists it and breaks its lock | after twice [`PATIENCE`]: blocklist it |
+//! | got SIGKILL or SIGSTOP | none for 29.8 s, until the OSD gives up its watch; then librbd blocklists it and breaks its lock | after [`PATIENCE`]: blocklist it |
 //! | is blocklisted while we wait | the lock, 20 to 30 ms later: the OSD drops the watch at once, and librbd goes on by itself | take it |
 //! | is blocklisted before we ask | the lock, after 4 ms | take it |
-//! | lives and took the lock without being asked to keep it (a virtual machine, `rbd`) | the lock: its librbd hands it over | give it back, busy: it has the image open |
+//! | lives and took the lock without being asked to keep it (a virtual machine, `rbd`) | the lock: its librbd hands it over | do not ask: it is in use |
 //!
 //! A client that was stopped, blocklisted and woken up got ESHUTDOWN for write, flush, snapshot create, remove and protect,
 //! resize, metadata set and get, RADOS write and stat, for opening the image again and for asking for the lock. `rbd
@@ -21,7 +21,8 @@
 //!
 //! Where librbd breaks a lock it blocklists the owner by itself, but for an hour, also one that is blocklisted for longer
 //! (and with `rbd_blocklist_expire_seconds` set, 16.2 fails with EINVAL). A process can be stopped for longer than that. So
-//! the former owner, which by then is dead or has closed the image, is blocklisted once more for as long as we want.
+//! whoever takes the image blocklists once more, for as long as we want, every client of ours that went without a word; who
+//! is ours is in the metadata, see [`super::clients`].
 //!
 //! The blocklist is in force where it counts before the head is looked at: this client waits for the newest map, and then
 //! asks every object of the head that may exist once. A writer marks an object in the object map before it writes to it, and
@@ -31,53 +32,70 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rsnap_rbd::{Error, Kind};
 
+use super::clients::Company;
 use super::failure::{failed, other};
 use super::session::{BLOCKLIST, Session, seconds};
 use crate::id::ImageName;
 use crate::image::ImageError;
 
-/// How long an owner may take to refuse, twice: a gateway on a busy machine needs milliseconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an owner may take to refuse, while the cluster answers: a gateway on a busy machine needs milliseconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
+/// How often the cluster is asked meanwhile, and how soon it must have answered for the time to count.
+const STEP: Duration = Duration::from_millis(200);
+const QUICK: Duration = Duration::from_millis(500);
+/// How long a cluster may be too slow to tell who is dead.
+const SLOW: Duration = Duration::from_secs(90);
 /// How long librbd may take to see that a blocklisted owner is gone. It looks again at the latest after 30 s.
 const TAKE_OVER: Duration = Duration::from_secs(60);
+/// How long one that was refused may take to close the image.
+const LEAVING: Duration = Duration::from_secs(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// How the lock was come by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// Nobody had it.
+    /// From nobody, or from one that closed the image in order.
     Free,
-    /// From an owner that did not answer.
+    /// A writer died or was stopped since.
     Over,
 }
 
 /// Takes the exclusive lock of the session's image. Blocks.
 pub(super) fn take(session: &Arc<Session>, patience: Duration) -> Result<Taken, ImageError> {
-    let before = owners(session)?;
+    let before = Company::look(session)?;
+    before.refuse_strangers(session)?;
     let answer = ask(session)?;
-    let mut answered = answer.recv_timeout(patience);
-    if answered == Err(RecvTimeoutError::Timeout) {
-        // Perhaps it is the cluster that did not answer. It does now, and the owner gets as much time once more.
-        owners(session)?;
-        answered = answer.recv_timeout(patience);
+    let mut answered = wait_for_owner(&answer, patience, || owners(session).map(drop))?;
+    if answered.is_none() {
+        evict(session, &before.owners)?;
+        answered = Some(answer.recv_timeout(TAKE_OVER).map_err(|_| unanswered(&session.name))?);
     }
-    if answered == Err(RecvTimeoutError::Timeout) {
-        evict(session, &before)?;
-        answered = answer.recv_timeout(TAKE_OVER);
-    }
-    granted(session, answered.map_err(|_| unanswered(&session.name))?)?;
-    refuse_others(session)?;
-    if before.is_empty() {
-        return Ok(Taken::Free);
-    }
-    before.iter().try_for_each(|owner| blocklist(session, owner))?;
-    Ok(Taken::Over)
+    granted(session, answered.unwrap_or(Ok(())))?;
+    let now = wait_until_alone(session)?;
+    let silent = now.shut_out_gone(session)?;
+    Ok(if silent { Taken::Over } else { Taken::Free })
 }
 
-/// Who else has the lock: librbd may have taken it for this client already, to remove a snapshot.
+/// Lets a session in beside a stranger who has the image open, for changes of records and for removing snapshots: for
+/// those nobody needs the lock. All of ours who change the image take the lock, which they do not do beside a stranger, or
+/// come here: so it is enough that no other one has it open, and that those that died or were stopped are blocklisted.
+/// Blocks.
+pub(super) fn enter_beside_strangers(session: &Session) -> Result<(), ImageError> {
+    let company = Company::look(session)?;
+    if !company.dead_strangers.is_empty() {
+        company.refuse_strangers(session)?;
+    }
+    if company.is_changed_by_ours() || !company.sees_us {
+        return Err(ImageError::Busy { image: session.name.clone() });
+    }
+    company.shut_out_gone(session).map(drop)
+}
+
+/// Who else has the lock.
 fn owners(session: &Session) -> Result<Vec<String>, ImageError> {
     let owners = session.image()?.lock_owners().map_err(failed)?;
     Ok(owners.into_iter().filter(|owner| owner != session.address()).collect())
@@ -100,6 +118,32 @@ fn ask(session: &Arc<Session>) -> Result<Receiver<Result<(), Error>>, ImageError
     Ok(answer)
 }
 
+/// Waits for an answer until the owner has had `patience` in one piece in which the cluster answered quickly. What it had
+/// before a slow answer does not count: the question may not have reached it. `None`: it does not answer.
+fn wait_for_owner<T>(
+    answer: &Receiver<T>,
+    patience: Duration,
+    mut probe: impl FnMut() -> Result<(), ImageError>,
+) -> Result<Option<T>, ImageError> {
+    let start = Instant::now();
+    let mut waited = Duration::ZERO;
+    while waited < patience {
+        match answer.recv_timeout(STEP) {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(RecvTimeoutError::Disconnected) => return Err(other("ask for a lock", "the question was not put")),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let asked = Instant::now();
+        probe()?;
+        waited = if asked.elapsed() < QUICK { waited + STEP } else { Duration::ZERO };
+        if start.elapsed() > SLOW {
+            return Err(other("ask for a lock", "the cluster answers too slowly to tell whether its owner lives"));
+        }
+    }
+    // It may have come during the last look.
+    Ok(answer.try_recv().ok())
+}
+
 fn granted(session: &Session, answered: Result<(), Error>) -> Result<(), ImageError> {
     answered.map_err(|error| match error.kind() {
         Kind::ReadOnly => ImageError::Busy { image: session.name.clone() },
@@ -112,24 +156,25 @@ fn evict(session: &Session, before: &[String]) -> Result<(), ImageError> {
     let now = owners(session)?;
     for owner in now.iter().filter(|owner| before.contains(owner)) {
         tracing::warn!(image = %session.name, owner, "take an image over from a client that does not answer");
-        blocklist(session, owner)?;
+        session.cluster.blocklist(owner, seconds(BLOCKLIST)).map_err(failed)?;
     }
     Ok(())
 }
 
-fn blocklist(session: &Session, owner: &str) -> Result<(), ImageError> {
-    session.cluster.blocklist(owner, seconds(BLOCKLIST)).map_err(failed)
-}
-
-/// The lock is ours, but somebody lives who has the image open to write it, and would find that it cannot any more.
-fn refuse_others(session: &Session) -> Result<(), ImageError> {
-    let watchers = session.image()?.watchers().map_err(failed)?;
-    match watchers.into_iter().find(|watcher| watcher.address != session.address()) {
-        None => Ok(()),
-        Some(watcher) => {
-            tracing::warn!(image = %session.name, client = watcher.address, "refuse an image that somebody else has open");
-            Err(ImageError::Busy { image: session.name.clone() })
+/// The lock is ours. Somebody who came meanwhile must not find that he cannot write any more; and one of ours who was
+/// refused closes the image soon.
+fn wait_until_alone(session: &Session) -> Result<Company, ImageError> {
+    let start = Instant::now();
+    loop {
+        let company = Company::look(session)?;
+        company.refuse_strangers(session)?;
+        if !company.is_changed_by_ours() {
+            return Ok(company);
         }
+        if start.elapsed() > LEAVING {
+            return Err(ImageError::Busy { image: session.name.clone() });
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
     }
 }
 
@@ -146,4 +191,37 @@ pub(super) fn settle(session: &Session) -> Result<(), ImageError> {
     let image = session.image()?;
     let size = image.size().map_err(failed)?;
     image.differences(None, false, 0, size, |_| ControlFlow::Continue(())).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_the_cluster_is_slow_does_not_count() {
+        let (sender, answer) = mpsc::channel();
+        let mut looks = 0;
+        let probe = || {
+            looks += 1;
+            if looks == 3 {
+                std::thread::sleep(QUICK);
+            }
+            if looks == 6 {
+                sender.send(()).unwrap();
+            }
+            Ok(())
+        };
+        // Without the slow answer, four looks would be enough.
+        assert_eq!(wait_for_owner(&answer, STEP * 4, probe).unwrap(), Some(()));
+        assert_eq!(looks, 6);
+        let silent = wait_for_owner(&answer, STEP * 2, || Ok(()));
+        assert!(matches!(silent, Ok(None)), "{silent:?}");
+    }
+
+    #[test]
+    fn a_question_that_was_not_put_is_an_error() {
+        let (sender, answer) = mpsc::channel::<()>();
+        drop(sender);
+        assert!(wait_for_owner(&answer, STEP, || Ok(())).is_err());
+    }
 }

@@ -68,7 +68,22 @@ pub(super) fn restore(session: &Session, base: &Stored, size: u64) -> Result<Rev
         Revert::Extents => write_back(session, base, extents)?,
     }
     resize(session, size)?;
+    check_base(session, base)?;
     Ok(Reverted { difference, way })
+}
+
+/// Snapshots are compared and rolled back to by their names, which somebody may have given to another one meanwhile.
+fn check_base(session: &Session, base: &Stored) -> Result<(), ImageError> {
+    let record = &base.layer.record;
+    let snapshots = session.image()?.snapshots().map_err(failed)?;
+    if snapshots.iter().any(|there| there.id == base.snapshot && there.name == record.name.as_str()) {
+        return Ok(());
+    }
+    Err(ImageError::BaseChanged {
+        image: session.name.clone(),
+        base: record.snapshot.clone(),
+        detail: "its RBD snapshot was removed, renamed or made again while the image was made ready".to_owned(),
+    })
 }
 
 fn resize(session: &Session, size: u64) -> Result<(), ImageError> {

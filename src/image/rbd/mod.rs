@@ -14,20 +14,27 @@
 //! | `config`, `failure` | the table of the configuration; what Ceph's errors mean |
 //! | `record`, `objects`, `tree` | the format: metadata, objects, and the pages in them |
 //! | `catalog`, `recovery`, `revert` | what follows from what is there, decided without a cluster |
-//! | `session`, `fence`, `writers` | one writer at a time, and what happens to the one before |
+//! | `session`, `clients`, `fence`, `writers` | one writer at a time, what happens to the one before, and who is no concern of ours |
 //! | `stage`, `head` | taking an image, and making its head the base |
-//! | `staged`, `commit` | writing a new snapshot, and making it visible |
+//! | `staged`, `staging`, `ending` | writing a new snapshot |
+//! | `commit`, `publish` | making it visible |
 //! | `store`, `snapshot` | what is there, and reading it |
-//! | `collect` | giving back the space of what was deleted or left |
+//! | `delete`, `collect`, `sweep` | deleting, and giving back the space of what was deleted or left |
 
 mod catalog;
+mod clients;
 mod collect;
 mod commit;
 mod config;
+#[cfg(test)]
+mod deaths;
+mod delete;
+mod ending;
 mod failure;
 mod fence;
 mod head;
 mod objects;
+mod publish;
 mod record;
 mod recovery;
 mod revert;
@@ -35,7 +42,9 @@ mod session;
 mod snapshot;
 mod stage;
 mod staged;
+mod staging;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -82,9 +91,9 @@ impl ImageStore for RbdStore {
         self.with(move |shared| shared.chain(&image)).await
     }
 
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        let image = image.clone();
-        self.with(move |shared| shared.confirm(&image)).await
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        let (image, snapshot) = (image.clone(), snapshot.clone());
+        self.with(move |shared| shared.confirm(&image, &snapshot)).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
@@ -122,6 +131,10 @@ impl ImageStore for RbdStore {
 
     async fn identity(&self) -> Result<Option<String>, ImageError> {
         self.with(|shared| shared.identity().map(Some)).await
+    }
+
+    async fn sweep(&self) -> Result<u64, ImageError> {
+        self.with(|shared| shared.sweep()).await
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>, ImageError> {

@@ -10,14 +10,19 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use rsnap_rbd::{Error, Kind, Pool};
 
 use super::failure::as_io;
 use crate::image::sidecar::Place;
 
+/// What the names of all these objects begin with.
+pub(super) const TREES: &str = "rsnap.tree.";
 /// Bytes of one object.
 const PIECE: u64 = 4 << 20;
 /// Bytes that are read for one page.
@@ -38,7 +43,7 @@ pub(super) struct Objects {
 impl Objects {
     /// The objects of `tree`, of which `length` bytes are written.
     pub(super) fn new(pool: &Pool, image: &str, tree: &str, length: u64) -> Self {
-        let stem = format!("rsnap.tree.{image}.{tree}");
+        let stem = format!("{TREES}{image}.{tree}");
         Self { pool: pool.clone(), stem, length: AtomicU64::new(length), segments: Mutex::default() }
     }
 
@@ -163,7 +168,25 @@ impl Place for Objects {
     }
 }
 
-/// Waits for an answer of the cluster, on a thread that may.
+/// Waits for an answer of the cluster, on a thread that may: not one of the runtime's only, for an image may be closed
+/// anywhere.
 pub(super) fn wait<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::runtime::Handle::current().block_on(answer)
+    let mut answer = pin!(answer);
+    let waker = Waker::from(Arc::new(Waiting(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match answer.as_mut().poll(&mut context) {
+            Poll::Ready(answer) => return answer,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// A thread that waits for an answer.
+struct Waiting(Thread);
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

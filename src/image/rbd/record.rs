@@ -7,9 +7,10 @@
 //! | `rsnap.intent` | [`Intent`] | a commit is under way |
 //! | `rsnap.snapshot.<name>` | [`Stored`] | a committed snapshot |
 //! | `rsnap.layer.<layer>` | [`Stored`] | a deleted snapshot; others may still need its pages |
-//! | `rsnap.deleted.<snapshot>` | [`Tombstone`](crate::image::record::Tombstone) | when it was deleted, for at least seven days |
+//! | `rsnap.deleted.<snapshot>` | [`Tombstone`](crate::image::record::Tombstone) | when it was deleted, for at least seven days, and its layer |
+//! | `rsnap.client.<address>` | [`Opener`](super::clients::Opener) | a client of ours that has the image open to change it |
 //!
-//! Keys are made of names of ours and of [`crate::id`] only: a key that begins with `conf_` would be a setting of librbd.
+//! Keys are made of names of ours, of [`crate::id`] and of Ceph's addresses only: a key that begins with `conf_` would be a setting of librbd.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,7 @@ pub(super) const INTENT: &str = "rsnap.intent";
 pub(super) const SNAPSHOT: &str = "rsnap.snapshot.";
 pub(super) const LAYER: &str = "rsnap.layer.";
 pub(super) const DELETED: &str = "rsnap.deleted.";
+pub(super) const CLIENT: &str = "rsnap.client.";
 /// What the names of RBD snapshots begin with that are not, or not any more, a snapshot for anybody.
 pub(super) const TEMPORARY: &str = "rsnap.";
 
@@ -102,7 +104,7 @@ impl Body for Stored {
     const KIND: &'static str = "rbd snapshot";
 }
 
-/// A commit under way, see [`super::commit`].
+/// A commit under way, see [`super::publish`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Intent {

@@ -10,8 +10,10 @@ use std::time::Duration;
 use rsnap_rbd::{Cluster, Error, Features, Image, Kind, Mode, Pool};
 
 use super::catalog::Catalog;
+use super::clients::{Opener, client_key};
 use super::failure::{failed, other, sized};
-use super::record::PREFIX;
+use super::objects::wait;
+use super::record::{CLIENT, PREFIX};
 use super::store::Shared;
 use crate::id::ImageName;
 use crate::image::ImageError;
@@ -34,6 +36,8 @@ pub(super) struct Session {
     /// `None` once it is closed.
     image: Option<Image>,
     is_doubtful: AtomicBool,
+    /// It has set a record.
+    has_written: AtomicBool,
 }
 
 impl Session {
@@ -47,8 +51,22 @@ impl Session {
             (other, _) => other.map_err(failed)?,
         };
         let id = image.id().map_err(failed)?;
-        let (name, is_doubtful) = (name.clone(), AtomicBool::new(false));
-        Ok(Self { cluster, pool, name, id, address, image: Some(image), is_doubtful })
+        let (name, is_doubtful, has_written) = (name.clone(), AtomicBool::new(false), AtomicBool::new(false));
+        let session = Self { cluster, pool, name, id, address, image: Some(image), is_doubtful, has_written };
+        session.register(false)?;
+        Ok(session)
+    }
+
+    /// Says whose client this is, see [`super::clients`]. Blocks.
+    fn register(&self, is_closing: bool) -> Result<(), ImageError> {
+        let opener = Opener { image: self.id.clone(), address: self.address.clone(), is_closing };
+        self.set(&client_key(&self.address), &opener)
+    }
+
+    fn text<T: Body>(key: &str, body: &T) -> Result<String, ImageError> {
+        let failed = |reason: String| other(format!("write the record {key}"), reason);
+        let bytes = seal(body).map_err(|error| failed(error.to_string()))?;
+        String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
     }
 
     /// Of this client, as other clients see it.
@@ -92,17 +110,17 @@ impl Session {
         Ok(text.and_then(|text| unseal(text.as_bytes()).ok()))
     }
 
-    /// Sets a record. Blocks.
+    /// Sets a record, without waiting for others who have the image open: a dead one would be waited for, and the lock of a
+    /// stranger asked for. Blocks.
     pub(super) fn set<T: Body>(&self, key: &str, body: &T) -> Result<(), ImageError> {
-        let bytes = seal(body).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
-        let text =
-            String::from_utf8(bytes).map_err(|error| other(format!("write the record {key}"), error.to_string()))?;
-        self.changed(self.image()?.set_metadata(key, &text))
+        let text = Self::text(key, body)?;
+        self.has_written.fetch_or(!key.starts_with(CLIENT), Ordering::AcqRel);
+        self.changed(wait(self.image()?.note_metadata(key, &text)))
     }
 
     /// Removes a record. Blocks.
     pub(super) fn unset(&self, key: &str) -> Result<(), ImageError> {
-        self.changed(self.image()?.remove_metadata(key))
+        self.changed(wait(self.image()?.unnote_metadata(key)))
     }
 
     /// Removes the snapshot with this id, if it is there, protected or not. Blocks.
@@ -120,14 +138,27 @@ impl Session {
         }
     }
 
+    /// Whether the image has the lock that keeps two gateways from writing it at once.
+    pub(super) fn has_lock_feature(&self) -> Result<bool, ImageError> {
+        Ok(self.image()?.features().map_err(failed)?.contains(Features::EXCLUSIVE_LOCK))
+    }
+
     /// Whether the image can be written without fear of another writer.
-    pub(super) fn require_lock_feature(&self) -> Result<(), ImageError> {
-        if self.image()?.features().map_err(failed)?.contains(Features::EXCLUSIVE_LOCK) {
-            return Ok(());
+    pub(super) fn require_features(&self) -> Result<(), ImageError> {
+        let foreign = |detail: &str| ImageError::Foreign { image: self.name.clone(), detail: detail.to_owned() };
+        if !self.has_lock_feature()? {
+            return Err(foreign(
+                "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add it \
+                 with `rbd feature enable`",
+            ));
         }
-        let detail = "it does not have the feature exclusive-lock, which keeps two gateways from writing it at once; add \
-                      it with `rbd feature enable`";
-        Err(ImageError::Foreign { image: self.name.clone(), detail: detail.to_owned() })
+        if self.image()?.features().map_err(failed)?.contains(Features::JOURNALING) {
+            return Err(foreign(
+                "it has the feature journaling, which repeats writes of a writer that was shut out; take it away with \
+                 `rbd feature disable`",
+            ));
+        }
+        Ok(())
     }
 
     /// Keeps the lock until this client can do no harm any more.
@@ -150,6 +181,17 @@ impl Session {
 /// Gives the lock back and closes the image. Blocks: sessions are used and dropped on threads that may.
 impl Drop for Session {
     fn drop(&mut self) {
+        if !self.is_doubtful() {
+            // On an image that is not ours, nothing stays. Elsewhere the next one must not take it for a stranger before the
+            // image is closed.
+            let told = match self.has_written.load(Ordering::Acquire) {
+                true => self.register(true),
+                false => self.unset(&client_key(&self.address)),
+            };
+            if let Err(error) = told {
+                tracing::debug!(%error, "leave the record of a client to the next transfer");
+            }
+        }
         let Some(image) = self.image.take() else { return };
         if self.is_doubtful() {
             self.retire(image);

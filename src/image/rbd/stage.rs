@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::catalog::Catalog;
 use super::collect::collect;
-use super::commit::{check_name, recover};
+use super::commit::check_name;
 use super::failure::failed;
 use super::fence::{self, Taken};
 use super::head;
+use super::publish::recover;
 use super::record::{GENERATION, Generation, OWNER, Owner};
 use super::revert::{Difference, Revert};
 use super::session::Session;
@@ -34,7 +35,7 @@ pub(super) fn prepare(
     session: &Arc<Session>,
     request: &StageRequest,
 ) -> Result<Ready, ImageError> {
-    session.require_lock_feature()?;
+    session.require_features()?;
     let taken = fence::take(session, shared.patience)?;
     let catalog = session.survey()?;
     is_owned(&catalog, request)?;

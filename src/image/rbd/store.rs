@@ -6,15 +6,16 @@ use std::time::{Duration, SystemTime};
 use rsnap_rbd::{Cluster, Error, Image, Kind, Library, Mode, Pool};
 
 use super::catalog::Catalog;
-use super::collect::{collect, remove_snapshot_of};
-use super::commit::recover;
+use super::collect::collect;
 use super::config::RbdConfig;
-use super::failure::{failed, other, unanswered};
+use super::failure::{other, unanswered};
 use super::fence::{self, PATIENCE};
-use super::record::{PREFIX, Stored, deleted_key, layer_key, snapshot_key};
+use super::publish::recover;
+use super::record::{PREFIX, deleted_key};
 use super::session::Session;
 use super::snapshot::{Client, RbdSnapshot};
-use super::writers::{Claim, Writers};
+use super::tree::Tree;
+use super::writers::Writers;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::readers::Readers;
 use crate::image::record::{Tombstone, unseal};
@@ -37,7 +38,7 @@ pub(super) struct Shared {
     /// The connection of all readers.
     connection: Mutex<Option<Connection>>,
     #[cfg(test)]
-    pub deaths: super::commit::Deaths,
+    pub deaths: super::deaths::Deaths,
     /// What each transfer with a base has found, for tests.
     #[cfg(test)]
     pub reverted: Mutex<Vec<super::head::Reverted>>,
@@ -69,7 +70,7 @@ impl Shared {
             patience: PATIENCE,
             connection: Mutex::default(),
             #[cfg(test)]
-            deaths: super::commit::Deaths::default(),
+            deaths: super::deaths::Deaths::default(),
             #[cfg(test)]
             reverted: Mutex::default(),
         };
@@ -94,6 +95,10 @@ impl Shared {
         let cluster = self.connect()?;
         let pool = self.pool(&cluster)?;
         Ok(connection.insert(Connection { cluster, pool }).clone())
+    }
+
+    pub(super) fn readers_pool(&self) -> Result<Pool, ImageError> {
+        Ok(self.connection()?.pool)
     }
 
     #[cfg(test)]
@@ -182,63 +187,23 @@ impl Shared {
         self.connection()?.cluster.free_bytes().map_err(|error| self.read_failed(error))
     }
 
-    /// Finishes a commit whose gateway died after its commit point. Where that gateway still lives, it is its own business.
-    pub(super) fn confirm(&self, name: &ImageName) -> Result<(), ImageError> {
-        let Some(survey) = self.survey(name)? else { return Ok(()) };
-        if survey.catalog.intent.is_none() {
-            return Ok(());
-        }
-        match self.tend(name) {
-            Err(ImageError::Busy { .. }) => Ok(()),
-            other => other,
-        }
-    }
-
-    pub(super) fn delete(&self, name: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {
-        let missing = || ImageError::NotFound { image: name.clone(), snapshot: snapshot.clone() };
-        let survey = self.survey(name)?.ok_or_else(missing)?;
-        survey.catalog.find(snapshot).ok_or_else(missing)?;
-        if survey.catalog.intent.is_some_and(|intent| intent.layer.record.snapshot == *snapshot) {
-            self.tend(name)?;
-        }
-        // Where this process writes the image, the next transfer collects; where not, a transfer waits for this.
-        let claim = self.writers.claim(name, Duration::ZERO);
-        claim.iter().for_each(Claim::is_closing);
-        let session = Arc::new(Session::open(self, name, None)?);
-        let catalog = session.survey()?;
-        let entry = catalog.find(snapshot).ok_or_else(missing)?;
-        self.hide(&session, &entry.stored)?;
-        if claim.is_some()
-            && let Err(error) = self.tend_alone(&session)
-        {
-            tracing::debug!(image = %name, %error, "keep what a deleted snapshot has left until the next transfer");
-        }
-        drop(session);
-        Ok(())
-    }
-
-    /// Makes a snapshot invisible, for good: first the tombstone, so that it never is gone without one.
-    fn hide(&self, session: &Session, stored: &Stored) -> Result<(), ImageError> {
-        let layer = &stored.layer;
-        let image = session.image()?;
-        let snapshots = image.snapshots().map_err(failed)?;
-        let there = snapshots.iter().find(|there| there.id == stored.snapshot);
-        if let Some(there) = there.filter(|there| there.protected) {
-            unprotect(session, image, &there.name)?;
-        }
-        session.set(&deleted_key(&layer.record.snapshot), &Tombstone::now(&layer.record.snapshot))?;
-        let key = snapshot_key(&layer.record.name);
-        let mut hidden = stored.clone();
-        loop {
-            session.set(&layer_key(&layer.name), &hidden)?;
-            // Somebody who has the image may have merged it meanwhile, and removed the tree that was named a moment ago.
-            match session.get::<Stored>(&key)? {
-                Some(now) if now != hidden && now.layer.name == layer.name => hidden = now,
-                _ => break,
+    /// Finishes a commit whose gateway died after its commit point; where that gateway still lives, it is its own business.
+    /// Then looks at the snapshot: whether it is whole.
+    pub(super) fn confirm(&self, name: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        let Some(mut survey) = self.survey(name)? else { return Ok(false) };
+        if survey.catalog.intent.is_some() {
+            match self.tend(name) {
+                Ok(()) | Err(ImageError::Busy { .. } | ImageError::InUse { .. }) => {}
+                Err(error) => return Err(error),
             }
+            let Some(again) = self.survey(name)? else { return Ok(false) };
+            survey = again;
         }
-        session.unset(&key)?;
-        remove_snapshot_of(session, &self.readers, stored)
+        let Survey { pool, catalog } = survey;
+        match catalog.find(snapshot) {
+            Some(entry) if catalog.is_whole(entry) => Tree::is_sound(&pool, &catalog, entry),
+            _ => Ok(false),
+        }
     }
 
     /// Recovers and collects, if nobody has the image.
@@ -251,20 +216,9 @@ impl Shared {
     }
 
     fn tend_alone(&self, session: &Arc<Session>) -> Result<(), ImageError> {
-        session.require_lock_feature()?;
+        session.require_features()?;
         fence::take(session, self.patience)?;
         let catalog = recover(session, &self.config, session.survey()?)?;
         collect(session, &self.readers, catalog, None).map(|_| ())
-    }
-}
-
-/// Before anything is changed: a snapshot that has clones cannot go.
-fn unprotect(session: &Session, image: &Image, name: &str) -> Result<(), ImageError> {
-    match image.unprotect(name) {
-        Err(error) if error.kind() == Kind::Busy => Err(other(
-            format!("delete snapshot {name}"),
-            "there are clones of it; flatten or remove them (`rbd children` lists them)",
-        )),
-        other => session.changed(other),
     }
 }

@@ -7,7 +7,7 @@ use rsnap_rbd::Pool;
 use super::catalog::{Catalog, Entry};
 use super::objects::Objects;
 use super::record::{Layer, Stored};
-use crate::content::{HEIGHT, Page};
+use crate::content::{HEIGHT, Page, Root};
 use crate::image::ImageError;
 use crate::image::sidecar::{Index, Key, Leafed};
 
@@ -47,6 +47,21 @@ impl Tree {
         let line = catalog.line(&layer.name).ok_or_else(|| damaged(layer, 0, "a layer below it is missing"))?;
         let layers = line.into_iter().map(|entry| Pages::load(pool, &entry.stored));
         Ok(Self { layers: layers.collect::<Result<_, ImageError>>()? })
+    }
+
+    /// Whether the tree of a whole snapshot can be read, and is the one that its record names. Looks at its indexes and its top
+    /// page.
+    pub(super) fn is_sound(pool: &Pool, catalog: &Catalog, entry: &Entry) -> Result<bool, ImageError> {
+        let record = &entry.stored.layer.record;
+        let top = Self::load(pool, catalog, entry).and_then(|tree| tree.page(Key::new(HEIGHT, 0)));
+        match top {
+            Ok(page) => Ok(Root::new(record.size, page.hash()) == record.root),
+            Err(ImageError::Damaged { detail, .. }) => {
+                tracing::warn!(snapshot = %record.snapshot, detail, "a committed snapshot is damaged; it can be sent again");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether both consist of the same objects.

@@ -2,17 +2,20 @@
 //!
 //! The fence against others is in the storage; this only spares the storage what is known here. And it lets the next
 //! transfer wait for the end of the one before: closing an image takes some round trips, and whoever has just been told
-//! that a transfer has ended must not hear that it still runs.
+//! that a transfer has ended must not hear that it still runs. And a deletion meanwhile goes through the transfer's own
+//! client, because nobody else may change the image.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::staging::Staging;
 use crate::id::ImageName;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    Open,
+    /// With the transfer, once it has the image.
+    Open(Weak<Staging>),
     Closing,
 }
 
@@ -47,18 +50,31 @@ impl Writers {
         loop {
             match images.get(image) {
                 None => break,
-                Some(State::Open) => return None,
+                Some(State::Open(_)) => return None,
                 Some(State::Closing) => {}
             }
             let left = until.checked_duration_since(Instant::now())?;
             images = self.0.changed.wait_timeout(images, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        images.insert(image.clone(), State::Open);
+        images.insert(image.clone(), State::Open(Weak::new()));
         Some(Claim { writers: self.clone(), image: image.clone() })
+    }
+
+    /// The transfer that has the image.
+    pub(super) fn staging(&self, image: &ImageName) -> Option<Arc<Staging>> {
+        match self.0.images().get(image)? {
+            State::Open(staging) => staging.upgrade(),
+            State::Closing => None,
+        }
     }
 }
 
 impl Claim {
+    /// The image is that transfer's.
+    pub(super) fn is_for(&self, staging: &Arc<Staging>) {
+        self.writers.0.images().insert(self.image.clone(), State::Open(Arc::downgrade(staging)));
+    }
+
     /// From now on others may wait for it.
     pub(super) fn is_closing(&self) {
         self.writers.0.images().insert(self.image.clone(), State::Closing);

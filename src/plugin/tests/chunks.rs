@@ -53,7 +53,12 @@ async fn bytes_pass_through_a_plugin_unchanged() {
     }
     chunks.write(pieces).await.unwrap();
     let done = chunks.finish().await.unwrap().finish().await.unwrap();
-    let sealed = Sealed { root: done.root, identity: Identity::default(), created: std::time::SystemTime::now() };
+    let sealed = Sealed {
+        root: done.root,
+        identity: Identity::default(),
+        created: std::time::SystemTime::now(),
+        issued: std::time::SystemTime::now(),
+    };
     let committed = done.staged.commit(done.durable, sealed).await.unwrap();
     assert!(matches!(committed, Committed::New(_)));
     assert_eq!(read(&store).await, expected);

@@ -101,6 +101,7 @@ async fn commit(destination: Destination) -> crate::image::SnapshotRecord {
         root: done.root,
         identity: crate::image::Identity::default(),
         created: std::time::SystemTime::now(),
+        issued: std::time::SystemTime::now(),
     };
     done.staged.commit(done.durable, sealed).await.unwrap().record().clone()
 }

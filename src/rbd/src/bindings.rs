@@ -30,6 +30,7 @@ const _: () = {
 pub type time_t = __time_t;
 pub type rados_t = *mut ::std::os::raw::c_void;
 pub type rados_ioctx_t = *mut ::std::os::raw::c_void;
+pub type rados_list_ctx_t = *mut ::std::os::raw::c_void;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct rados_cluster_stat_t {
@@ -199,6 +200,15 @@ pub struct Ceph {
     pub rados_ioctx_destroy: unsafe extern "C" fn(io: rados_ioctx_t),
     pub rados_ioctx_get_id: unsafe extern "C" fn(io: rados_ioctx_t) -> i64,
     pub rados_ioctx_set_namespace: unsafe extern "C" fn(io: rados_ioctx_t, nspace: *const ::std::os::raw::c_char),
+    pub rados_nobjects_list_open:
+        unsafe extern "C" fn(io: rados_ioctx_t, ctx: *mut rados_list_ctx_t) -> ::std::os::raw::c_int,
+    pub rados_nobjects_list_next: unsafe extern "C" fn(
+        ctx: rados_list_ctx_t,
+        entry: *mut *const ::std::os::raw::c_char,
+        key: *mut *const ::std::os::raw::c_char,
+        nspace: *mut *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int,
+    pub rados_nobjects_list_close: unsafe extern "C" fn(ctx: rados_list_ctx_t),
     pub rados_aio_create_completion2: unsafe extern "C" fn(
         cb_arg: *mut ::std::os::raw::c_void,
         cb_complete: rados_callback_t,
@@ -240,6 +250,17 @@ pub struct Ceph {
         completion: rados_completion_t,
         psize: *mut u64,
         pmtime: *mut time_t,
+    ) -> ::std::os::raw::c_int,
+    pub rados_aio_exec: unsafe extern "C" fn(
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        completion: rados_completion_t,
+        cls: *const ::std::os::raw::c_char,
+        method: *const ::std::os::raw::c_char,
+        in_buf: *const ::std::os::raw::c_char,
+        in_len: usize,
+        buf: *mut ::std::os::raw::c_char,
+        out_len: usize,
     ) -> ::std::os::raw::c_int,
     pub rados_blocklist_add: unsafe extern "C" fn(
         cluster: rados_t,
@@ -498,6 +519,9 @@ impl Ceph {
         let rados_ioctx_destroy = __library.get(b"rados_ioctx_destroy\0").map(|sym| *sym)?;
         let rados_ioctx_get_id = __library.get(b"rados_ioctx_get_id\0").map(|sym| *sym)?;
         let rados_ioctx_set_namespace = __library.get(b"rados_ioctx_set_namespace\0").map(|sym| *sym)?;
+        let rados_nobjects_list_open = __library.get(b"rados_nobjects_list_open\0").map(|sym| *sym)?;
+        let rados_nobjects_list_next = __library.get(b"rados_nobjects_list_next\0").map(|sym| *sym)?;
+        let rados_nobjects_list_close = __library.get(b"rados_nobjects_list_close\0").map(|sym| *sym)?;
         let rados_aio_create_completion2 = __library.get(b"rados_aio_create_completion2\0").map(|sym| *sym)?;
         let rados_aio_get_return_value = __library.get(b"rados_aio_get_return_value\0").map(|sym| *sym)?;
         let rados_aio_release = __library.get(b"rados_aio_release\0").map(|sym| *sym)?;
@@ -506,6 +530,7 @@ impl Ceph {
         let rados_aio_remove = __library.get(b"rados_aio_remove\0").map(|sym| *sym)?;
         let rados_aio_read = __library.get(b"rados_aio_read\0").map(|sym| *sym)?;
         let rados_aio_stat = __library.get(b"rados_aio_stat\0").map(|sym| *sym)?;
+        let rados_aio_exec = __library.get(b"rados_aio_exec\0").map(|sym| *sym)?;
         let rados_blocklist_add = __library.get(b"rados_blocklist_add\0").map(|sym| *sym)?;
         let rados_getaddrs = __library.get(b"rados_getaddrs\0").map(|sym| *sym)?;
         let rados_set_pool_full_try = __library.get(b"rados_set_pool_full_try\0").map(|sym| *sym)?;
@@ -584,6 +609,9 @@ impl Ceph {
             rados_ioctx_destroy,
             rados_ioctx_get_id,
             rados_ioctx_set_namespace,
+            rados_nobjects_list_open,
+            rados_nobjects_list_next,
+            rados_nobjects_list_close,
             rados_aio_create_completion2,
             rados_aio_get_return_value,
             rados_aio_release,
@@ -592,6 +620,7 @@ impl Ceph {
             rados_aio_remove,
             rados_aio_read,
             rados_aio_stat,
+            rados_aio_exec,
             rados_blocklist_add,
             rados_getaddrs,
             rados_set_pool_full_try,
@@ -723,6 +752,25 @@ impl Ceph {
     pub unsafe fn rados_ioctx_set_namespace(&self, io: rados_ioctx_t, nspace: *const ::std::os::raw::c_char) {
         (self.rados_ioctx_set_namespace)(io, nspace)
     }
+    pub unsafe fn rados_nobjects_list_open(
+        &self,
+        io: rados_ioctx_t,
+        ctx: *mut rados_list_ctx_t,
+    ) -> ::std::os::raw::c_int {
+        (self.rados_nobjects_list_open)(io, ctx)
+    }
+    pub unsafe fn rados_nobjects_list_next(
+        &self,
+        ctx: rados_list_ctx_t,
+        entry: *mut *const ::std::os::raw::c_char,
+        key: *mut *const ::std::os::raw::c_char,
+        nspace: *mut *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int {
+        (self.rados_nobjects_list_next)(ctx, entry, key, nspace)
+    }
+    pub unsafe fn rados_nobjects_list_close(&self, ctx: rados_list_ctx_t) {
+        (self.rados_nobjects_list_close)(ctx)
+    }
     pub unsafe fn rados_aio_create_completion2(
         &self,
         cb_arg: *mut ::std::os::raw::c_void,
@@ -786,6 +834,20 @@ impl Ceph {
         pmtime: *mut time_t,
     ) -> ::std::os::raw::c_int {
         (self.rados_aio_stat)(io, o, completion, psize, pmtime)
+    }
+    pub unsafe fn rados_aio_exec(
+        &self,
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        completion: rados_completion_t,
+        cls: *const ::std::os::raw::c_char,
+        method: *const ::std::os::raw::c_char,
+        in_buf: *const ::std::os::raw::c_char,
+        in_len: usize,
+        buf: *mut ::std::os::raw::c_char,
+        out_len: usize,
+    ) -> ::std::os::raw::c_int {
+        (self.rados_aio_exec)(io, o, completion, cls, method, in_buf, in_len, buf, out_len)
     }
     pub unsafe fn rados_blocklist_add(
         &self,

@@ -12,7 +12,7 @@ use crate::completion::{Running, Service, Starter};
 use crate::dispose::{Connected, dispose, guard_exit};
 use crate::error::{Error, checked};
 use crate::library::Library;
-use crate::pool::Pool;
+use crate::pool::{Pool, PoolHandle};
 use crate::text::{from_c, growing, to_c, until_zero};
 
 /// How to reach a cluster, and as whom.
@@ -68,9 +68,10 @@ unsafe impl Send for ClusterHandle {}
 unsafe impl Sync for ClusterHandle {}
 
 impl ClusterHandle {
-    pub(crate) fn starter(&self) -> Starter {
+    /// For operations on objects of `pool`.
+    pub(crate) fn starter(&self, pool: &Arc<PoolHandle>) -> Starter {
         let (library, running) = (Arc::clone(&self.library), Arc::clone(&self.running));
-        Starter { library, service: Service::Rados, running }
+        Starter { library, service: Service::Rados, running, pool: Some(Arc::clone(pool)) }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{EIO, Error};
 use crate::library::Library;
+use crate::pool::PoolHandle;
 
 /// The operations of one handle that are under way: the handle is closed after them.
 #[derive(Debug, Default)]
@@ -66,7 +67,8 @@ struct Operation<B> {
     answer: oneshot::Sender<(i64, B)>,
     library: Arc<Library>,
     service: Service,
-    _ticket: Ticket,
+    pool: Option<Arc<PoolHandle>>,
+    ticket: Ticket,
 }
 
 /// The answer of an operation, to be waited for.
@@ -80,6 +82,9 @@ pub(crate) struct Starter {
     pub(crate) library: Arc<Library>,
     pub(crate) service: Service,
     pub(crate) running: Arc<Running>,
+    /// What librados goes on using until the callback has run, without a reference of its own. An image keeps its pool by
+    /// itself.
+    pub(crate) pool: Option<Arc<PoolHandle>>,
 }
 
 impl Starter {
@@ -93,8 +98,8 @@ impl Starter {
         submit: impl FnOnce(P, *mut c_void) -> c_int,
     ) -> Result<Answer<B>, i32> {
         let (answer, receiver) = oneshot::channel();
-        let (library, service) = (Arc::clone(&self.library), self.service);
-        let operation = Operation { buffer, answer, library, service, _ticket: self.running.start() };
+        let (library, service, pool) = (Arc::clone(&self.library), self.service, self.pool.clone());
+        let operation = Operation { buffer, answer, library, service, pool, ticket: self.running.start() };
         let operation = Box::into_raw(Box::new(operation));
         let completion = match self.completion::<B>(operation) {
             Ok(completion) => completion,
@@ -145,11 +150,14 @@ unsafe extern "C" fn complete<B: Send + 'static>(completion: *mut c_void, argume
     let work = AssertUnwindSafe(|| {
         // SAFETY: `argument` is the pointer that `Starter::start` took out of a box, and this is its only callback.
         let operation = unsafe { Box::from_raw(argument.cast::<Operation<B>>()) };
-        let Operation { buffer, answer, library, service, _ticket } = *operation;
+        let Operation { buffer, answer, library, service, pool, ticket } = *operation;
         // SAFETY: `completion` is the operation's own, complete, and not released before.
         let value = unsafe { finish(&library, service, completion) };
         // If nobody waits any more, the buffer comes back here and is freed.
         drop(answer.send((value, buffer)));
+        drop(pool);
+        // Last: then the connection may be closed.
+        drop(ticket);
     });
     // What panics is the buffer's own destructor or a waker; the library must not see it, and its payload could panic
     // again.

@@ -141,7 +141,7 @@ impl fmt::Debug for PoolHandle {
 
 impl Drop for PoolHandle {
     fn drop(&mut self) {
-        // SAFETY: made by `rados_ioctx_create`, destroyed once. Operations under way hold references of their own.
+        // SAFETY: made by `rados_ioctx_create`, destroyed once. Operations under way keep this handle.
         unsafe { self.cluster.library.ceph.rados_ioctx_destroy(self.raw) };
     }
 }

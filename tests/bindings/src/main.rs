@@ -37,6 +37,10 @@ const FUNCTIONS: &[&str] = &[
     "rados_aio_write_full",
     "rados_aio_remove",
     "rados_aio_stat",
+    "rados_aio_exec",
+    "rados_nobjects_list_open",
+    "rados_nobjects_list_next",
+    "rados_nobjects_list_close",
     // Images of a pool.
     "rbd_version",
     "rbd_namespace_exists",

@@ -134,14 +134,22 @@ fn a_layer_that_is_missing_damages_those_above_it() {
 }
 
 #[test]
-fn a_delete_counts_from_its_hidden_record_on() {
+fn a_delete_counts_from_its_tombstone_on() {
     let one = stored(1, None);
-    let tombstone = entry(&deleted_key(&id(1)), &Tombstone::now(&id(1)));
-    let catalog = Catalog::new(IMAGE, &[tombstone.clone(), visible(&one)], snapshots(&[1]));
+    // Of an earlier snapshot with that id.
+    let another = entry(&deleted_key(&id(1)), &Tombstone::now(&id(1)).of_layer("layer-0"));
+    let catalog = Catalog::new(IMAGE, &[another.clone(), visible(&one)], snapshots(&[1]));
     assert_eq!(names(&catalog), (text(&["s1"]), vec![]));
-    let catalog = Catalog::new(IMAGE, &[tombstone, hidden(&one), visible(&one)], snapshots(&[1]));
-    assert_eq!(names(&catalog), (vec![], vec![]));
-    assert!(catalog.is_settled());
+    assert_eq!(catalog.misplaced, []);
+    let tombstone = entry(&deleted_key(&id(1)), &Tombstone::now(&id(1)).of_layer("layer-1"));
+    for records in [vec![tombstone, visible(&one)], vec![another, hidden(&one), visible(&one)]] {
+        for now in [snapshots(&[1]), vec![]] {
+            let catalog = Catalog::new(IMAGE, &records, now);
+            assert_eq!(names(&catalog), (vec![], vec![]));
+            assert_eq!(catalog.misplaced, std::slice::from_ref(&one));
+            assert!(catalog.is_settled());
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rsnap_rbd::Mode;
 
+use super::child::request_for;
 use super::support::site;
 use crate::content::{HEIGHT, Hash, Page, Root};
 use crate::image::cases::{Bench, changed, content, id, image, request, sealed};
@@ -96,6 +97,36 @@ async fn a_large_tree_lies_in_several_objects() {
     drop(snapshot);
     bench.store.delete(&image(), &id(1)).await.unwrap();
     assert_eq!(site.trees(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn trees_of_images_that_are_gone_are_swept_and_no_others() {
+    let site = site();
+    let bench = site.bench();
+    let first = content(&mut Dice(91), 2 * MIB);
+    // One that was removed by others, one in the trash, and one that lives and is being written.
+    for volume in 2..=4 {
+        let staged = bench.store.stage(request_for(volume, 1, None, 2 * MIB)).await.unwrap();
+        let root = bench.ingest(&staged, &[], &first).await.unwrap();
+        let durable = staged.flush().await.unwrap();
+        staged.commit(durable, sealed(root)).await.unwrap();
+    }
+    let path = |volume: usize| format!("volumes/{}/volume-{volume}", site.namespace);
+    site.cluster.rbd(&["snap", "purge", "--no-progress", &path(2)]).unwrap();
+    site.cluster.rbd(&["rm", "--no-progress", &path(2)]).unwrap();
+    site.cluster.rbd(&["trash", "mv", &path(3)]).unwrap();
+    let staged = bench.store.stage(request(1, None, PAGES as usize * MIB)).await.unwrap();
+    for number in 0..PAGES {
+        staged.put(1, number, &page(number)).await.unwrap();
+    }
+    let before = site.trees().len();
+    assert!(before >= 5, "{before}");
+    assert_eq!(site.store().sweep().await.unwrap(), 1);
+    assert_eq!(site.trees().len(), before - 1);
+    assert_eq!(site.store().sweep().await.unwrap(), 0);
+    staged.abort().await;
+    let kept = bench.store.open(&"volume-4".parse().unwrap(), &id(1)).await.unwrap();
+    bench.compare_open(&kept, &first).await.unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::support::{Site, site};
 use crate::image::cases::{Bench, changed, content, id, image};
 use crate::image::file::Dice;
 use crate::image::rbd::RbdStore;
-use crate::image::rbd::commit::Step;
+use crate::image::rbd::publish::Step;
 use crate::image::rbd::record::INTENT;
 use crate::image::{Committed, ImageError};
 
@@ -114,9 +114,9 @@ async fn the_next_transfer_heals_it() {
 async fn whoever_answers_for_it_finishes_it() {
     for step in [Step::Named, Step::Recorded, Step::Protected, Step::Cleared] {
         let scene = Scene::new(step, true).await;
-        scene.bench.store.confirm(&image()).await.unwrap();
+        assert!(scene.bench.store.confirm(&image(), &id(1)).await.unwrap());
         scene.check(true).await;
-        scene.bench.store.confirm(&image()).await.unwrap();
+        assert!(scene.bench.store.confirm(&image(), &id(1)).await.unwrap());
     }
 }
 

@@ -11,12 +11,16 @@ use super::child::{Writer, listen, orders, request_for, say};
 use super::support::{Site, site, store};
 use crate::buffer::BufferPool;
 use crate::content::{GrainMap, Hash, Root};
+use crate::id::ImageName;
 use crate::image::blocking::blocking;
-use crate::image::cases::{changed, content, request, sealed};
+use crate::image::cases::{changed, content, image, request, sealed};
 use crate::image::file::Dice;
+use crate::image::rbd::RbdStore;
 use crate::image::rbd::failure::failed;
-use crate::image::rbd::record::{INTENT, PREFIX};
-use crate::image::rbd::staged::{Phase, RbdStaged};
+use crate::image::rbd::record::{CLIENT, INTENT, PREFIX};
+use crate::image::rbd::session::Session;
+use crate::image::rbd::staged::RbdStaged;
+use crate::image::rbd::staging::Phase;
 use crate::image::{Durable, ImageError, StagedImage as _};
 
 const MIB: usize = 1 << 20;
@@ -45,7 +49,9 @@ fn state(site: &Site) -> (Vec<String>, Vec<(String, String)>, u64, u64) {
     };
     image.differences(Some(&newest), false, 0, image.size().unwrap(), each).unwrap();
     let named = snapshots.iter().map(|snapshot| format!("{} {}", snapshot.id, snapshot.name)).collect();
-    (named, image.all_metadata(PREFIX).unwrap(), image.size().unwrap(), bytes)
+    let metadata = image.all_metadata(PREFIX).unwrap();
+    let metadata = metadata.into_iter().filter(|(key, _)| !key.starts_with(CLIENT)).collect();
+    (named, metadata, image.size().unwrap(), bytes)
 }
 
 #[tokio::test]
@@ -173,11 +179,16 @@ async fn the_writer() {
     let Some(orders) = orders() else { return };
     let store = store(&orders.config(), Arc::default());
     let mut staged: HashMap<String, Arc<RbdStaged>> = HashMap::new();
+    let mut bystanders = Bystanders::default();
     let pool = BufferPool::new(32);
     say("ready");
     loop {
         let order = listen();
         let [verb, volume, rest @ ..] = order.as_slice() else { return };
+        if let Some(said) = bystander(verb, volume, &store, &mut bystanders).await {
+            say(&said);
+            continue;
+        }
         if verb == "stage" {
             let number: usize = volume.parse().unwrap();
             let base = (number == 1).then_some(0);
@@ -202,6 +213,49 @@ async fn the_writer() {
         if verb == "abort" {
             staged.remove(volume);
         }
+    }
+}
+
+/// What a child has besides transfers: an image as a stranger, and an image to delete a snapshot of.
+#[derive(Default)]
+struct Bystanders {
+    stranger: Option<rsnap_rbd::Image>,
+    deleter: Option<Arc<Session>>,
+}
+
+async fn bystander(verb: &str, operand: &str, store: &RbdStore, bystanders: &mut Bystanders) -> Option<String> {
+    let name: ImageName = image();
+    match verb {
+        "stranger" => {
+            let shared = &store.shared;
+            let pool = shared.connect().and_then(|cluster| shared.pool(&cluster)).unwrap();
+            let theirs = pool.open(name.as_str(), Mode::ReadWrite, None).unwrap();
+            theirs.acquire_lock().unwrap();
+            bystanders.stranger = Some(theirs);
+            Some("ok".to_owned())
+        }
+        "scribble" => {
+            let theirs = bystanders.stranger.as_ref().unwrap();
+            Some(told(theirs.write(0, vec![9; 512], 0..512).await.map_err(failed)))
+        }
+        // The number of whoever is in the way: 0 or 1 strangers.
+        "enter" => {
+            let shared = Arc::clone(&store.shared);
+            let entered = blocking(move || {
+                let session = Arc::new(Session::open(&shared, &name, None)?);
+                shared.enter(&session).map(|is_alone| (session, is_alone))
+            });
+            let (session, is_alone) = entered.await.unwrap();
+            assert_eq!(is_alone, operand == "0");
+            bystanders.deleter = Some(session);
+            Some("ok".to_owned())
+        }
+        "hide" => {
+            let (shared, session) = (Arc::clone(&store.shared), Arc::clone(bystanders.deleter.as_ref().unwrap()));
+            let snapshot = operand.parse().unwrap();
+            Some(told(blocking(move || shared.hide(&session, &snapshot)).await))
+        }
+        _ => None,
     }
 }
 

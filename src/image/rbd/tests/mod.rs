@@ -3,11 +3,14 @@
 mod catalog;
 mod child;
 mod collect;
+mod commit;
 mod deaths;
+mod delete;
 mod fence;
 mod head;
 mod limits;
 mod strangers;
+mod stutter;
 mod support;
 
 use self::support::site;
@@ -31,6 +34,7 @@ mod shared_cases {
         site().bench();
         full_snapshots_of_all_sizes, a_chain_of_incrementals, a_volume_that_shrinks_and_grows, zeroes_over_data,
         deleting_any_of_a_chain, branches, one_writer_at_a_time, the_same_again, a_foreign_volume, a_missing_base,
-        giving_up_leaves_nothing, readers_of_what_is_deleted, a_reader_of_the_newest, nothing_there, a_cancelled_commit
+        giving_up_leaves_nothing, readers_of_what_is_deleted, a_reader_of_the_newest, nothing_there, a_cancelled_commit,
+        a_permission_from_before_a_deletion
     }
 }

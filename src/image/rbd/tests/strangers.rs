@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use rsnap_rbd::{Features, Layout, Mode};
 
+use rustix::process::Signal;
+
+use super::child::{Writer, request_for};
 use super::support::{Site, site};
+use crate::buffer::BufferPool;
 use crate::content::GrainMap;
 use crate::image::cases::{Bench, changed, content, id, image, request, sealed};
 use crate::image::file::Dice;
@@ -123,6 +127,16 @@ async fn an_image_that_is_resized_during_a_transfer_is_not_committed() {
     assert!(detail.contains("67108864"), "{detail}");
     staged.abort().await;
     assert_eq!(scene.bench.names().await, text(&["s0", "s1", "s2"]));
+    // To a smaller size and back, while data was on its way: what was cut off is lost.
+    let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
+    scene.rbd(&["resize", "--no-progress", "--allow-shrink", "--size", "4M", &scene.site.name("")]);
+    let mut buffer = BufferPool::new(1).take().await;
+    buffer.fill(1);
+    let refused = staged.write(0, GrainMap::FULL, buffer).await;
+    assert!(matches!(refused, Err(ImageError::Foreign { .. })), "{refused:?}");
+    scene.rbd(&["resize", "--no-progress", "--size", "5M", &scene.site.name("")]);
+    assert!(staged.flush().await.is_err());
+    staged.abort().await;
     scene.put(3, 2, &scene.all[0]).await.unwrap();
     assert_eq!(scene.site.exported("snapshot-3"), scene.all[0]);
 }
@@ -165,8 +179,14 @@ async fn a_tree_that_is_missing_or_torn_is_damage() {
         assert!(matches!(opened, Err(ImageError::Damaged { .. })), "{harm}: {opened:?}");
         let refused = scene.put(3, 2, &scene.all[0]).await;
         assert!(matches!(refused, Err(ImageError::BaseChanged { .. })), "{harm}: {refused:?}");
-        scene.bench.store.delete(&image(), &id(2)).await.unwrap();
-        scene.put(2, 1, &scene.all[2]).await.unwrap();
+        // It may be sent again, whether it was deleted before or not.
+        assert!(!scene.bench.store.confirm(&image(), &id(2)).await.unwrap());
+        if harm == "rm" {
+            scene.bench.store.delete(&image(), &id(2)).await.unwrap();
+        }
+        let again = scene.put(2, 1, &scene.all[2]).await.unwrap();
+        assert!(matches!(again, Committed::New(_)), "{harm}: {again:?}");
+        assert!(scene.bench.store.confirm(&image(), &id(2)).await.unwrap());
         scene.bench.check(2, &scene.all[2]).await;
     }
 }
@@ -175,9 +195,13 @@ async fn a_tree_that_is_missing_or_torn_is_damage() {
 async fn a_base_may_be_deleted_while_it_is_built_upon() {
     let scene = Scene::new().await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
-    // By another gateway, and by this one.
-    scene.site.store().delete(&image(), &id(1)).await.unwrap();
+    // By this gateway. Another one must wait.
+    let refused = scene.site.store().delete(&image(), &id(1)).await;
+    assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
+    assert_eq!(scene.bench.names().await, text(&["s0", "s1", "s2"]));
+    scene.bench.store.delete(&image(), &id(1)).await.unwrap();
     scene.bench.store.delete(&image(), &id(2)).await.unwrap();
+    assert_eq!(scene.bench.names().await, text(&["s0"]));
     let root = scene.bench.ingest(&staged, &scene.all[2], &scene.all[0]).await.unwrap();
     let durable = staged.flush().await.unwrap();
     staged.commit(durable, sealed(root)).await.unwrap();
@@ -219,6 +243,23 @@ async fn an_image_of_somebody_else_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn an_image_that_shows_the_data_of_another_is_not_blank() {
+    let site = site();
+    let parent = format!("volumes/{}/parent", site.namespace);
+    site.pool().create("parent", 8 << 20, &Layout::default()).unwrap();
+    let theirs = site.pool().open("parent", Mode::ReadWrite, None).unwrap();
+    theirs.write(3 << 20, vec![7; 100], 0..100).await.unwrap();
+    theirs.create_snapshot("one").unwrap();
+    theirs.close().unwrap();
+    let from = format!("{parent}@one");
+    site.cluster.rbd(&["clone", "--rbd-default-clone-format=2", &from, &site.name("")]).unwrap();
+    let refused = site.bench().put(0, None, &[1; 5000]).await;
+    assert!(matches!(refused, Err(ImageError::Foreign { .. })), "{refused:?}");
+    // Looking at it leaves nothing behind.
+    assert_eq!(site.image(Mode::ReadOnly).all_metadata("rsnap.").unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_blank_image_is_used_as_it_is() {
     let site = site();
     let features = Some(Features::LAYERING | Features::EXCLUSIVE_LOCK);
@@ -245,19 +286,79 @@ async fn an_image_without_a_lock_is_refused_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn an_image_that_somebody_has_open_is_busy() {
+async fn an_image_that_somebody_has_open_is_in_use() {
     let scene = Scene::new().await;
     let theirs = scene.site.image(Mode::ReadWrite);
     // Whether they have written, and so have the lock, or not.
-    for _ in 0..2 {
+    for has_lock in [false, true] {
         let refused = scene.put(3, 2, &scene.all[0]).await;
-        assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
+        let Err(ImageError::InUse { by, .. }) = refused else { panic!("{refused:?}") };
+        assert!(by.contains("not rsnap") && by.contains("rbd status"), "{by}");
+        assert_eq!(theirs.is_lock_owner().unwrap(), has_lock, "the lock has moved");
         theirs.write(0, vec![9; 10], 0..10).await.unwrap();
     }
     theirs.close().unwrap();
     scene.put(3, 2, &scene.all[0]).await.unwrap();
     scene.bench.check(3, &scene.all[0]).await;
     assert_eq!(scene.site.metrics.heads_reverted.get(), 1);
+}
+
+#[tokio::test]
+async fn a_stranger_that_does_not_answer_keeps_the_lock() {
+    let scene = Scene::new().await;
+    let mut theirs = Writer::start(&scene.site);
+    assert_eq!(theirs.ask("stranger 1"), "ok");
+    theirs.signal(Signal::STOP);
+    let refused = scene.put(3, 2, &scene.all[0]).await;
+    assert!(matches!(refused, Err(ImageError::InUse { .. })), "{refused:?}");
+    let refused = scene.bench.store.delete(&image(), &id(3)).await;
+    assert!(matches!(refused, Err(ImageError::NotFound { .. })), "{refused:?}");
+    theirs.signal(Signal::CONT);
+    assert_eq!(theirs.ask("scribble 1"), "ok");
+    theirs.kill();
+}
+
+#[tokio::test]
+async fn the_lock_of_a_dead_stranger_is_left_to_the_operator() {
+    let scene = Scene::new().await;
+    let client = scene.site.client();
+    let theirs = client.pool("volumes", Some(&scene.site.namespace)).unwrap();
+    let theirs = theirs.open(image().as_str(), Mode::ReadWrite, None).unwrap();
+    theirs.acquire_lock().unwrap();
+    let listed = scene.site.cluster.rbd(&["lock", "ls", "--format", "json", &scene.site.name("")]).unwrap();
+    let word = |start: &str| listed.split('"').find(|word| word.starts_with(start)).unwrap().to_owned();
+    let (cookie, locker) = (word("auto "), word("client."));
+    scene.site.client().blocklist(&client.addresses().unwrap(), 3600).unwrap();
+    drop(theirs);
+    let refused = scene.put(3, 2, &scene.all[0]).await;
+    let Err(ImageError::InUse { by, .. }) = refused else { panic!("{refused:?}") };
+    assert!(by.contains("rbd lock rm") || by.contains("rbd status"), "{by}");
+    scene.rbd(&["lock", "rm", &scene.site.name(""), &cookie, &locker]);
+    scene.put(3, 2, &scene.all[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_of_an_image_does_not_harm_the_writers_of_the_original() {
+    let scene = Scene::new().await;
+    let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
+    let copy = format!("volumes/{}/volume-2", scene.site.namespace);
+    scene.rbd(&["cp", "--no-progress", &scene.site.name("snapshot-2"), &copy]);
+    let other = scene.bench.store.stage(request_for(2, 1, None, 5 * MIB)).await;
+    // What rsnap did not make stays as it is, but it was looked at.
+    assert!(matches!(other, Err(ImageError::NotOwned { .. } | ImageError::Foreign { .. })), "{other:?}");
+    let root = scene.bench.ingest(&staged, &scene.all[2], &scene.all[0]).await.unwrap();
+    let durable = staged.flush().await.unwrap();
+    staged.commit(durable, sealed(root)).await.unwrap();
+    scene.bench.check(3, &scene.all[0]).await;
+}
+
+#[tokio::test]
+async fn an_image_with_a_journal_is_refused_with_the_remedy() {
+    let site = site();
+    let features = Some(Features::LAYERING | Features::EXCLUSIVE_LOCK | Features::JOURNALING);
+    site.pool().create(image().as_str(), 8 << 20, &Layout { features, ..Layout::default() }).unwrap();
+    let refused = site.bench().put(0, None, &[1; 5000]).await.unwrap_err().to_string();
+    assert!(refused.contains("journaling") && refused.contains("rbd feature disable"), "{refused}");
 }
 
 #[tokio::test]

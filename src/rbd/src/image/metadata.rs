@@ -3,9 +3,11 @@
 //! Keys that begin with `conf_` are settings of librbd: never let a stranger choose a key.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use super::Image;
 use crate::error::{ERANGE, Error, Kind, checked};
+use crate::pool::Pool;
 use crate::text::{growing, to_c, until_zero, zero_separated};
 
 /// Entries that are asked for at once.
@@ -48,6 +50,33 @@ impl Image {
         }
     }
 
+    /// As [`Image::set_metadata`], without telling anybody who has the image open, and without the lock: librbd waits for
+    /// all of them, also for one that died a moment ago.
+    pub async fn note_metadata(&self, key: &str, value: &str) -> Result<(), Error> {
+        let mut input = 1_u32.to_le_bytes().to_vec();
+        encode(&mut input, key);
+        encode(&mut input, value);
+        self.execute("metadata_set", input, format!("note the metadata {key} of image {}", self.name)).await
+    }
+
+    /// As [`Image::remove_metadata`], in the way of [`Image::note_metadata`].
+    pub async fn unnote_metadata(&self, key: &str) -> Result<(), Error> {
+        let mut input = Vec::new();
+        encode(&mut input, key);
+        let removed =
+            self.execute("metadata_remove", input, format!("remove the note {key} of image {}", self.name)).await;
+        match removed {
+            Err(error) if error.kind() != Kind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A method of the class that librbd itself changes the image's header with.
+    async fn execute(&self, method: &str, input: Vec<u8>, action: String) -> Result<(), Error> {
+        let pool = Pool { handle: Arc::clone(&self.pool) };
+        pool.execute(&format!("rbd_header.{}", self.id()?), "rbd", method, input, action).await
+    }
+
     /// All keys that begin with `prefix` and are longer, in order, with their values. Blocks.
     pub fn all_metadata(&self, prefix: &str) -> Result<Vec<(String, String)>, Error> {
         let mut all: Vec<(String, String)> = Vec::new();
@@ -80,4 +109,10 @@ impl Image {
         }
         Ok(keys.into_iter().zip(values).collect())
     }
+}
+
+/// A text as Ceph's classes take it: its length, and its bytes.
+fn encode(input: &mut Vec<u8>, text: &str) {
+    input.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    input.extend_from_slice(text.as_bytes());
 }

@@ -111,7 +111,8 @@ impl Image {
         let full_name = format!("{}/{name}", pool.handle.name);
         checked(code, || format!("open image {full_name}"))?;
         guard_exit(&OPENED);
-        let starter = Starter { library: Arc::clone(pool.library()), service: Service::Rbd, running: Arc::default() };
+        let library = Arc::clone(pool.library());
+        let starter = Starter { library, service: Service::Rbd, running: Arc::default(), pool: None };
         let mut image = Self { starter, pool: Arc::clone(&pool.handle), raw, snapshot: None, name: full_name };
         image.select(snapshot)?;
         if mode == Mode::ReadWrite {

@@ -38,3 +38,21 @@ fn keys_are_listed_by_their_beginning() {
     assert_eq!(image.all_metadata("").unwrap().len(), 154);
     assert_eq!(image.all_metadata("nothing").unwrap(), []);
 }
+
+#[tokio::test]
+async fn notes_are_texts_like_others_and_need_no_lock() {
+    let place = Place::new();
+    let image = place.image("one", MIB);
+    image.acquire_lock().unwrap();
+    let other = place.other();
+    let theirs = other.pool.open("one", rsnap_rbd::Mode::ReadWrite, None).unwrap();
+    theirs.note_metadata("rsnap.one", "first").await.unwrap();
+    theirs.note_metadata("rsnap.two", &"x".repeat(100_000)).await.unwrap();
+    theirs.note_metadata("rsnap.one", "second").await.unwrap();
+    assert_eq!(image.metadata("rsnap.one").unwrap().as_deref(), Some("second"));
+    assert_eq!(image.all_metadata("rsnap.").unwrap().len(), 2);
+    theirs.unnote_metadata("rsnap.one").await.unwrap();
+    theirs.unnote_metadata("rsnap.one").await.unwrap();
+    assert_eq!(image.metadata("rsnap.one").unwrap(), None);
+    assert!(image.is_lock_owner().unwrap());
+}

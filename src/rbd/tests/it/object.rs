@@ -1,8 +1,14 @@
 //! RADOS objects.
 
-use rsnap_rbd::Kind;
+use std::future::Future;
+use std::pin::pin;
+use std::process::Command;
+use std::task::{Context, Poll, Waker};
 
-use super::support::Place;
+use rsnap_rbd::{Cluster, Kind};
+use rsnap_test_ceph::Cluster as TestCluster;
+
+use super::support::{POOL, Place, library, settings};
 
 #[tokio::test]
 async fn objects_are_written_read_and_removed() {
@@ -26,4 +32,69 @@ async fn namespaces_do_not_see_each_other() {
     let (first, second) = (Place::new(), Place::new());
     first.pool.write_full("one", vec![1; 3]).await.unwrap();
     assert_eq!(second.pool.stat("one").await.unwrap_err().kind(), Kind::NotFound);
+}
+
+const HURRIED: &str = "RSNAP_TEST_RBD_HURRIED";
+
+/// In a process of its own, in which freed memory is overwritten: what librados still uses then is noticed.
+#[test]
+fn a_pool_may_be_dropped_with_its_operations_under_way() {
+    TestCluster::shared();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "object::the_hurried", "--nocapture"])
+        .env(HURRIED, "1")
+        .env("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165")
+        .env("ASAN_OPTIONS", "max_free_fill_size=65536:free_fill_byte=90")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// Starts operations and leaves with the pool before their answers have come.
+#[test]
+fn the_hurried() {
+    if std::env::var_os(HURRIED).is_none() {
+        return;
+    }
+    let cluster = Cluster::connect(&library(), &settings(TestCluster::shared())).unwrap();
+    for _ in 0..50 {
+        let pool = cluster.pool(POOL, None).unwrap();
+        for _ in 0..20 {
+            begin(pool.stat("nothing"));
+            begin(pool.read("nothing", 0, vec![0; 4096]));
+            begin(pool.remove("nothing"));
+        }
+    }
+    drop(cluster);
+    assert!(rsnap_rbd::closed(std::time::Duration::from_secs(60)));
+}
+
+fn begin(operation: impl Future) {
+    let mut operation = pin!(operation);
+    assert!(matches!(operation.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending));
+}
+
+#[tokio::test]
+async fn objects_are_listed_by_their_beginning_and_namespace() {
+    let (first, second) = (Place::new(), Place::new());
+    for number in 0..300 {
+        first.pool.write_full(&format!("mine.{number}"), vec![1]).await.unwrap();
+    }
+    first.pool.write_full("other", vec![1]).await.unwrap();
+    second.pool.write_full("mine.x", vec![1]).await.unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    let each = |name: &str| {
+        assert!(found.insert(name.to_owned()), "{name} twice");
+        std::ops::ControlFlow::Continue(())
+    };
+    first.pool.objects("mine.", each).unwrap();
+    assert_eq!(found.len(), 300);
+    assert!(found.contains("mine.0") && found.contains("mine.299"));
+    let mut count = 0;
+    let one = |_: &str| {
+        count += 1;
+        std::ops::ControlFlow::Break(())
+    };
+    first.pool.objects("mine.", one).unwrap();
+    assert_eq!(count, 1);
 }

@@ -94,7 +94,12 @@ impl Subject {
             done.staged.abort().await;
             return Ok(None);
         }
-        let sealed = Sealed { root: done.root, identity: Identity::default(), created: SystemTime::now() };
+        let sealed = Sealed {
+            root: done.root,
+            identity: Identity::default(),
+            created: SystemTime::now(),
+            issued: SystemTime::now(),
+        };
         done.staged.commit(done.durable, sealed).await.map(Some).map_err(image_error)
     }
 

@@ -33,8 +33,8 @@ impl ImageStore for Spy {
         self.inner.chain(image).await
     }
 
-    async fn confirm(&self, image: &ImageName) -> Result<(), ImageError> {
-        self.inner.confirm(image).await
+    async fn confirm(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<bool, ImageError> {
+        self.inner.confirm(image, snapshot).await
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {

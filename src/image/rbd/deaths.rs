@@ -1,0 +1,49 @@
+//! What happens in the middle of a commit, for tests.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use super::publish::Step;
+use super::session::Session;
+use super::store::Shared;
+use crate::image::ImageError;
+
+/// What happens in the next commit of a store.
+#[derive(Default)]
+pub(super) struct Deaths(Mutex<Option<(Step, Happening)>>);
+
+type Happening = Box<dyn FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send>;
+
+impl fmt::Debug for Deaths {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Deaths")
+    }
+}
+
+impl Deaths {
+    /// The writer ends as a dead gateway ends: in the middle, with its lock and its watch left behind.
+    pub(super) fn at(&self, step: Step) {
+        self.put(step, |shared, session| {
+            let executioner = shared.connect().unwrap();
+            executioner.blocklist(session.address(), 3600).unwrap();
+            Err(ImageError::Fenced)
+        });
+    }
+
+    /// Somebody does something, and the commit goes on.
+    pub(super) fn meanwhile(&self, step: Step, happening: impl FnOnce() + Send + 'static) {
+        self.put(step, move |_, _| {
+            happening();
+            Ok(())
+        });
+    }
+
+    fn put(&self, step: Step, happening: impl FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send + 'static) {
+        *self.0.lock().unwrap() = Some((step, Box::new(happening)));
+    }
+
+    pub(super) fn strike(&self, shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
+        let happening = self.0.lock().unwrap().take_if(|(at, _)| *at == step);
+        happening.map_or(Ok(()), |(_, happening)| happening(shared, session))
+    }
+}
