@@ -85,6 +85,16 @@ impl Image {
         }
     }
 
+    /// A permission cannot make again what was deleted since it was issued.
+    fn refuse_deleted(&self, request: &StageRequest, sealed: &Sealed) -> Result<(), ImageError> {
+        match self.deleted.get(&request.snapshot) {
+            Some(deleted) if *deleted >= sealed.issued => {
+                Err(ImageError::Deleted { snapshot: request.snapshot.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn add(&mut self, request: &StageRequest, sealed: Sealed, content: Content, stored: u64) -> SnapshotRecord {
         let record = record(request, sealed, stored);
         self.snapshots.push(Arc::new(Snapshot { record: record.clone(), content }));
@@ -328,9 +338,7 @@ impl StagedImage for Staged {
         let committed = {
             let mut images = self.store.images();
             let image = images.entry(self.request.image.clone()).or_default();
-            if image.deleted.get(&self.request.snapshot).is_some_and(|deleted| *deleted >= sealed.issued) {
-                return Err(ImageError::Deleted { snapshot: self.request.snapshot.clone() });
-            }
+            image.refuse_deleted(&self.request, &sealed)?;
             match image.existing(&self.request, sealed.root)? {
                 Some(there) => Committed::Already(there),
                 None => {

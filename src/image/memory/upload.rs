@@ -194,6 +194,7 @@ impl StagedImage for MemoryUpload {
     async fn commit(&self, _durable: Durable, sealed: Sealed) -> Result<Committed, ImageError> {
         self.owned(|image, work| {
             image.writer = None;
+            image.refuse_deleted(&self.request, &sealed)?;
             if let Some(there) = image.existing(&self.request, sealed.root)? {
                 image.uploads.remove(&self.request.transfer);
                 return Ok(Committed::Already(there));

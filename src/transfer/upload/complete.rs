@@ -32,8 +32,11 @@ impl Transfers {
         let record = self.upload(id).await?.committed.ok_or(TransferError::UploadCompleted)?;
         check_root(&[root], record.root)?;
         let (store, image) = self.locate(&id.volume).await?;
-        store.confirm(&image).await?;
-        Ok(Committed::Already(record))
+        if store.confirm(&image, &id.snapshot).await? {
+            return Ok(Committed::Already(record));
+        }
+        let detail = "its content tree cannot be read; send it again".to_owned();
+        Err(ImageError::Damaged { snapshot: id.snapshot.clone(), offset: 0, detail }.into())
     }
 
     async fn finish(&self, open: &Arc<OpenUpload>, root: Option<Root>) -> Result<Committed, TransferError> {
@@ -75,7 +78,7 @@ impl Transfers {
         let (store, image) = self.locate(&upload.volume).await?;
         refuse_deleted(store.as_ref(), &image, &upload).await?;
         registered.advance(State::Committing)?;
-        let sealed = Sealed { root, identity: upload.source, created: SystemTime::now() };
+        let sealed = Sealed { root, identity: upload.source, created: SystemTime::now(), issued: upload.issued };
         let committed = open.image.commit(durable, sealed).await?;
         registered.advance(State::Committed)?;
         Ok(committed)

@@ -24,12 +24,13 @@ impl Transfers {
         refuse_deleted(store.as_ref(), &image, upload).await?;
         let chain = store.chain(&image).await?;
         if let Some(there) = chain.find(&upload.snapshot) {
-            if let Some(committed) = already(there, upload)? {
-                store.confirm(&image).await?;
+            let Some(committed) = already(there, upload)? else {
+                // With a plain PUT the content decides; here its owner would find out after days.
+                return Err(ImageError::Exists { snapshot: there.snapshot.clone(), root: there.root }.into());
+            };
+            if store.confirm(&image, &upload.snapshot).await? {
                 return Ok(Created::Present(committed));
             }
-            // With a plain PUT the content decides; here its owner would find out after days.
-            return Err(ImageError::Exists { snapshot: there.snapshot.clone(), root: there.root }.into());
         }
         let size = upload.size.filter(|size| *size <= SIZE_MAX);
         let size = size.ok_or_else(|| TransferError::Request("the size of the image must be known".to_owned()))?;
