@@ -2,6 +2,7 @@
 
 mod cache;
 mod chunks;
+mod frozen;
 mod loading;
 mod pace;
 mod policies;
