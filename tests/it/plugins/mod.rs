@@ -2,6 +2,7 @@
 
 mod beside;
 mod commands;
+mod lies;
 
 use crate::support::{Gateway, Image, Options, Upload};
 
