@@ -369,10 +369,24 @@ fn compile(engine: &Engine, cache: Option<&Cache>, source: &Source) -> wasmtime:
 
 /// Makes one instance, which checks the settings.
 async fn configure<W: World>(guest: &Guest<W>) -> Result<(), Fault> {
+    let shortages = || guest.shared.account.usage().limit_hits.get("memory").copied().unwrap_or_default();
+    let before = shortages();
     match guest.start(nothing).await {
         Ok(_) => Ok(()),
-        Err(PluginError::Failed { detail, .. }) => Err(rejected(W::KIND, &detail)),
-        Err(error) => Err(rejected(W::KIND, &error.to_string())),
+        Err(error) if shortages() > before => {
+            let table = W::KIND.table();
+            let remedy = format!("raise the key memory under [plugins.{table}] (with `rsnap plugin`: --memory)");
+            Err(Fault::new(detail(error), remedy))
+        }
+        Err(error) => Err(rejected(W::KIND, &detail(error))),
+    }
+}
+
+/// What the plugin did, without its name.
+fn detail(error: PluginError) -> String {
+    match error {
+        PluginError::Failed { detail, .. } => detail,
+        other => other.to_string(),
     }
 }
 

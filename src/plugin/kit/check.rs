@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Options, Problem};
 use crate::buffer::BufferPool;
+use crate::plugin::account::Account;
 use crate::plugin::bindings::policy::ChainPolicy;
 use crate::plugin::bindings::resolver::SiteResolver;
 use crate::plugin::bindings::writer::BackendWriter;
@@ -17,6 +18,10 @@ use crate::plugin::load::{Context, Loader, name};
 use crate::plugin::source::Source;
 use crate::plugin::surface::Surface;
 use crate::plugin::{Kind, LoadError};
+use crate::quantity::Bytes;
+
+/// Components above this size contain the runtime of their language.
+const LARGE: u64 = 4 << 20;
 
 /// What is known of a component.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -31,6 +36,10 @@ pub struct Report {
     pub interface: Option<String>,
     /// What it can reach.
     pub imports: Vec<String>,
+    /// Bytes of an instance that has read its settings.
+    pub memory: Option<u64>,
+    /// What an operator has to know or to do before a gateway uses it.
+    pub notes: Vec<String>,
     /// Why a gateway would not start with it; `None`: it would.
     pub problem: Option<Problem>,
 }
@@ -64,10 +73,44 @@ async fn inspect(path: &Path, kind: Option<Kind>, options: Options, report: &mut
     report.interface = Some(version.to_string());
     let kind = kind.unwrap_or(found);
     surface.fits(kind)?;
-    try_out(kind, source, options).await
+    report.notes.extend(grants(kind, &surface));
+    report.notes.extend(size(report.bytes));
+    let limit = options.config(path).memory;
+    let memory = try_out(kind, source, options).await?;
+    report.memory = Some(memory);
+    report.notes.extend(memory_note(kind, Bytes(memory), limit));
+    Ok(())
 }
 
-async fn try_out(kind: Kind, source: Source, options: Options) -> Result<(), Fault> {
+/// What it imports against what it is granted.
+fn grants(kind: Kind, surface: &Surface) -> Option<String> {
+    match (kind, surface.wants_stores()) {
+        (Kind::Writer, true) => {
+            Some("it opens images: grant it stores under [plugins.writer], such as stores = [\"main\"]".to_owned())
+        }
+        (Kind::Writer, false) => {
+            Some("it cannot open an image, so nothing can be stored with it: import image-store".to_owned())
+        }
+        (Kind::Policy | Kind::Resolver, _) => None,
+    }
+}
+
+fn size(bytes: u64) -> Option<String> {
+    let text = "it is large: the first start with it compiles it, which takes seconds; the result is kept";
+    (bytes > LARGE).then(|| text.to_owned())
+}
+
+fn memory_note(kind: Kind, used: Bytes, limit: Bytes) -> Option<String> {
+    let table = kind.table();
+    let text = format!(
+        "an instance takes {used} of at most {limit} before its first call: raise the key memory under [plugins.{table}]"
+    );
+    (used.0 > limit.0 / 2).then_some(text)
+}
+
+/// Gives the bytes that an instance takes.
+async fn try_out(kind: Kind, source: Source, options: Options) -> Result<u64, Fault> {
+    let account = Arc::<Account>::default();
     let config = options.config(&source.path);
     let (stores, cache) = (HashMap::new(), options.cache);
     let context = Context { stores, pool: BufferPool::new(0), depth: 0, cache, path: Vec::new() };
@@ -75,10 +118,11 @@ async fn try_out(kind: Kind, source: Source, options: Options) -> Result<(), Fau
     let loader = Loader::start(context, config.memory.0).map_err(unready)?;
     let name = name(&config.component);
     match kind {
-        Kind::Writer => loader.ready::<BackendWriter>(&name, &config, source, Arc::default()).await.map(drop),
-        Kind::Policy => loader.ready::<ChainPolicy>(&name, &config, source, Arc::default()).await.map(drop),
-        Kind::Resolver => loader.ready::<SiteResolver>(&name, &config, source, Arc::default()).await.map(drop),
-    }
+        Kind::Writer => loader.ready::<BackendWriter>(&name, &config, source, Arc::clone(&account)).await.map(drop),
+        Kind::Policy => loader.ready::<ChainPolicy>(&name, &config, source, Arc::clone(&account)).await.map(drop),
+        Kind::Resolver => loader.ready::<SiteResolver>(&name, &config, source, Arc::clone(&account)).await.map(drop),
+    }?;
+    Ok(account.usage().memory_peak_bytes)
 }
 
 impl fmt::Display for Report {
@@ -92,6 +136,10 @@ impl fmt::Display for Report {
         line(formatter, "kind", self.kind.map(|kind| format!("{kind} (world {})", kind.world())))?;
         line(formatter, "interface", self.interface.clone().map(|version| format!("rsnap:plugin@{version}")))?;
         line(formatter, "imports", (!self.imports.is_empty()).then(|| self.imports.join(", ")))?;
+        line(formatter, "memory", self.memory.map(|memory| format!("{} in use before the first call", Bytes(memory))))?;
+        for note in &self.notes {
+            line(formatter, "note", Some(note.clone()))?;
+        }
         match &self.problem {
             None => write!(formatter, "result     good"),
             Some(problem) => write!(formatter, "result     {problem}"),

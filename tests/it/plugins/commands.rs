@@ -165,3 +165,70 @@ fn a_running_gateway_tells_what_its_plugins_did() {
     }
     assert!(desk.run(&["list", "--admin", "127.0.0.1:1"], 1).1.contains("--admin"));
 }
+
+/// A component that exports `export` and imports `imports`, and has nothing in it.
+fn hollow(export: &str, imports: &[&str]) -> Vec<u8> {
+    let imports: String = imports.iter().map(|name| format!("(import \"{name}\" (instance))")).collect();
+    wat::parse_str(format!("(component {imports} (instance $i) (export \"{export}\" (instance $i)))")).unwrap()
+}
+
+#[test]
+fn a_check_says_what_is_wrong_and_what_to_do() {
+    let desk = Desk::new();
+    let policy = "rsnap:plugin/policy@0.1.0";
+    let large = desk.file("large.wasm", b"");
+    std::fs::File::options().write(true).open(&large).unwrap().set_len(65 << 20).unwrap();
+    let misspelt = desk.file("misspelt.toml", b"no_such_key = 1");
+    let harm = |harm: &str| desk.file(&format!("{harm}.toml"), format!("at_load = true\nharm = \"{harm}\"").as_bytes());
+    let wrong: Vec<(Vec<String>, &str, &str)> = vec![
+        (vec![desk.file("noise.wasm", b"hello")], "not WebAssembly", "path of a component"),
+        (vec![desk.file("core.wasm", b"\0asm\x01\0\0\0")], "a core module", "component new"),
+        (
+            vec![desk.file("other.wasm", &hollow("wasi:cli/run@0.2.0", &[]))],
+            "no plugin of this gateway",
+            "the worlds of",
+        ),
+        (
+            vec![desk.file("new.wasm", &hollow("rsnap:plugin/policy@0.2.0", &[]))],
+            "this gateway speaks 0.1.0",
+            "a build of",
+        ),
+        (
+            vec![desk.file("wasi.wasm", &hollow(policy, &["wasi:cli/environment@0.2.0"]))],
+            "it imports wasi",
+            "without WASI",
+        ),
+        (
+            vec![desk.file("grab.wasm", &hollow(policy, &["rsnap:plugin/image-store@0.1.0"]))],
+            "the world chain-policy does not give",
+            "build it for the world",
+        ),
+        (vec![desk.file("hollow.wasm", &hollow(policy, &[]))], "does not fit the world", "build it for the world"),
+        (vec!["nearest-base".into(), "--kind".into(), "writer".into()], "it is a policy", "under [plugins.policy]"),
+        (vec![large], "larger than 64 MiB", "strip it"),
+        (vec!["nearest-base".into(), "--settings".into(), misspelt], "no_such_key", "[plugins.policy.settings]"),
+        (vec!["hostile-policy".into(), "--settings".into(), harm("memory")], "more memory", "raise the key memory"),
+        (vec!["hostile-policy".into(), "--settings".into(), harm("trap")], "it gave up", "[plugins.policy.settings]"),
+    ];
+    for (arguments, fault, remedy) in wrong {
+        let arguments: Vec<&str> = ["check"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+        let (text, _) = desk.run(&arguments, 1);
+        let result = text.lines().find(|line| line.starts_with("result")).unwrap_or_else(|| panic!("{text}"));
+        assert!(result.contains(fault) && result.contains(remedy), "{arguments:?}: {result}");
+    }
+    let (good, _) = desk.run(&["check", "image"], 0);
+    assert!(good.contains("result     good") && good.contains("grant it stores under [plugins.writer]"), "{good}");
+    let tight = desk.run(&["check", "nearest-base", "--memory", "2MiB"], 0).0;
+    assert!(tight.contains("before the first call"), "{tight}");
+}
+
+#[test]
+fn a_bench_shows_what_a_plugin_costs() {
+    let desk = Desk::new();
+    let found = desk.json(&["bench", "chunk-writer", "--amount", "4MiB", "--rounds", "1", "--call-timeout", "60s"]);
+    for figure in ["instance_microseconds", "call_microseconds", "compiled_in_megabytes_per_second"] {
+        assert!(found[figure]["median"].as_f64().unwrap() > 0.0, "{figure} in {found}");
+    }
+    let (text, _) = desk.run(&["bench", "nearest-base", "--call-timeout", "60s"], 0);
+    assert!(text.contains("a decision over 10,000 snapshots"), "{text}");
+}

@@ -22,8 +22,10 @@ macro_rules! sdk {
     };
 }
 
-const RUST: [Template; 12] = [
+const RUST: [Template; 13] = [
     ("Cargo.toml", template!("rust/Cargo.toml.template")),
+    // The versions that the shipped plugins are built with. Cargo drops those that are not used here.
+    ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
     ("build.sh", template!("rust/build.sh")),
     ("README.md", template!("rust/README.md")),
     (".gitignore", template!("rust/gitignore")),
