@@ -66,6 +66,7 @@ impl Job {
     /// Does all that a newcomer would do.
     pub(super) fn run(&self, root: &Path, folder: &Path, tools: &Tools) -> Result<How> {
         let plugin = self.plugin();
+        super::anew(&folder.join(&plugin))?;
         let mut new = rsnap(root, folder);
         process::quiet(new.args(["new", &self.kind, &plugin, "--lang", &self.language]))?;
         let own = folder.join(&plugin);
@@ -114,8 +115,9 @@ impl Job {
         process::quiet(&mut test)
     }
 
-    /// Memory and stores as an operator would grant them.
+    /// Memory and stores as an operator would grant them, and time for a busy machine and an unoptimised host.
     fn limits(&self, command: &mut Command) {
+        command.args(["--call-timeout", "60s"]);
         if matches!(self.language.as_str(), "python" | "javascript") {
             command.args(["--memory", "256MiB"]);
         }

@@ -1,18 +1,20 @@
 //! `cargo xtask kit`: plugins as newcomers make them. For each language and kind, `rsnap plugin new`, its build script,
-//! `rsnap plugin test`; and the examples, which must also answer what they say.
+//! `rsnap plugin test`; the examples, which must also answer what they say; and the guide, which is done as it says.
 //!
 //! Rust and C are built each time, which takes seconds. A component from Python or JavaScript takes half a minute, so it
 //! is kept in the target directory under a name that is made of everything it is built from. The tools of these languages
 //! are installed there once, in the versions that the templates name.
 
 mod example;
+mod guide;
 mod job;
 mod tools;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build::{self, Profile};
 use crate::steps::{self, Steps};
@@ -37,6 +39,24 @@ pub(crate) struct Made {
     pub(crate) time: Duration,
 }
 
+impl Made {
+    /// Counts and tells how one went, and how long it took.
+    fn record<T: Display>(&mut self, steps: &Steps, name: &str, make: impl FnOnce() -> Result<T>) {
+        let before = Instant::now();
+        match make() {
+            Ok(how) => {
+                self.passed += 1;
+                steps.check(format!("{name:<40}{how:>14} {:>12}", steps::duration(before.elapsed())));
+            }
+            Err(error) => {
+                self.failed += 1;
+                steps.fault(name);
+                steps.lines(&format!("{error:#}"));
+            }
+        }
+    }
+}
+
 /// `cargo xtask kit`.
 pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut steps = Steps::new("Kit", 2);
@@ -56,34 +76,28 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Removes what an earlier run left.
+fn anew(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
 /// Makes and tests all plugins in these languages.
 pub(crate) fn make(root: &Path, steps: &Steps, languages: &[&str]) -> Result<Made> {
     let started = Instant::now();
     let folder = build::target(root).join("kit");
-    if folder.exists() {
-        // What compilers made stays.
-        for entry in std::fs::read_dir(&folder)?.flatten().filter(|entry| entry.file_name() != job::RUST_TARGET) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
     std::fs::create_dir_all(&folder)?;
     let mut made = Made::default();
     for language in languages {
         let tools = Tools::of(root, language, steps)?;
         let scaffolds = KINDS.iter().map(|kind| Job::scaffold(language, kind));
         for job in scaffolds.chain(example::all(root, language)?) {
-            let before = Instant::now();
-            match job.run(root, &folder, &tools) {
-                Ok(how) => {
-                    made.passed += 1;
-                    steps.check(format!("{:<40}{how:>10} {:>12}", job.name(), steps::duration(before.elapsed())));
-                }
-                Err(error) => {
-                    made.failed += 1;
-                    steps.fault(job.name());
-                    steps.lines(&format!("{error:#}"));
-                }
-            }
+            made.record(steps, &job.name(), || job.run(root, &folder, &tools));
+        }
+        if *language == "rust" {
+            made.record(steps, "the guide", || guide::follow(root, &folder.join("guide")));
         }
     }
     made.time = started.elapsed();

@@ -54,8 +54,6 @@ impl Tools {
     pub(super) fn apply(&self, script: &mut Command, plugin: &Path) -> Result<()> {
         match self {
             Self::Rust { root } => {
-                // The versions that the shipped plugins are built with.
-                std::fs::copy(root.join("plugins/Cargo.lock"), plugin.join("Cargo.lock"))?;
                 guests::use_toolchain(script)?;
                 script.env("CARGO_TARGET_DIR", build::target(root).join("kit").join(RUST_TARGET));
             }
