@@ -58,7 +58,7 @@ pub(in crate::bench) fn start(rig: &Rig) -> Result<Row> {
     // The first one compiles, and does not count.
     for turn in 0..=rig.pairs {
         let figures = figures(rig, &rig.plugin("image"), &["--amount", "1MiB", "--rounds", "1"])?;
-        let time = figures["start_milliseconds"].as_f64().context("the time of a start")?;
+        let time = figures.get("start_milliseconds").and_then(Value::as_f64).context("the time of a start")?;
         if turn > 0 {
             times.push(time);
         }
@@ -87,7 +87,10 @@ fn figures(rig: &Rig, component: &PathBuf, options: &[&str]) -> Result<Value> {
 }
 
 fn sample(figures: &Value, name: &str) -> Result<Sample> {
-    let figure = |key: &str| figures[name][key].as_f64().with_context(|| format!("no {key} of {name} in {figures}"));
+    let figure = |key: &str| {
+        let value = figures.get(name).and_then(|figure| figure.get(key)?.as_f64());
+        value.with_context(|| format!("no {key} of {name} in {figures}"))
+    };
     Sample::new(vec![figure("low")?, figure("median")?, figure("high")?])
 }
 
