@@ -116,7 +116,7 @@ fn pieces_that_break_the_rules_are_refused() {
         ),
         ("another size", 422, Diff::new(None, Some("s"), 5).end()),
         ("a base that the upload has not", 409, Diff::new(Some("s0"), Some("s"), new.len() as u64).end()),
-        ("no end", 400, body[..body.len() - 1].to_vec()),
+        ("no end", 400, body[..body.len() / 2].to_vec()),
         ("no diff", 400, vec![1; 5000]),
     ] {
         assert_eq!(client.request("PATCH", &path, &headers, &body).status, status, "{name}");
