@@ -39,15 +39,20 @@ def adopt(job):
     if job.copy.holds:
         if snapshot.status != BUSY:
             raise faults.SourceGone(f"snapshot {snapshot.id} was set to {snapshot.status} while it was copied")
-    elif take(snapshot) or (snapshot.status == BUSY and not _is_backed_up(context, snapshot)):
+    elif take(snapshot) or _was_taken_for_us(context, snapshot):
         job.change(holds=True)
     else:
         raise faults.SourceGone(f"snapshot {snapshot.id} is {snapshot.status}, and must be available to be copied")
     return snapshot
 
 
+def _was_taken_for_us(context, snapshot):
+    """Whether the interface took the status while, or before, we looked; and not a backup."""
+    snapshot.refresh()
+    return snapshot.status == BUSY and not _is_backed_up(context, snapshot)
+
+
 def _is_backed_up(context, snapshot):
-    """Whether the status was taken by a backup and not by us."""
     backups = objects.BackupList.get_all(context, filters={"snapshot_id": snapshot.id, "status": "creating"})
     return bool(len(backups))
 
