@@ -111,9 +111,9 @@ impl App {
         let parts = Parts {
             metrics: Arc::clone(&metrics),
             load: load.clone(),
-            writer: Arc::clone(&plugins.writer),
-            policy: Arc::clone(&plugins.policy),
-            resolver: Arc::clone(&plugins.resolver),
+            writer: plugins.writer.clone(),
+            policy: plugins.policy.clone(),
+            resolver: plugins.resolver.clone(),
             stores,
         };
         let transfers = Arc::new(Transfers::new(parts, &config.limits));

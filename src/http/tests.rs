@@ -10,7 +10,7 @@ use super::*;
 use crate::api;
 use crate::id::{SiteName, VolumeId};
 use crate::plugin::{
-    Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, TransferDescription, Writer,
+    Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot, TransferDescription, Writer,
 };
 use crate::transfer::{Config, Parts};
 
@@ -62,9 +62,9 @@ fn transfers() -> Arc<Transfers> {
     let parts = Parts {
         metrics: Arc::new(Metrics::new()),
         load: crate::cluster::load(None),
-        writer: Arc::new(Mute),
-        policy: Arc::new(Mute),
-        resolver: Arc::new(Mute),
+        writer: Slot::new(Arc::new(Mute)),
+        policy: Slot::new(Arc::new(Mute)),
+        resolver: Slot::new(Arc::new(Mute)),
         stores: std::collections::HashMap::new(),
     };
     Arc::new(Transfers::new(parts, &Config::default()))

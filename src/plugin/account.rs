@@ -1,7 +1,7 @@
 //! What one plugin did and used since it was loaded: for the operator's page, the metrics, and whoever judges it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +102,7 @@ pub(super) struct Account {
     /// Bytes of the largest instance that there was.
     memory_peak: AtomicU64,
     limits: [AtomicU64; Limit::ALL.len()],
+    instances: AtomicU64,
     last_failure: Mutex<Option<Failure>>,
 }
 
@@ -145,6 +146,12 @@ impl Account {
         }
     }
 
+    /// An instance is there, until the guard is dropped.
+    pub(super) fn instance(self: &Arc<Self>) -> Alive {
+        self.instances.fetch_add(1, Ordering::Relaxed);
+        Alive(Arc::clone(self))
+    }
+
     /// An instance grew by so many bytes and has `total` now.
     pub(super) fn grew(&self, bytes: usize, total: usize) {
         self.memory.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -168,11 +175,22 @@ impl Account {
             guest_seconds: self.guest.get().as_secs_f64(),
             host_seconds: self.host.get().as_secs_f64(),
             paused_seconds: self.paused.get().as_secs_f64(),
+            instances: count(&self.instances),
             memory_bytes: count(&self.memory),
             memory_peak_bytes: count(&self.memory_peak),
             limit_hits: hits.collect(),
             last_failure: self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
+    }
+}
+
+/// An instance that is alive.
+#[derive(Debug)]
+pub(super) struct Alive(Arc<Account>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.instances.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -193,7 +211,9 @@ pub struct Usage {
     pub host_seconds: f64,
     /// Time that it was made to pause, because it uses more than its share of the processors.
     pub paused_seconds: f64,
-    /// Of all instances that run now.
+    /// Instances that are alive now, of the version that is loaded and of those before it.
+    pub instances: u64,
+    /// Of all instances that are alive now.
     pub memory_bytes: u64,
     /// Of the largest instance that there was.
     pub memory_peak_bytes: u64,

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Engine, Store, Trap};
 
 use super::PluginError;
-use super::account::Limit;
+use super::account::{Alive, Limit};
 use super::host::Breach;
 use super::shared::Shared;
 use super::state::{HANDED_OVER, State};
@@ -40,6 +40,7 @@ pub(super) struct Instance<W> {
 pub(super) struct Place {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+    _alive: Alive,
 }
 
 /// What is done with an instance on the guests' threads.
@@ -79,7 +80,8 @@ impl<W: World> Guest<W> {
         let own = shared.places.clone().acquire_owned();
         let places = async {
             let own = own.await.ok()?;
-            Some(Place { _own: own, _all: shared.threads.admit().await? })
+            let all = shared.threads.admit().await?;
+            Some(Place { _own: own, _all: all, _alive: shared.account.instance() })
         };
         let place = tokio::time::timeout(shared.call_timeout, places).await.ok().flatten();
         place.ok_or_else(|| {

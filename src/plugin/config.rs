@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::engine::INSTANCES;
+use super::recording::RecordingConfig;
 use crate::id::StoreName;
 use crate::quantity::{Bytes, Seconds};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub writer: PluginConfig,
     pub policy: PluginConfig,
     pub resolver: PluginConfig,
+    /// Where the policy's decisions are recorded; `None`: nowhere.
+    pub recording: Option<RecordingConfig>,
 }
 
 /// One plugin.
@@ -126,6 +129,7 @@ impl Default for Config {
             writer,
             policy: PluginConfig::new("nearest-base"),
             resolver: PluginConfig::new("static"),
+            recording: None,
         }
     }
 }
@@ -136,6 +140,13 @@ impl Config {
         self.writer.validate(Kind::Writer, faults);
         self.policy.validate(Kind::Policy, faults);
         self.resolver.validate(Kind::Resolver, faults);
+        self.recording.iter().for_each(|recording| recording.validate(faults));
+    }
+
+    /// Bytes of the largest instance.
+    pub(super) fn memory(&self) -> u64 {
+        let memory = [&self.writer, &self.policy, &self.resolver].map(|plugin| plugin.memory.0);
+        memory.into_iter().max().unwrap_or_default()
     }
 
     /// Where components given by name are looked up: `RSNAP_PLUGIN_PATH` first, then [`Config::path`], or where that

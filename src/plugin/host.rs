@@ -225,6 +225,7 @@ impl image_store::HostImage for State {
         chunk: Resource<Chunk>,
     ) -> wasmtime::Result<Result<(), types::Error>> {
         let bytes: Bytes = self.table.get(&chunk)?.bytes.clone();
+        self.ledger.write(offset, &bytes)?;
         let write = |mut ingest: Ingest| async move {
             let result = ingest.write(offset, &bytes).await;
             (ingest, result)
@@ -238,6 +239,7 @@ impl image_store::HostImage for State {
         offset: u64,
         length: u64,
     ) -> wasmtime::Result<Result<(), types::Error>> {
+        self.ledger.zero(offset, length)?;
         let zero = |mut ingest: Ingest| async move {
             let result = ingest.zero(offset, length).await;
             (ingest, result)

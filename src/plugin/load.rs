@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
+use super::account::Account;
 use super::addresses::Allowed;
 use super::bindings::policy::ChainPolicy;
 use super::bindings::resolver::SiteResolver;
@@ -25,12 +26,15 @@ use super::call::{Guest, Instance};
 use super::config::{Config, PluginConfig};
 use super::engine::{Threads, engine};
 use super::fault::{Fault, LoadError};
+use super::fitness::Fitness;
 use super::flood::Flood;
 use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
+use super::recording::{Recorded, Recorder};
 use super::resolver::ComponentResolver;
 use super::shared::{Entry, Identity, PluginInfo, Settings, Shared};
+use super::slot::Slot;
 use super::source::Source;
 use super::surface::Surface;
 use super::world::World;
@@ -57,10 +61,34 @@ pub struct Context {
 
 /// The loaded plugins of one gateway.
 pub struct Plugins {
-    pub writer: Arc<dyn Writer>,
-    pub policy: Arc<dyn Policy>,
-    pub resolver: Arc<dyn Resolver>,
-    entries: Vec<Entry>,
+    pub writer: Slot<dyn Writer>,
+    pub policy: Slot<dyn Policy>,
+    pub resolver: Slot<dyn Resolver>,
+    pub(super) context: Context,
+    /// One reload at a time.
+    pub(super) state: tokio::sync::Mutex<State>,
+    pub(super) entries: Arc<RwLock<Entries>>,
+}
+
+/// What a reload compares with.
+pub(super) struct State {
+    pub(super) config: Config,
+    pub(super) loader: Loader,
+    pub(super) recorder: Option<Recorder>,
+}
+
+/// The entries of the three plugins.
+#[derive(Clone)]
+pub(super) struct Entries {
+    pub(super) writer: Entry,
+    pub(super) policy: Entry,
+    pub(super) resolver: Entry,
+}
+
+impl Entries {
+    pub(super) fn all(&self) -> [&Entry; 3] {
+        [&self.writer, &self.policy, &self.resolver]
+    }
 }
 
 impl std::fmt::Debug for Plugins {
@@ -73,50 +101,76 @@ impl Plugins {
     /// Loads what `config` names. To be called on the runtime of the data path: the work on the storage that plugins
     /// ask for is done there.
     pub async fn load(config: &Config, context: Context) -> Result<Self, LoadError> {
-        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
-        let loader = Loader::start(context, memory.into_iter().max().unwrap_or_default())?;
-        let (writer, first) = loader.writer(&config.writer).await?;
-        let (policy, second) = loader.component::<ChainPolicy>(&config.policy).await?;
-        let (resolver, third) = loader.component::<SiteResolver>(&config.resolver).await?;
-        let allowed = Allowed::new(&config.allow_hosts);
+        let loader = Loader::start(context.clone(), config.memory())?;
+        let recorder = recorder(config)?;
+        let (writer, first) = loader.writer(&config.writer, Arc::default()).await?;
+        let (policy, second) = loader.policy(config, recorder.as_ref(), Arc::default()).await?;
+        let (resolver, third) = loader.resolver(config, Arc::default()).await?;
+        let entries = Entries { writer: first, policy: second, resolver: third };
         Ok(Self {
-            writer,
-            policy: Arc::new(ComponentPolicy(policy)),
-            resolver: Arc::new(ComponentResolver { guest: resolver, allowed }),
-            entries: vec![first, second, third],
+            writer: Slot::new(writer),
+            policy: Slot::new(policy),
+            resolver: Slot::new(resolver),
+            context,
+            state: tokio::sync::Mutex::new(State { config: config.clone(), loader, recorder }),
+            entries: Arc::new(RwLock::new(entries)),
         })
     }
 
     /// Loads each plugin as [`Plugins::load`] does and gives it up again; says of each what is wrong with it.
     pub async fn try_each(config: &Config, context: Context) -> Vec<(Kind, Option<LoadError>)> {
-        let memory = [&config.writer, &config.policy, &config.resolver].map(|plugin| plugin.memory.0);
-        let loader = match Loader::start(context, memory.into_iter().max().unwrap_or_default()) {
+        let loader = match Loader::start(context, config.memory()) {
             Ok(loader) => loader,
             Err(fault) => return vec![(fault.kind, Some(fault))],
         };
         vec![
-            (Kind::Writer, loader.writer(&config.writer).await.err()),
-            (Kind::Policy, loader.component::<ChainPolicy>(&config.policy).await.err()),
-            (Kind::Resolver, loader.component::<SiteResolver>(&config.resolver).await.err()),
+            (Kind::Writer, loader.writer(&config.writer, Arc::default()).await.err()),
+            (Kind::Policy, loader.policy(config, None, Arc::default()).await.err()),
+            (Kind::Resolver, loader.resolver(config, Arc::default()).await.err()),
         ]
     }
 
     /// Adds what the plugins do and use to `metrics`.
     pub fn measure(&self, metrics: &Metrics) {
-        let entries = self.entries.clone();
-        measures::register(metrics, move || entries.clone());
+        let entries = Arc::clone(&self.entries);
+        measures::register(metrics, move || info(&entries));
     }
 
     /// The loaded plugins and what they did.
     #[must_use]
     pub fn info(&self) -> Vec<PluginInfo> {
-        self.entries.iter().map(Entry::info).collect()
+        info(&self.entries)
     }
+
+    /// Why the gateway should leave new work to others: a plugin is retired.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let retired = |info: PluginInfo| Some((info.identity, info.retired?));
+        let (identity, words) = self.info().into_iter().find_map(retired)?;
+        Some(format!("the {} plugin {}: {words}", identity.kind, identity.name))
+    }
+}
+
+fn info(entries: &RwLock<Entries>) -> Vec<PluginInfo> {
+    let entries = entries.read().unwrap_or_else(PoisonError::into_inner);
+    entries.all().map(Entry::info).into()
+}
+
+/// Starts the recording of decisions, if it is asked for.
+pub(super) fn recorder(config: &Config) -> Result<Option<Recorder>, LoadError> {
+    let Some(recording) = &config.recording else { return Ok(None) };
+    let fault = |error: std::io::Error| {
+        let text = format!("its decisions cannot be recorded in {}: {error}", recording.file.display());
+        Fault::new(text, "check plugins.recording.file").of(&name(&config.policy.component), Kind::Policy)
+    };
+    Recorder::start(recording).map(Some).map_err(fault)
 }
 
 /// Loads components into one engine.
 pub(super) struct Loader {
     context: Context,
+    /// Of the largest instance, in bytes.
+    memory: u64,
     engine: Engine,
     threads: Arc<Threads>,
     cache: Option<Arc<Cache>>,
@@ -130,21 +184,52 @@ impl Loader {
             let remedy = "check the limits on address space and threads of this process (ulimit -v, -u)";
             Fault::new(format!("the WebAssembly runtime does not start: {text}"), remedy).of("(all)", Kind::Writer)
         };
-        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-        let engine = engine(memory).map_err(|error| fault(format!("{error:#}")))?;
+        let engine =
+            engine(usize::try_from(memory).unwrap_or(usize::MAX)).map_err(|error| fault(format!("{error:#}")))?;
         let threads = Threads::start(&engine).map_err(|error| fault(error.to_string()))?;
         let cache = context.cache.as_deref().and_then(open_cache).map(Arc::new);
-        Ok(Self { context, engine, threads: Arc::new(threads), cache, host: Handle::current() })
+        Ok(Self { context, memory, engine, threads: Arc::new(threads), cache, host: Handle::current() })
     }
 
-    async fn writer(&self, config: &PluginConfig) -> Result<(Arc<dyn Writer>, Entry), LoadError> {
+    /// Whether instances of so many bytes fit.
+    pub(super) fn fits(&self, memory: u64) -> bool {
+        memory <= self.memory
+    }
+
+    pub(super) async fn writer(
+        &self,
+        config: &PluginConfig,
+        account: Arc<Account>,
+    ) -> Result<(Arc<dyn Writer>, Entry), LoadError> {
         if config.component == builtin::NAME {
             return self.builtin(config).map_err(|fault| fault.of(builtin::NAME, Kind::Writer));
         }
-        let (guest, entry) = self.component::<BackendWriter>(config).await?;
+        let (guest, entry) = self.component_on::<BackendWriter>(config, account).await?;
         let writer = ComponentWriter(guest);
         try_out(&writer).await.map_err(|fault| fault.of(&entry.identity.name, Kind::Writer))?;
         Ok((Arc::new(writer), entry))
+    }
+
+    pub(super) async fn policy(
+        &self,
+        config: &Config,
+        recorder: Option<&Recorder>,
+        account: Arc<Account>,
+    ) -> Result<(Arc<dyn Policy>, Entry), LoadError> {
+        let (guest, entry) = self.component_on::<ChainPolicy>(&config.policy, account).await?;
+        let policy: Arc<dyn Policy> = Arc::new(ComponentPolicy(guest));
+        let Some(recorder) = recorder.cloned() else { return Ok((policy, entry)) };
+        let sha256 = entry.identity.sha256.clone();
+        Ok((Arc::new(Recorded { policy, sha256, recorder }), entry))
+    }
+
+    pub(super) async fn resolver(
+        &self,
+        config: &Config,
+        account: Arc<Account>,
+    ) -> Result<(Arc<dyn Resolver>, Entry), LoadError> {
+        let (guest, entry) = self.component_on::<SiteResolver>(&config.resolver, account).await?;
+        Ok((Arc::new(ComponentResolver { guest, allowed: Allowed::new(&config.allow_hosts) }), entry))
     }
 
     fn builtin(&self, config: &PluginConfig) -> Result<(Arc<dyn Writer>, Entry), Fault> {
@@ -159,11 +244,25 @@ impl Loader {
 
     /// Loads a component and lets it check its settings.
     pub(super) async fn component<W: World>(&self, config: &PluginConfig) -> Result<(Guest<W>, Entry), LoadError> {
-        let name = name(&config.component);
-        self.load(&name, config).await.map_err(|fault| fault.of(&name, W::KIND))
+        self.component_on(config, Arc::default()).await
     }
 
-    async fn load<W: World>(&self, name: &str, config: &PluginConfig) -> Result<(Guest<W>, Entry), Fault> {
+    /// The same, with the account of the version before it.
+    async fn component_on<W: World>(
+        &self,
+        config: &PluginConfig,
+        account: Arc<Account>,
+    ) -> Result<(Guest<W>, Entry), LoadError> {
+        let name = name(&config.component);
+        self.load(&name, config, account).await.map_err(|fault| fault.of(&name, W::KIND))
+    }
+
+    async fn load<W: World>(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        account: Arc<Account>,
+    ) -> Result<(Guest<W>, Entry), Fault> {
         let source = Source::find(config, &self.context.path)?;
         let surface = Surface::read(&source.bytes)?;
         let version = surface.fits(W::KIND)?;
@@ -174,8 +273,7 @@ impl Loader {
         let mut identity = identity(name, W::KIND, source.path.display().to_string());
         identity.sha256 = Some(source.sha256.clone());
         identity.interface = Some(version.to_string());
-        let guest = self.ready(name, config, source).await?;
-        let account = Arc::clone(&guest.shared.account);
+        let guest = self.ready(name, config, source, Arc::clone(&account)).await?;
         let entry = Entry { identity, account, shared: Some(Arc::clone(&guest.shared)) };
         Ok((guest, entry))
     }
@@ -186,15 +284,16 @@ impl Loader {
         name: &str,
         config: &PluginConfig,
         source: Source,
+        account: Arc<Account>,
     ) -> Result<Guest<W>, Fault> {
-        let shared = Arc::new(self.shared(name, W::KIND, config)?);
+        let shared = Arc::new(self.shared(name, W::KIND, config, account)?);
         let pre = self.fit::<W>(&self.compile(source).await?)?;
         let guest = Guest { shared, engine: self.engine.clone(), pre: Arc::new(pre) };
         configure(&guest).await?;
         Ok(guest)
     }
 
-    fn shared(&self, name: &str, kind: Kind, config: &PluginConfig) -> Result<Shared, Fault> {
+    fn shared(&self, name: &str, kind: Kind, config: &PluginConfig, account: Arc<Account>) -> Result<Shared, Fault> {
         let settings = Settings::new(&config.settings);
         Ok(Shared {
             name: name.to_owned(),
@@ -211,7 +310,8 @@ impl Loader {
             places: Arc::new(Semaphore::new(config.instances)),
             purse: Purse::new(),
             flood: Flood::new(),
-            account: Arc::default(),
+            account,
+            fitness: Fitness::default(),
         })
     }
 
@@ -276,7 +376,7 @@ async fn configure<W: World>(guest: &Guest<W>) -> Result<(), Fault> {
     }
 }
 
-fn nothing<W>(_: &mut Instance<W>) -> BoxFuture<'_, wasmtime::Result<()>> {
+pub(super) fn nothing<W>(_: &mut Instance<W>) -> BoxFuture<'_, wasmtime::Result<()>> {
     Box::pin(std::future::ready(Ok(())))
 }
 

@@ -1,6 +1,6 @@
 //! What plugins do and use, as metrics. The names are stable: dashboards and alerts depend on them.
 
-use super::shared::{Entry, PluginInfo, PluginLimits};
+use super::shared::{PluginInfo, PluginLimits};
 use crate::metrics::{Metrics, Nature, Point};
 
 /// A value of each plugin; `None` where it has none.
@@ -24,8 +24,11 @@ const COUNTERS: [(&str, &str, Value); 7] = [
     }),
 ];
 
-const GAUGES: [(&str, &str, Value); 7] = [
-    ("plugin_instances", "Instances of plugins that are alive now", |info| Some(info.instances as f64)),
+const GAUGES: [(&str, &str, Value); 8] = [
+    ("plugin_retired", "Whether a plugin is retired, because it crashed again and again", |info| {
+        Some(f64::from(u8::from(info.retired.is_some())))
+    }),
+    ("plugin_instances", "Instances of plugins that are alive now", |info| Some(info.usage.instances as f64)),
     ("plugin_memory_bytes", "Memory of all instances that are alive now", |info| Some(info.usage.memory_bytes as f64)),
     ("plugin_memory_peak_bytes", "Memory of the largest instance since the plugin was loaded", |info| {
         Some(info.usage.memory_peak_bytes as f64)
@@ -48,18 +51,18 @@ fn limit(info: &PluginInfo, value: fn(&PluginLimits) -> f64) -> Option<f64> {
     info.limits.as_ref().map(value)
 }
 
-/// Adds the families of what `entries` answers at each scrape.
-pub(super) fn register(metrics: &Metrics, entries: impl Fn() -> Vec<Entry> + Clone + Send + Sync + 'static) {
+/// Adds the families of what `plugins` answers at each scrape.
+pub(super) fn register(metrics: &Metrics, plugins: impl Fn() -> Vec<PluginInfo> + Clone + Send + Sync + 'static) {
     let families = COUNTERS.iter().map(|family| (family, Nature::Counter));
     for ((name, help, value), nature) in families.chain(GAUGES.iter().map(|family| (family, Nature::Gauge))) {
-        let entries = entries.clone();
-        let read = move || entries().iter().map(Entry::info).filter_map(|info| point(&info, *value)).collect();
+        let plugins = plugins.clone();
+        let read = move || plugins().iter().filter_map(|info| point(info, *value)).collect();
         metrics.family(name, help, nature, read);
     }
-    let (hits, builds) = (entries.clone(), entries);
-    let read = move || hits().iter().map(Entry::info).flat_map(|info| limit_hits(&info)).collect();
+    let (hits, builds) = (plugins.clone(), plugins);
+    let read = move || hits().iter().flat_map(limit_hits).collect();
     metrics.family("plugin_limit_hits", "How often plugins ran into a limit, by limit", Nature::Counter, read);
-    let read = move || builds().iter().map(Entry::info).map(|info| build(&info)).collect();
+    let read = move || builds().iter().map(build).collect();
     metrics.family("plugin_loaded", "The plugins that are loaded", Nature::Gauge, read);
 }
 

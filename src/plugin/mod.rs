@@ -12,10 +12,12 @@ mod call;
 mod config;
 mod engine;
 mod fault;
+mod fitness;
 mod flood;
 mod host;
 mod kind;
 pub mod kit;
+mod ledger;
 mod limits;
 mod load;
 mod measures;
@@ -23,8 +25,11 @@ mod meter;
 mod pace;
 mod policy;
 mod purse;
+mod recording;
+mod reload;
 mod resolver;
 mod shared;
+mod slot;
 mod source;
 mod state;
 mod surface;
@@ -40,7 +45,10 @@ pub use config::{Config, PluginConfig};
 pub use fault::LoadError;
 pub use kind::Kind;
 pub use load::{Context, Plugins};
+pub use recording::RecordingConfig;
+pub use reload::{Change, Reloaded};
 pub use shared::{Identity, PluginInfo, PluginLimits};
+pub use slot::Slot;
 
 use std::fmt;
 
@@ -136,10 +144,12 @@ pub struct TargetSnapshot {
 }
 
 /// What a chain policy decides on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PolicyRequest {
     pub volume: VolumeId,
     pub snapshot: SnapshotId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_volume: Option<String>,
     pub wanted: SourceSnapshot,
     pub source: Vec<SourceSnapshot>,

@@ -18,7 +18,7 @@ impl Policy for ComponentPolicy {
     }
 
     async fn decide(&self, request: &PolicyRequest) -> Result<Plan, PluginError> {
-        self.0.shared.account.call(self.ask(lower(request))).await
+        self.0.shared.call(request.volume.as_str(), self.ask(lower(request))).await
     }
 }
 
@@ -56,7 +56,7 @@ fn lift(plan: wit::Plan) -> Result<Plan, String> {
     Ok(Plan { decision, reason: clean(&plan.reason) })
 }
 
-fn lower(request: &PolicyRequest) -> wit::Request {
+pub(super) fn lower(request: &PolicyRequest) -> wit::Request {
     wit::Request {
         volume: request.volume.to_string(),
         snapshot: request.snapshot.to_string(),

@@ -23,7 +23,7 @@ impl Resolver for ComponentResolver {
     }
 
     async fn resolve(&self, name: &SiteName) -> Result<Option<Site>, PluginError> {
-        self.guest.shared.account.call(self.ask(name)).await
+        self.guest.shared.call(name.as_str(), self.ask(name)).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::account::{Account, Usage};
 use super::engine::Threads;
+use super::fitness::Fitness;
 use super::flood::Flood;
 use super::purse::Purse;
 use super::{Kind, PluginError};
@@ -41,9 +42,33 @@ pub(super) struct Shared {
     pub(super) purse: Purse,
     pub(super) flood: Flood,
     pub(super) account: Arc<Account>,
+    pub(super) fitness: Fitness,
 }
 
 impl Shared {
+    /// Calls the plugin about `subject`, unless it is retired, and keeps account of it.
+    pub(super) async fn call<T>(
+        &self,
+        subject: &str,
+        work: impl Future<Output = Result<T, PluginError>>,
+    ) -> Result<T, PluginError> {
+        if let Err(detail) = self.fitness.admit(Instant::now()) {
+            return Err(PluginError::Unavailable { plugin: self.name.clone(), detail });
+        }
+        self.go_on(subject, work).await
+    }
+
+    /// As [`Shared::call`], for what has begun already.
+    pub(super) async fn go_on<T>(
+        &self,
+        subject: &str,
+        work: impl Future<Output = Result<T, PluginError>>,
+    ) -> Result<T, PluginError> {
+        let result = self.account.call(work).await;
+        self.fitness.note(subject, &result, Instant::now());
+        result
+    }
+
     pub(super) fn failed(&self, detail: impl Into<String>) -> PluginError {
         PluginError::Failed { plugin: self.name.clone(), detail: detail.into() }
     }
@@ -112,8 +137,8 @@ pub struct PluginLimits {
 pub struct PluginInfo {
     #[serde(flatten)]
     pub identity: Identity,
-    /// Instances that are alive now.
-    pub instances: usize,
+    /// Why it is not called at present: it crashed again and again.
+    pub retired: Option<String>,
     #[serde(flatten)]
     pub usage: Usage,
     /// `None` for what is compiled in.
@@ -134,7 +159,7 @@ impl Entry {
         let shared = self.shared.as_deref();
         PluginInfo {
             identity: self.identity.clone(),
-            instances: shared.map_or(0, |shared| shared.instances - shared.places.available_permits()),
+            retired: shared.and_then(|shared| shared.fitness.fault(Instant::now())),
             usage: self.account.usage(),
             limits: shared.map(Shared::limits),
         }

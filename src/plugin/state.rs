@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
+use super::ledger::Ledger;
 use super::limits::Limits;
 use super::pace::Pace;
 use super::shared::Shared;
@@ -31,6 +32,8 @@ pub(in crate::plugin) struct State {
     pub(super) pace: Pace,
     /// Calls to the storage that the running call has made.
     pub(super) storage_calls: u32,
+    /// What the guest has been given to write.
+    pub(super) ledger: Ledger,
     /// Bytes of chunks that the guest holds.
     pub(super) held: Arc<AtomicUsize>,
 }
@@ -70,6 +73,7 @@ impl State {
             opening: None,
             pace: Pace::new(),
             storage_calls: 0,
+            ledger: Ledger::default(),
             held: Arc::default(),
         };
         let mut store = Store::new(engine, state);

@@ -38,11 +38,11 @@ impl Writer for ComponentWriter {
     }
 
     async fn locate(&self, volume: &VolumeId) -> Result<Location, PluginError> {
-        self.0.shared.account.call(self.ask(volume.to_string())).await
+        self.0.shared.call(volume.as_str(), self.ask(volume.to_string())).await
     }
 
     async fn begin(&self, transfer: &TransferDescription) -> Result<Destination, PluginError> {
-        self.0.shared.account.call(self.open(transfer.clone())).await
+        self.0.shared.call(transfer.volume.as_str(), self.open(transfer.clone())).await
     }
 }
 
@@ -55,10 +55,11 @@ impl ComponentWriter {
     }
 
     async fn open(&self, transfer: TransferDescription) -> Result<Destination, PluginError> {
+        let volume = transfer.volume.to_string();
         let (instance, answer) = self.0.start(move |instance| Box::pin(begin(instance, transfer))).await?;
         match answer {
             Ok(Some(ingest)) => Ok(Destination::Image(ingest)),
-            Ok(None) => Ok(Destination::Chunks(Box::new(ComponentChunks::new(instance)))),
+            Ok(None) => Ok(Destination::Chunks(Box::new(ComponentChunks::new(instance, volume)))),
             Err(error) => Err(give_up(instance, error).await),
         }
     }
@@ -136,6 +137,7 @@ fn refusal(shared: &Shared, error: types::Error) -> PluginError {
 /// A transfer whose chunks the guest wants. Without an instance after an error.
 struct ComponentChunks {
     shared: Arc<Shared>,
+    volume: String,
     instance: Option<Instance<BackendWriter>>,
 }
 
@@ -158,8 +160,8 @@ impl ChunkWriter for ComponentChunks {
 }
 
 impl ComponentChunks {
-    fn new(instance: Instance<BackendWriter>) -> Self {
-        Self { shared: Arc::clone(&instance.store.data().shared), instance: Some(instance) }
+    fn new(instance: Instance<BackendWriter>, volume: String) -> Self {
+        Self { shared: Arc::clone(&instance.store.data().shared), volume, instance: Some(instance) }
     }
 
     async fn deliver(&mut self, batch: Batch) -> Result<(), PluginError> {
@@ -180,7 +182,7 @@ impl ComponentChunks {
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }
         };
-        let (instance, answer) = shared.account.call(called).await?;
+        let (instance, answer) = shared.go_on(&self.volume, called).await?;
         self.instance = Some(instance);
         Ok(answer)
     }
@@ -191,9 +193,13 @@ async fn write(instance: &mut Instance<BackendWriter>, pieces: Vec<Piece>) -> wa
     let mut extents = Vec::with_capacity(pieces.len());
     for piece in pieces {
         extents.push(match piece {
-            Piece::Zero { offset, length } => wit::Extent { offset, data: None, length },
+            Piece::Zero { offset, length } => {
+                state.ledger.give(offset, length, None)?;
+                wit::Extent { offset, data: None, length }
+            }
             Piece::Data { offset, bytes } => {
                 let length = bytes.len() as u64;
+                state.ledger.give(offset, length, Some(bytes.clone()))?;
                 let chunk = state.table.push(Chunk::new(bytes, &state.held))?;
                 wit::Extent { offset, data: Some(chunk), length }
             }
@@ -208,7 +214,10 @@ async fn write(instance: &mut Instance<BackendWriter>, pieces: Vec<Piece>) -> wa
 
 async fn finish(instance: &mut Instance<BackendWriter>) -> wasmtime::Result<Answer<Ingest>> {
     match instance.world.rsnap_plugin_writer().call_finish(&mut instance.store).await? {
-        Ok(image) => take(instance, image).map(Ok),
+        Ok(image) => {
+            instance.store.data().ledger.close()?;
+            take(instance, image).map(Ok)
+        }
         Err(error) => Ok(Err(error)),
     }
 }

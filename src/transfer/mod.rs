@@ -37,7 +37,7 @@ use crate::content::Root;
 use crate::id::{ImageName, SiteName, SnapshotId, SourceMark, StoreName, TransferId, VolumeId};
 use crate::image::{Chain, Identity, ImageStore, SnapshotImage};
 use crate::metrics::Metrics;
-use crate::plugin::{Policy, Resolver, Site, Writer};
+use crate::plugin::{Policy, Resolver, Site, Slot, Writer};
 
 /// How the bytes of an upload are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,17 +144,17 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where running transfers are counted for the other gateways.
     pub load: Load,
-    pub writer: Arc<dyn Writer>,
-    pub policy: Arc<dyn Policy>,
-    pub resolver: Arc<dyn Resolver>,
+    pub writer: Slot<dyn Writer>,
+    pub policy: Slot<dyn Policy>,
+    pub resolver: Slot<dyn Resolver>,
     pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
 }
 
 /// The transfers of one gateway.
 pub struct Transfers {
-    writer: Arc<dyn Writer>,
-    policy: Arc<dyn Policy>,
-    resolver: Arc<dyn Resolver>,
+    writer: Slot<dyn Writer>,
+    policy: Slot<dyn Policy>,
+    resolver: Slot<dyn Resolver>,
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
     load: Load,
@@ -187,11 +187,20 @@ impl Transfers {
 
     /// The store and image that hold a volume, as the writer plugin names them.
     async fn locate(&self, volume: &VolumeId) -> Result<(&Arc<dyn ImageStore>, ImageName), TransferError> {
-        let location = self.writer.locate(volume).await?;
+        self.locate_by(self.writer.now().as_ref(), volume).await
+    }
+
+    /// The same by one version of the writer plugin.
+    async fn locate_by(
+        &self,
+        writer: &dyn Writer,
+        volume: &VolumeId,
+    ) -> Result<(&Arc<dyn ImageStore>, ImageName), TransferError> {
+        let location = writer.locate(volume).await?;
         let store = self.stores.get(&location.store).ok_or_else(|| {
             TransferError::Internal(format!(
                 "the writer plugin {} keeps volume {volume} in a store called {}, which is not configured",
-                self.writer.name(),
+                writer.name(),
                 location.store
             ))
         })?;
@@ -222,7 +231,7 @@ impl Transfers {
 
     /// The addresses of a site.
     pub async fn site(&self, name: &SiteName) -> Result<Site, TransferError> {
-        self.resolver.resolve(name).await?.ok_or_else(|| TransferError::NoSite(name.clone()))
+        self.resolver.now().resolve(name).await?.ok_or_else(|| TransferError::NoSite(name.clone()))
     }
 
     /// The transfers that run now.

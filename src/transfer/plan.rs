@@ -22,8 +22,9 @@ impl Transfers {
         let (store, image) = self.locate(volume).await?;
         let chain = store.chain(&image).await?;
         let question = Question::new(volume, snapshot, sender, request, &chain)?;
-        let plan = self.policy.decide(&question.for_policy()).await?;
-        let answer = question.judge(plan, self.policy.name());
+        let policy = self.policy.now();
+        let plan = policy.decide(&question.for_policy()).await?;
+        let answer = question.judge(plan, policy.name());
         if answer.action == Action::Present {
             // To its sender this is the success that he may not have heard.
             store.confirm(&image).await?;
@@ -82,25 +83,25 @@ impl<'a> Question<'a> {
     }
 
     /// As the policy sees it. Policies compare roots, and names where there is none: where marks prove the same content,
-    /// the source's root is known, and where they do not, a name must not make a base of it.
+    /// the source's root is known. Where they do not, a name must not make a base of it, so the mark stands for the root
+    /// and equals none; left out, the snapshot would be a gap in the chain that no policy can see.
     fn for_policy(&self) -> PolicyRequest {
         let marked = |entry: &api::SourceSnapshot| {
             let record = self.chain.snapshots.iter().find(|record| self.same_mark(entry, record));
             record.map(|record| record.root.to_string())
         };
         let seen = |entry: &api::SourceSnapshot| {
-            let root = entry.root.clone().or_else(|| marked(entry));
+            let other =
+                || entry.mark.as_ref().filter(|_| entry.id != self.wanted.id).map(|mark| format!("mark:{mark}"));
+            let root = entry.root.clone().or_else(|| marked(entry)).or_else(other);
             SourceSnapshot { id: entry.id.clone(), size: entry.size, root }
-        };
-        let comparable = |entry: &&api::SourceSnapshot| {
-            entry.id == self.wanted.id || entry.mark.is_none() || entry.root.is_some() || marked(entry).is_some()
         };
         PolicyRequest {
             volume: self.volume.clone(),
             snapshot: self.snapshot.clone(),
             source_volume: self.request.source_volume.clone(),
             wanted: seen(self.wanted),
-            source: self.request.chain.iter().filter(comparable).map(seen).collect(),
+            source: self.request.chain.iter().map(seen).collect(),
             target: targets(self.chain),
         }
     }
@@ -316,7 +317,8 @@ mod tests {
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
         let seen = Question::new(&volume, &snapshot, Some(SENDER), &request, &chain).unwrap().for_policy();
         let source: Vec<_> = seen.source.iter().map(|entry| (&*entry.id, entry.root.clone())).collect();
-        assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s2", None)], None));
+        let other = Some("mark:m0".to_owned());
+        assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s1", other), ("s2", None)], None));
         let request = PlanRequest { chain: vec![entry("s2", None, Some("a b"))], ..request };
         assert!(matches!(
             Question::new(&volume, &snapshot, Some(SENDER), &request, &chain),

@@ -16,7 +16,7 @@ use crate::content::Root;
 use crate::id::ImageName;
 use crate::image::{Committed, Identity, ImageStore, Ingested, Sealed, SnapshotRecord};
 use crate::metrics::Outcome;
-use crate::plugin::{Decision, PolicyRequest, SourceSnapshot, TransferDescription};
+use crate::plugin::{Decision, PolicyRequest, SourceSnapshot, TransferDescription, Writer};
 
 /// What a stream says before its first extent.
 #[derive(Debug, Default)]
@@ -69,31 +69,13 @@ impl Transfers {
 
     /// Counts the transfer and lets it receive.
     pub(super) async fn start(&self, upload: Upload) -> Result<Reception<'_>, TransferError> {
-        let (store, image) = self.locate(&upload.volume).await?;
+        let writer = self.writer.now();
+        let (store, image) = self.locate_by(writer.as_ref(), &upload.volume).await?;
         refuse_deleted(store.as_ref(), &image, &upload).await?;
         let registered = self.registry.enter(&upload)?;
         registered.advance(State::Receiving)?;
-        let store = Arc::clone(store);
-        Ok(Reception { transfers: self, store, image, upload, registered, prelude: Prelude::default(), sink: None })
-    }
-
-    /// Opens the destination for a stream with this prelude.
-    async fn begin(&self, upload: &Upload, prelude: &Prelude, registered: &Registered) -> Result<Sink, TransferError> {
-        let size = prelude.size.unwrap_or_default();
-        if let Some(allowed) = upload.size.filter(|allowed| size > *allowed) {
-            return Err(TransferError::Size { size, allowed });
-        }
-        let chain = self.chain(&upload.volume).await?;
-        let base = base::resolve(upload, prelude.from.as_deref(), &chain)?;
-        self.ask_policy(upload, size, base, &chain).await?;
-        let description = TransferDescription {
-            id: registered.id.clone(),
-            volume: upload.volume.clone(),
-            snapshot: upload.snapshot.clone(),
-            size,
-            base: base.map(|record| record.snapshot.clone()),
-        };
-        Ok(self.writer.begin(&description).await?.into())
+        let (store, prelude) = (Arc::clone(store), Prelude::default());
+        Ok(Reception { transfers: self, writer, store, image, upload, registered, prelude, sink: None })
     }
 
     /// A policy may refuse what a sender does without having asked for a plan.
@@ -119,18 +101,16 @@ impl Transfers {
             wanted,
             target: super::plan::targets(chain),
         };
-        let plan = self.policy.decide(&request).await?;
+        let policy = self.policy.now();
+        let plan = policy.decide(&request).await?;
+        let disagrees = |reason| Err(TransferError::Policy { policy: policy.name().to_owned(), reason });
         match plan.decision {
-            Decision::Refused => Err(self.disagrees(plan.reason)),
+            Decision::Refused => disagrees(plan.reason),
             Decision::Full if base.is_some() => {
-                Err(self.disagrees(format!("it wants a full snapshot and this stream is a change: {}", plan.reason)))
+                disagrees(format!("it wants a full snapshot and this stream is a change: {}", plan.reason))
             }
             _ => Ok(()),
         }
-    }
-
-    fn disagrees(&self, reason: String) -> TransferError {
-        TransferError::Policy { policy: self.policy.name().to_owned(), reason }
     }
 }
 
@@ -182,6 +162,8 @@ fn refuse_disguised(start: &[u8]) -> Result<(), TransferError> {
 /// One transfer while it is received.
 pub(super) struct Reception<'a> {
     transfers: &'a Transfers,
+    /// The version that was loaded when it began: another one may name another place.
+    writer: Arc<dyn Writer>,
     store: Arc<dyn ImageStore>,
     image: ImageName,
     upload: Upload,
@@ -243,13 +225,29 @@ impl Reception<'_> {
 
     /// The destination; opened when the prelude is complete, which is when the first extent or the end is met.
     async fn sink(&mut self) -> Result<&mut Sink, TransferError> {
-        match &mut self.sink {
-            Some(sink) => Ok(sink),
-            empty => {
-                let sink = self.transfers.begin(&self.upload, &self.prelude, &self.registered).await?;
-                Ok(empty.insert(sink))
-            }
+        if self.sink.is_none() {
+            self.sink = Some(self.begin().await?);
         }
+        self.sink.as_mut().ok_or_else(|| TransferError::Internal("the destination is not open".to_owned()))
+    }
+
+    /// Opens the destination for a stream with this prelude.
+    async fn begin(&mut self) -> Result<Sink, TransferError> {
+        let (upload, size) = (&self.upload, self.prelude.size.unwrap_or_default());
+        if let Some(allowed) = upload.size.filter(|allowed| size > *allowed) {
+            return Err(TransferError::Size { size, allowed });
+        }
+        let chain = self.store.chain(&self.image).await?;
+        let base = base::resolve(upload, self.prelude.from.as_deref(), &chain)?;
+        self.transfers.ask_policy(upload, size, base, &chain).await?;
+        let description = TransferDescription {
+            id: self.registered.id.clone(),
+            volume: upload.volume.clone(),
+            snapshot: upload.snapshot.clone(),
+            size,
+            base: base.map(|record| record.snapshot.clone()),
+        };
+        Ok(self.writer.begin(&description).await?.into())
     }
 
     /// After the end marker: flush, verify, commit. `expected` are the roots that the sender gave, `check` is what

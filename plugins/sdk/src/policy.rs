@@ -20,6 +20,46 @@ pub trait Policy: DeserializeOwned + 'static {
     fn decide(&self, request: Request) -> Result<Plan, String>;
 }
 
+impl Request {
+    /// The snapshots that come before the wanted one at the source, oldest first.
+    #[must_use]
+    pub fn earlier(&self) -> &[SourceSnapshot] {
+        let end = self.source.iter().position(|snapshot| snapshot.id == self.wanted.id).unwrap_or_default();
+        &self.source[..end]
+    }
+
+    /// Whether both are the same content: by their content roots, or, where the source does not know its own, because
+    /// the target's is recorded as a copy of that snapshot. The host proves it before anything is committed.
+    #[must_use]
+    pub fn same_content(&self, source: &SourceSnapshot, target: &TargetSnapshot) -> bool {
+        match &source.root {
+            Some(root) => *root == target.root,
+            None => {
+                let volumes = (&self.source_volume, &target.source_volume);
+                let other_volume = matches!(volumes, (Some(told), Some(recorded)) if told != recorded);
+                !other_volume && target.source_snapshot.as_ref() == Some(&source.id) && source.size == target.size
+            }
+        }
+    }
+
+    /// The target's snapshot with the content of `source`; the newest, if there are several.
+    #[must_use]
+    pub fn copy_of(&self, source: &SourceSnapshot) -> Option<&TargetSnapshot> {
+        self.target.iter().rev().find(|target| self.same_content(source, target))
+    }
+
+    /// The snapshots that come before the wanted one at the source and are on the target, newest first.
+    pub fn common(&self) -> impl Iterator<Item = (&SourceSnapshot, &TargetSnapshot)> {
+        self.earlier().iter().rev().filter_map(|snapshot| Some((snapshot, self.copy_of(snapshot)?)))
+    }
+
+    /// The target's snapshot under the id of the wanted one.
+    #[must_use]
+    pub fn there(&self) -> Option<&TargetSnapshot> {
+        self.target.iter().find(|target| target.id == self.snapshot)
+    }
+}
+
 impl Plan {
     /// The snapshot is on the target already.
     pub fn present(reason: impl Into<String>) -> Self {

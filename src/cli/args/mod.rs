@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(super) use plugin::{
-    LoadArgs, Plugin, PluginCheck, PluginInspect, PluginList, PluginRun, StreamFormat, WriterArgs,
+    LoadArgs, Plugin, PluginBench, PluginCheck, PluginInspect, PluginList, PluginNew, PluginPack, PluginReplay,
+    PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
@@ -165,6 +166,7 @@ mod tests {
             "rsnap chain --volume v --gateway https://gw --token a --token-file b",
             "rsnap serve --listen nowhere",
             "rsnap plugin check a.wasm --kind writr",
+            "rsnap plugin new policy --lang cobol my-policy",
             "rsnap plugin run image --stream - --base b",
             "rsnap plugin run a.wasm dc1 --example",
             "rsnap sites",
@@ -183,9 +185,14 @@ mod tests {
             "rsnap delete --volume v --snapshot s --gateway https://gw",
             "rsnap plugin check a.wasm --kind policy --settings s.toml",
             "rsnap plugin inspect a.wasm --wit",
+            "rsnap plugin new policy --lang javascript my-policy --into d",
+            "rsnap plugin pack a.wasm -o b.wasm --kind policy --wit d --name n --version 1.0.0 --description d",
             "rsnap plugin run static dc1 --settings s.toml --memory 256MiB --call-timeout 2s",
             "rsnap plugin run a.wasm --example",
             "rsnap plugin run image --stream - --format rbd-diff --into d --base b --store main --store fast",
+            "rsnap plugin test a.wasm --settings s.toml --site dc1 --site dc2 --store main --memory 256MiB",
+            "rsnap plugin bench image --amount 64MiB --rounds 3 --store main",
+            "rsnap plugin replay strict-order decisions.jsonl.1 decisions.jsonl --settings s.toml",
             "rsnap plugin list --admin 127.0.0.1:8081 --json",
             "rsnap config check a.toml --json",
             "rsnap completions bash",

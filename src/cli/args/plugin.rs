@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::help::PLUGIN_RUN_EXAMPLES;
-use crate::id::{SnapshotId, StoreName, VolumeId};
+use crate::id::{SiteName, SnapshotId, StoreName, VolumeId};
 use crate::plugin::Kind;
+use crate::plugin::kit::Language;
 use crate::quantity::{Bytes, Seconds};
 
 #[derive(Debug, Subcommand)]
@@ -15,9 +16,20 @@ pub enum Plugin {
     Check(PluginCheck),
     /// Show what is in a component: its world and version, what it reaches, what it says of itself. Nothing of it runs.
     Inspect(PluginInspect),
+    /// Make the folder of a new plugin that builds at once: code, contract, build script, and what to do next.
+    New(PluginNew),
+    /// Make a component of what a compiler wrote, and give it a name. The build scripts of `new` do it.
+    Pack(PluginPack),
     /// Call a plugin once, with the limits of a gateway: ask a policy or a resolver, send a stream through a writer.
     #[command(after_long_help = PLUGIN_RUN_EXAMPLES)]
     Run(Box<PluginRun>),
+    /// Hold a plugin against the contract: each rule of its kind is tried out, in memory.
+    Test(PluginTest),
+    /// Measure what a plugin costs: its start, its calls, and data through a writer, beside the one that is compiled in.
+    Bench(PluginBench),
+    /// Ask a policy what a gateway has recorded ([plugins.recording]), and tell which decisions would change, and their
+    /// cost in bytes.
+    Replay(PluginReplay),
     /// List the plugins that a running gateway has loaded: calls, failures, time and memory.
     List(PluginList),
 }
@@ -55,6 +67,43 @@ pub struct PluginInspect {
     /// Print its world as WIT instead.
     #[arg(long)]
     pub wit: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginNew {
+    /// writer, policy or resolver.
+    pub kind: Kind,
+    /// Its name, which becomes that of the folder: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// rust, c, python or javascript.
+    #[arg(long, value_name = "LANGUAGE")]
+    pub lang: Language,
+    /// Where to make its folder.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub into: PathBuf,
+}
+
+// `--version` is the component's, not this program's.
+#[derive(Debug, Clone, Args)]
+#[command(disable_version_flag = true)]
+pub struct PluginPack {
+    /// The core module. A component only gets name, version and description.
+    pub module: PathBuf,
+    /// The component to write.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// What the plugin is; only for modules that do not say it, as those from C.
+    #[arg(long)]
+    pub kind: Option<Kind>,
+    /// Folder of the contract that a module from C was compiled for, instead of this program's.
+    #[arg(long, value_name = "DIR", requires = "kind")]
+    pub wit: Option<PathBuf>,
+    #[arg(long)]
+    pub name: Option<String>,
+    #[arg(long)]
+    pub version: Option<String>,
+    #[arg(long)]
+    pub description: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -105,6 +154,42 @@ pub enum StreamFormat {
     Raw,
     /// A stream of `rbd export-diff`.
     RbdDiff,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginTest {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// A site that a resolver must know; again for more.
+    #[arg(long, value_name = "NAME")]
+    pub site: Vec<SiteName>,
+    /// A store that a writer may use; again for more.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub store: Vec<StoreName>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginBench {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Data that is sent through a writer in each round.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub amount: Bytes,
+    /// How often a writer and the compiled-in one take turns.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..1000))]
+    pub rounds: u16,
+    /// A store that a writer may use; again for more. Nothing is kept in it.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub store: Vec<StoreName>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginReplay {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The recording; again for more, such as the one before it (`<file>.1`). `-` is standard input.
+    #[arg(required = true)]
+    pub recording: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -62,8 +62,9 @@ fn words(plugins: &[PluginInfo]) -> String {
         let failure = plugin.usage.last_failure.as_ref()?;
         Some(format!("\n{}: last failure {}: {}", plugin.identity.name, failure.time, failure.detail))
     });
-    let failures: String = failures.collect();
-    format!("{}{failures}", table(&rows))
+    let retired =
+        plugins.iter().filter_map(|plugin| Some(format!("\n{}: {}", plugin.identity.name, plugin.retired.as_ref()?)));
+    format!("{}{}", table(&rows), failures.chain(retired).collect::<String>())
 }
 
 fn row(plugin: &PluginInfo) -> [String; 11] {
@@ -78,7 +79,7 @@ fn row(plugin: &PluginInfo) -> [String; 11] {
         seconds(usage.guest_seconds),
         seconds(usage.host_seconds),
         seconds(usage.longest_call_seconds),
-        format!("{}{}", plugin.instances, of(limits.map(|limits| limits.instances.to_string()))),
+        format!("{}{}", usage.instances, of(limits.map(|limits| limits.instances.to_string()))),
         format!(
             "{}{}",
             BinaryBytes(usage.memory_peak_bytes),
@@ -109,14 +110,17 @@ mod tests {
             loaded: "2026-11-23T00:00:00Z".into(),
         };
         let last_failure = Some(Failure { time: "2026-11-23T01:00:00Z".into(), detail: "it gave up".into() });
-        let usage = Usage { calls: 7, failures: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
+        let usage =
+            Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
         let limits = PluginLimits { instances: 42, memory_bytes: 64 << 20, call_seconds: 5.0, host_seconds: 60.0 };
-        let text = words(&[PluginInfo { identity, instances: 1, usage, limits: Some(limits) }]);
+        let text =
+            words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
         let lines: Vec<_> = text.lines().collect();
         let row: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
         let expected =
             ["policy", "nearest-base", "7", "1", "12.5 ms", "0.0 ms", "0.0 ms", "1 of 42", "0 B of 64.00 MiB"];
         assert_eq!(row[..9], expected);
-        assert_eq!(lines[2], "nearest-base: last failure 2026-11-23T01:00:00Z: it gave up");
+        let below = ["nearest-base: last failure 2026-11-23T01:00:00Z: it gave up", "nearest-base: it is retired"];
+        assert_eq!(lines[2..], below);
     }
 }

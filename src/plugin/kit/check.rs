@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -74,9 +75,9 @@ async fn try_out(kind: Kind, source: Source, options: Options) -> Result<(), Fau
     let loader = Loader::start(context, config.memory.0).map_err(unready)?;
     let name = name(&config.component);
     match kind {
-        Kind::Writer => loader.ready::<BackendWriter>(&name, &config, source).await.map(drop),
-        Kind::Policy => loader.ready::<ChainPolicy>(&name, &config, source).await.map(drop),
-        Kind::Resolver => loader.ready::<SiteResolver>(&name, &config, source).await.map(drop),
+        Kind::Writer => loader.ready::<BackendWriter>(&name, &config, source, Arc::default()).await.map(drop),
+        Kind::Policy => loader.ready::<ChainPolicy>(&name, &config, source, Arc::default()).await.map(drop),
+        Kind::Resolver => loader.ready::<SiteResolver>(&name, &config, source, Arc::default()).await.map(drop),
     }
 }
 

@@ -3,16 +3,25 @@
 //! Everything here uses the host that a gateway uses, with its limits. A separate tool with a host of its own was
 //! refused: what passes there and fails in the gateway is worse than no tool.
 
+pub mod bench;
 pub mod check;
+pub mod conformance;
+mod contract;
+mod cost;
 pub mod inspect;
 mod metadata;
+mod pack;
 pub mod question;
+pub mod replay;
+mod scaffold;
 mod trial;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use pack::Package;
+pub use scaffold::{Language, Scaffold};
 pub use trial::{Options, Plugin, Trial};
 
 use super::fault::Fault;

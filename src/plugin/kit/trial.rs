@@ -12,6 +12,7 @@ use crate::plugin::addresses::Allowed;
 use crate::plugin::bindings::policy::ChainPolicy;
 use crate::plugin::bindings::resolver::SiteResolver;
 use crate::plugin::bindings::writer::BackendWriter;
+use crate::plugin::call::Guest;
 use crate::plugin::fault::Fault;
 use crate::plugin::load::{Context, Loader};
 use crate::plugin::policy::ComponentPolicy;
@@ -19,8 +20,9 @@ use crate::plugin::resolver::ComponentResolver;
 use crate::plugin::shared::Entry;
 use crate::plugin::source::Source;
 use crate::plugin::surface::Surface;
+use crate::plugin::world::World;
 use crate::plugin::writer::ComponentWriter;
-use crate::plugin::{Kind, LoadError, PluginConfig, PluginInfo, Policy, Resolver, Writer};
+use crate::plugin::{Kind, PluginConfig, PluginInfo, Policy, Resolver, Writer};
 use crate::quantity::{Bytes, Seconds};
 
 /// Blocks of one image at work at once, and the buffers for two of them.
@@ -82,15 +84,20 @@ pub struct Trial {
 impl Trial {
     /// Loads the component at `path`, whatever it is.
     pub async fn load(path: &Path, options: Options) -> Result<Self, Problem> {
-        let kind = kind(path)?;
-        let mut config = options.config(path);
-        if kind == Kind::Writer {
-            config.stores = options.stores.keys().cloned().collect();
-        }
-        let pool = BufferPool::new(BUFFERS);
-        let context = Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new() };
-        let loader = Loader::start(context, config.memory.0)?;
-        let (plugin, entry) = load(&loader, kind, &config).await?;
+        let (plugin, entry) = match kind(path)? {
+            Kind::Writer => {
+                let (guest, entry) = load_guest::<BackendWriter>(path, options).await?;
+                (Plugin::Writer(Arc::new(ComponentWriter(guest))), entry)
+            }
+            Kind::Policy => {
+                let (guest, entry) = load_guest::<ChainPolicy>(path, options).await?;
+                (Plugin::Policy(Arc::new(ComponentPolicy(guest))), entry)
+            }
+            Kind::Resolver => {
+                let (guest, entry) = load_guest::<SiteResolver>(path, options).await?;
+                (Plugin::Resolver(Arc::new(ComponentResolver { guest, allowed: Allowed::new(&[]) })), entry)
+            }
+        };
         Ok(Self { plugin, entry })
     }
 
@@ -102,25 +109,20 @@ impl Trial {
 }
 
 /// What the component at `path` was built to be.
-fn kind(path: &Path) -> Result<Kind, Fault> {
+pub(super) fn kind(path: &Path) -> Result<Kind, Fault> {
     let source = Source::read(path)?;
     let (kind, _) = Surface::read(&source.bytes)?.kind()?;
     Ok(kind)
 }
 
-async fn load(loader: &Loader, kind: Kind, config: &PluginConfig) -> Result<(Plugin, Entry), LoadError> {
-    Ok(match kind {
-        Kind::Writer => {
-            let (guest, entry) = loader.component::<BackendWriter>(config).await?;
-            (Plugin::Writer(Arc::new(ComponentWriter(guest))), entry)
-        }
-        Kind::Policy => {
-            let (guest, entry) = loader.component::<ChainPolicy>(config).await?;
-            (Plugin::Policy(Arc::new(ComponentPolicy(guest))), entry)
-        }
-        Kind::Resolver => {
-            let (guest, entry) = loader.component::<SiteResolver>(config).await?;
-            (Plugin::Resolver(Arc::new(ComponentResolver { guest, allowed: Allowed::new(&[]) })), entry)
-        }
-    })
+/// Loads the component at `path` for its world.
+pub(super) async fn load_guest<W: World>(path: &Path, options: Options) -> Result<(Guest<W>, Entry), Problem> {
+    let mut config = options.config(path);
+    if W::KIND == Kind::Writer {
+        config.stores = options.stores.keys().cloned().collect();
+    }
+    let pool = BufferPool::new(BUFFERS);
+    let context = Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new() };
+    let loader = Loader::start(context, config.memory.0)?;
+    Ok(loader.component::<W>(&config).await?)
 }

@@ -61,6 +61,28 @@ async fn nearest_base_sees_what_is_there() {
     assert_eq!((decision, reason.as_str()), (Decision::Refused, "snapshot wanted is on the target with other content"));
 }
 
+async fn decided_by(name: &str, settings: &str, request: &PolicyRequest) -> Decision {
+    policy(name, settings).await.decide(request).await.unwrap().decision
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_policies_decide_as_their_names_say() {
+    let chain = || vec![source("s1", Some("r1")), source("s2", Some("r2")), source("s3", Some("r3"))];
+    let gap = request(chain(), vec![copy("t1", "r1", "s1")]);
+    let whole = request(chain(), vec![copy("t1", "r1", "s1"), copy("t2", "r2", "s2")]);
+    assert_eq!(decided_by("full-only", "", &whole).await, Decision::Full);
+    assert_eq!(decided_by("strict-order", "", &gap).await, Decision::Refused);
+    assert_eq!(decided_by("strict-order", "", &whole).await, base("t2"));
+    assert_eq!(decided_by("retention", "", &gap).await, base("t1"));
+    assert_eq!(decided_by("retention", "source_keep = 3", &gap).await, Decision::Full);
+    // Copies without a date are older than any number of days.
+    assert_eq!(decided_by("retention", "target_days = 30", &whole).await, Decision::Full);
+    for name in ["full-only", "strict-order", "retention"] {
+        let there = request(chain(), vec![copy("wanted", "r3", "s3")]);
+        assert_eq!(decided_by(name, "", &there).await, Decision::Present, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn image_names_images_and_snapshots_by_its_templates() {
     let settings = "image = \"v.{volume}\"\nsnapshot = \"s.{snapshot}\"";
@@ -89,13 +111,13 @@ async fn the_compiled_in_writer_decides_as_the_component() {
         let mut config = Config::default();
         config.writer.component = component.to_owned();
         let plugins = Plugins::load(&config, context()).await.unwrap();
-        let place = plugins.writer.locate(&"v1".parse().unwrap()).await.unwrap();
+        let place = plugins.writer.now().locate(&"v1".parse().unwrap()).await.unwrap();
         assert_eq!((place.store.as_str(), place.image.as_str()), ("main", "volume-v1"));
-        let record = commit(plugins.writer.begin(&super::support::transfer("t1")).await.unwrap()).await;
+        let record = commit(plugins.writer.now().begin(&super::support::transfer("t1")).await.unwrap()).await;
         assert_eq!(record.name.as_str(), "snapshot-t1", "{component}");
         let info = plugins.info();
         assert_eq!(info[0].identity.name, component);
-        assert_eq!((info[0].usage.calls, info[0].usage.failures, info[0].instances), (2, 0, 0));
+        assert_eq!((info[0].usage.calls, info[0].usage.failures, info[0].usage.instances), (2, 0, 0));
         assert_eq!(
             (info[0].identity.sha256.is_some(), info[0].limits.is_some()),
             (component == "image", component == "image")
@@ -108,8 +130,8 @@ async fn static_answers_the_sites_of_its_table() {
     let text = "[resolver]\ncomponent = \"static\"\n[resolver.settings.sites.dc1]\nkeystone = \"https://k.example/v3\"\n\
                 region = \"R1\"\ngateway = \"https://g.example:8443\"";
     let plugins = Plugins::load(&toml::from_str(text).unwrap(), context()).await.unwrap();
-    let site = plugins.resolver.resolve(&"dc1".parse().unwrap()).await.unwrap().unwrap();
+    let site = plugins.resolver.now().resolve(&"dc1".parse().unwrap()).await.unwrap().unwrap();
     assert_eq!((site.keystone.as_str(), site.region.as_str()), ("https://k.example/v3", "R1"));
     assert_eq!(site.gateway, "https://g.example:8443");
-    assert_eq!(plugins.resolver.resolve(&"dc9".parse().unwrap()).await.unwrap(), None);
+    assert_eq!(plugins.resolver.now().resolve(&"dc9".parse().unwrap()).await.unwrap(), None);
 }

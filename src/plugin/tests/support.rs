@@ -17,7 +17,7 @@ use crate::plugin::{
 use crate::quantity::{Bytes, Seconds};
 
 /// The build's target directory, in which test programs lie three levels deep.
-pub(super) fn target() -> PathBuf {
+pub(in crate::plugin) fn target() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     program.ancestors().nth(3).unwrap().to_path_buf()
 }
@@ -96,12 +96,12 @@ pub(super) fn transfer(id: &str) -> TransferDescription {
     }
 }
 
-pub(super) fn source(id: &str, root: Option<&str>) -> SourceSnapshot {
+pub(in crate::plugin) fn source(id: &str, root: Option<&str>) -> SourceSnapshot {
     SourceSnapshot { id: id.to_owned(), size: 4096, root: root.map(str::to_owned) }
 }
 
 /// A committed copy of the source's snapshot `of` of volume `sv`.
-pub(super) fn copy(id: &str, root: &str, of: &str) -> TargetSnapshot {
+pub(in crate::plugin) fn copy(id: &str, root: &str, of: &str) -> TargetSnapshot {
     TargetSnapshot {
         id: id.parse().unwrap(),
         size: 4096,
@@ -115,7 +115,7 @@ pub(super) fn copy(id: &str, root: &str, of: &str) -> TargetSnapshot {
 }
 
 /// The last of `source` is wanted as `wanted` on the target.
-pub(super) fn request(source: Vec<SourceSnapshot>, target: Vec<TargetSnapshot>) -> PolicyRequest {
+pub(in crate::plugin) fn request(source: Vec<SourceSnapshot>, target: Vec<TargetSnapshot>) -> PolicyRequest {
     PolicyRequest {
         volume: "v1".parse().unwrap(),
         snapshot: "wanted".parse().unwrap(),

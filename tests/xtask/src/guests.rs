@@ -59,6 +59,12 @@ pub(crate) fn build(root: &Path) -> Result<Built, Error> {
     Ok(Built { plugins, fixtures })
 }
 
+/// Makes a command that runs cargo for the guests' target find a compiler, a library and a linker for it.
+pub(crate) fn use_toolchain(command: &mut Command) -> Result<(), Error> {
+    toolchain::find()?.apply(command);
+    Ok(())
+}
+
 fn workspace(toolchain: &Toolchain, source: &Path, target: &Path, name: &str) -> Result<PathBuf, Error> {
     let modules = compile(toolchain, source, &target.join("guests").join(name))?;
     let folder = target.join(name);

@@ -12,6 +12,7 @@ mod ceph;
 mod demo;
 mod gateway;
 mod guests;
+mod kit;
 mod lint;
 mod openstack;
 mod packages;
@@ -46,6 +47,8 @@ enum Chore {
     },
     /// Run all tests and, for a bounded number of inputs, all fuzz targets
     Test,
+    /// Make a plugin of each kind in each language as a newcomer would, and the examples; build and test them
+    Kit(kit::Arguments),
     /// Test the crate that binds Ceph under the address sanitiser, and prove that it would notice
     Asan,
     /// Start two Ceph clusters, say how to use them, and end them with this program
@@ -64,6 +67,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Build => build::chore(&root, &mut Steps::new("Build", 2)),
         Chore::Demo { keep } => demo::chore(&root, keep),
         Chore::Test => suite::chore(&root),
+        Chore::Kit(arguments) => kit::chore(&root, &arguments),
         Chore::Asan => asan::chore(&root),
         Chore::Ceph => ceph::chore(),
         Chore::Bindings(arguments) => bindings::chore(&root, &arguments),

@@ -54,6 +54,24 @@ pub(crate) const PROTOC: [Need; 2] = [
         why: "is what every such description refers to",
     },
 ];
+/// What makes components of C.
+pub(crate) const C_GUESTS: [Need; 3] = [
+    Need { command: "clang", package: "clang", why: "compiles C for WebAssembly" },
+    Need { command: "wasm-ld", package: "lld", why: "links WebAssembly" },
+    Need {
+        command: "/usr/lib/wasm32-wasi/libc.a",
+        package: "wasi-libc",
+        why: "is the C library of plugins: memory and strings, nothing of WASI",
+    },
+];
+/// What makes components of Python, besides what pip installs.
+pub(crate) const PYTHON_GUESTS: [Need; 1] =
+    [Need { command: "python3", package: "python3-venv", why: "runs componentize-py" }];
+/// What makes components of JavaScript, besides what npm installs.
+pub(crate) const NODE: [Need; 2] = [
+    Need { command: "node", package: "nodejs", why: "runs componentize-js" },
+    Need { command: "npm", package: "npm", why: "installs componentize-js" },
+];
 pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
 pub(crate) const CEPH: [Need; 4] = [

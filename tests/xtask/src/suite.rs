@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::asan;
 use crate::build;
+use crate::kit;
 use crate::openstack;
 use crate::packages;
 use crate::process;
@@ -37,7 +38,7 @@ struct Outcome {
 
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Test", 5);
+    let mut steps = Steps::new("Test", 6);
     steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
     packages::ensure(&steps, &packages::PROTOC)?;
@@ -51,6 +52,9 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     steps.step("Test the plugins on this machine's own processor");
     outcomes.push(tests(root, "plugins", &mut plugin_tests(root))?);
 
+    steps.step("Make plugins in each language as a newcomer would, and test them");
+    outcomes.push(newcomers(root, &steps)?);
+
     steps.step("Test the crate that binds Ceph under the address sanitiser");
     outcomes.push(tests(root, "sanitised", &mut asan::tests(root))?);
     asan::alarm(root, &steps)?;
@@ -63,6 +67,12 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
         outcomes.push(fuzz(root, &target)?);
     }
     summarise(&steps, &outcomes)
+}
+
+fn newcomers(root: &Path, steps: &Steps) -> Result<Outcome> {
+    build::programs(root, steps, build::Profile::Dev)?;
+    let kit::Made { passed, failed, time } = kit::make(root, steps, &kit::LANGUAGES)?;
+    Ok(Outcome { suite: "new plugins".to_owned(), passed, failed, ignored: 0, time, broken: failed > 0 })
 }
 
 fn plugin_tests(root: &Path) -> Command {

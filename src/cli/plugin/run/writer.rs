@@ -20,8 +20,8 @@ use crate::image::{FileStore, Identity, ImageStore, MemoryStore, SnapshotRecord}
 use crate::metrics::Metrics;
 use crate::plugin::kit::Trial;
 use crate::plugin::{
-    Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, TransferDescription,
-    Writer,
+    Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot,
+    TransferDescription, Writer,
 };
 use crate::transfer::{BaseClaim, Config, Format, Parts, Transfers, Upload};
 
@@ -89,7 +89,8 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
 }
 
 fn transfers(writer: Arc<dyn Writer>, stores: HashMap<StoreName, Arc<dyn ImageStore>>) -> Transfers {
-    let (policy, resolver) = (Arc::new(Agreeable), Arc::new(Nowhere));
+    let (policy, resolver): (Arc<dyn Policy>, Arc<dyn Resolver>) = (Arc::new(Agreeable), Arc::new(Nowhere));
+    let (writer, policy, resolver) = (Slot::new(writer), Slot::new(policy), Slot::new(resolver));
     let (metrics, load) = (Arc::new(Metrics::new()), crate::cluster::load(None));
     Transfers::new(Parts { metrics, load, writer, policy, resolver, stores }, &Config::default())
 }
