@@ -186,6 +186,10 @@ impl Run<'_> {
     /// What can be sent in pieces, where that saves anything.
     fn pieces(&self, choice: &Choice) -> Result<Option<std::sync::Arc<dyn material::Pieces>>, ClientError> {
         let material = &self.job.material;
+        // What a rebase sends is found by descending two trees, in one order.
+        if matches!(choice, Choice::Rebase(_)) {
+            return Ok(None);
+        }
         if !material.is_planned() || material.size() <= upload::WINDOW || self.memory.is_refused() {
             return Ok(None);
         }
