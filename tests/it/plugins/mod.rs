@@ -4,7 +4,6 @@ mod beside;
 mod commands;
 mod reload;
 mod replay;
-mod thousand;
 
 use crate::support::{Gateway, Image, Options, Upload};
 
