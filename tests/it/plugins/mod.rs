@@ -4,6 +4,7 @@ mod beside;
 mod commands;
 mod reload;
 mod replay;
+mod thousand;
 
 use crate::support::{Gateway, Image, Options, Upload};
 
