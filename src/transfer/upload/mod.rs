@@ -21,8 +21,6 @@ mod complete;
 mod create;
 mod note;
 mod open;
-#[cfg(test)]
-mod tests;
 mod window;
 
 pub use append::Claims;
