@@ -120,7 +120,7 @@ pub struct SourceSnapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
     /// A mark that the source gives to this content and to no other, where it has such marks: 1 to 512 printable ASCII
-    /// characters without spaces.
+    /// characters without spaces. It proves the same content only where the same account has sent it before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
 }
@@ -170,8 +170,8 @@ pub struct PlanAnswer {
     pub reason: String,
     /// The chain policy that decided.
     pub policy: String,
-    /// Of `present` and `incremental`: the same content on both sides is proven, by content roots or by marks of the
-    /// source. False: only names and sizes agree.
+    /// Of `present` and `incremental`: the same content on both sides is proven, by content roots or by marks that the
+    /// same account gave. False: only names and sizes agree.
     #[serde(default)]
     pub proven: bool,
 }

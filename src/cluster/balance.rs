@@ -247,7 +247,8 @@ mod tests {
             let first: Vec<usize> = (0..10).map(|_| position(&known, balance.choose(&known, START))).collect();
             told += first.iter().filter(|chosen| **chosen == 7).count();
         }
-        assert!((50..200).contains(&told), "50 gateways answered 500 callers and sent {told} to the empty one");
+        // It is a hundred below the others, and nobody has heard of anybody yet: most go elsewhere.
+        assert!((50..250).contains(&told), "50 gateways answered 500 callers and sent {told} to the empty one");
     }
 
     #[test]

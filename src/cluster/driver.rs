@@ -88,22 +88,23 @@ impl Context {
         self.last_heard = Some(self.now());
     }
 
-    /// Done when something has changed here, after the counter was told.
-    pub(super) async fn changed(&mut self) {
+    /// Done when something has changed here, after the counter was told. Tells whether these are the secrets.
+    pub(super) async fn changed(&mut self) -> bool {
         tokio::select! {
             Ok(()) = self.transfers.changed() => {}
             Ok(()) = self.wishes.changed() => {}
             else => std::future::pending().await,
         }
-        self.take_changes();
+        self.take_changes()
     }
 
-    pub(super) fn take_changes(&mut self) {
+    pub(super) fn take_changes(&mut self) -> bool {
         let transfers = *self.transfers.borrow_and_update();
         self.counter.transfers(transfers.running, transfers.changes);
         let wish = self.wishes.borrow_and_update().clone();
         self.counter.offer(wish.is_offered());
-        if !Arc::ptr_eq(&self.seal, &wish.seal) {
+        let secrets = !Arc::ptr_eq(&self.seal, &wish.seal);
+        if secrets {
             self.seal = Arc::clone(&wish.seal);
             self.shared.edit(|state| state.view.trust(Arc::clone(&wish.seal)));
         }
@@ -112,6 +113,7 @@ impl Context {
             (self.record, self.group_record) = (record, group_record);
             self.counter.renew();
         }
+        secrets
     }
 
     fn signed_record(&self, wish: &Wish) -> Vec<u8> {

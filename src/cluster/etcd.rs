@@ -16,12 +16,18 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use super::config::Config;
 use super::counter::{Known, Lease, Purpose, Reply, Request, Revision};
-use super::names::{self, GATEWAYS, GROUP};
+use super::names::{self, GATEWAYS, GROUP, KEY_MAX, VALUE_MAX};
 use super::view::Change;
 use crate::secret::{self, SecretError};
 
-/// Largest answer that is taken: several thousand gateways, and not all that strangers may have put between them.
+/// Largest answer that is taken.
 const ANSWER_MAX: usize = 16 << 20;
+/// Keys that are read at once: some hundred bytes each where nobody but gateways writes. Where an answer is too large, it
+/// is asked for again with so few that values of the greatest length that etcd takes by itself fit.
+const KEYS: i64 = 10_000;
+const KEYS_LARGE: i64 = 8;
+/// Most keys that are looked at: twice as many as the most gateways have.
+const KEYS_MAX: usize = 50_000;
 
 /// Why a connection cannot be used, or not any more.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,10 @@ pub(super) enum Fault {
     Slow(Duration),
     #[error("etcd ended the connection: {0}")]
     Lost(String),
+    #[error(
+        "what etcd holds under \"/rsnap/\" is more than any gateways write; find out who writes there, and remove it"
+    )]
+    TooLarge,
     #[error("etcd.{key}: {source}")]
     File { key: &'static str, source: SecretError },
     #[error("the etcd client failed: {0}")]
@@ -51,6 +61,7 @@ impl Fault {
             Self::Permission(_) => "permission",
             Self::Slow(_) => "slow",
             Self::Lost(_) => "lost",
+            Self::TooLarge => "too large",
             Self::File { .. } => "file",
             Self::Client(_) => "client",
         }
@@ -69,6 +80,7 @@ impl From<Error> for Fault {
             // etcd 3.4 answers a wrong password as an invalid argument.
             Code::InvalidArgument if text.contains("authentication failed") => Self::Credentials(text),
             Code::FailedPrecondition if text.contains("authentication is not enabled") => Self::Credentials(text),
+            Code::OutOfRange if text.contains("message length too large") => Self::TooLarge,
             Code::Cancelled | Code::Unknown | Code::Unavailable if text.is_empty() => {
                 Self::Lost("no reason".to_owned())
             }
@@ -101,7 +113,33 @@ pub(super) struct Answer {
     pub(super) revision: Revision,
     pub(super) keeper: Option<Keeper>,
     /// What the registry's group key is, where a write has met another one than was expected.
-    pub(super) group: Option<Option<Vec<u8>>>,
+    pub(super) group: Option<Option<Group>>,
+}
+
+/// The registry's group key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    text: Vec<u8>,
+    revision: Revision,
+}
+
+impl Group {
+    pub(super) fn found(change: &Change) -> Option<Self> {
+        Some(Self { text: change.value.clone()?, revision: change.revision })
+    }
+
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether the key is still that. Every gateway writes it again all the time, so its text is compared; but one that
+    /// is longer than any of ours is not sent round.
+    fn is_there(&self) -> Compare {
+        if self.text.len() > VALUE_MAX {
+            return Compare::mod_revision(GROUP, CompareOp::Equal, self.revision);
+        }
+        Compare::value(GROUP, CompareOp::Equal, self.text.clone())
+    }
 }
 
 /// What writes carry besides the count.
@@ -113,7 +151,7 @@ pub(super) struct Entry {
     /// The signed group record that we write.
     pub(super) group: Vec<u8>,
     /// The group record that we expect to find.
-    pub(super) expected_group: Option<Vec<u8>>,
+    pub(super) expected_group: Option<Group>,
     pub(super) ttl: Duration,
 }
 
@@ -146,12 +184,32 @@ impl Connection {
         self.client.kv_client().max_decoding_message_size(ANSWER_MAX)
     }
 
-    /// Everything that the gateways have written.
+    /// Everything that the gateways have written, and of what strangers have written the beginnings.
     pub(super) async fn read_all(&self) -> Result<Snapshot, Fault> {
-        let options = GetOptions::new().with_range(names::END);
-        let mut answer = within(self.timeout, self.keys().get(GATEWAYS, Some(options))).await?;
-        let revision = answer.header().map_or(0, |header| header.revision());
-        Ok(Snapshot { revision, all: answer.take_kvs().iter().map(change).collect() })
+        let (mut revision, mut all, mut from, mut keys) = (0, Vec::new(), Vec::from(GATEWAYS), KEYS);
+        loop {
+            let options = GetOptions::new().with_range(names::END).with_limit(keys).with_revision(revision);
+            let mut answer = match within(self.timeout, self.keys().get(from.clone(), Some(options))).await {
+                Err(Fault::TooLarge) if keys > KEYS_LARGE => {
+                    keys = KEYS_LARGE;
+                    continue;
+                }
+                answer => answer?,
+            };
+            if revision == 0 {
+                revision = answer.header().map_or(0, |header| header.revision());
+            }
+            let more = answer.more();
+            let pairs = answer.take_kvs();
+            all.extend(pairs.iter().map(change));
+            if all.len() > KEYS_MAX {
+                return Err(Fault::TooLarge);
+            }
+            match pairs.last() {
+                Some(last) if more => from = [last.key(), b"\0"].concat(),
+                _ => return Ok(Snapshot { revision, all }),
+            }
+        }
     }
 
     /// What changes after `revision`.
@@ -218,7 +276,7 @@ impl Connection {
         if purpose != Purpose::Change {
             compares.push(match &entry.expected_group {
                 None => Compare::create_revision(GROUP, CompareOp::Equal, 0),
-                Some(text) => Compare::value(GROUP, CompareOp::Equal, text.clone()),
+                Some(group) => group.is_there(),
             });
             puts.push(put(names::gateway(entry.own), entry.record.clone()));
             puts.push(put(GROUP.to_owned(), entry.group.clone()));
@@ -247,7 +305,7 @@ fn judge(answer: &TxnResponse, expected: Revision, entry: &Entry) -> Answer {
         _ => None,
     });
     let known = found.next().and_then(|get| get.kvs().first().map(known)).unwrap_or(Known::ABSENT);
-    let group = found.next().map(|get| get.kvs().first().map(|pair| pair.value().to_vec()));
+    let group = found.next().map(|get| get.kvs().first().and_then(|pair| Group::found(&change(pair))));
     let group = group.filter(|group| *group != entry.expected_group);
     debug_assert!(known.revision != expected || group.is_some());
     Answer { reply: Reply::Overtaken(known, revision), revision, keeper: None, group }
@@ -259,7 +317,7 @@ fn known(pair: &etcd_client::KeyValue) -> Known {
 
 /// A key that was read.
 fn change(pair: &etcd_client::KeyValue) -> Change {
-    let (key, value) = (pair.key().to_vec(), Some(pair.value().to_vec()));
+    let (key, value) = (names::cut(pair.key(), KEY_MAX), Some(names::cut(pair.value(), VALUE_MAX)));
     Change { key, value, revision: pair.mod_revision(), lease: pair.lease() }
 }
 
@@ -268,7 +326,8 @@ pub(super) fn changes(response: &etcd_client::WatchResponse) -> Vec<Change> {
     let changed = |event: &etcd_client::Event| {
         let pair = event.kv()?;
         let deleted = event.event_type() == etcd_client::EventType::Delete;
-        Some(Change { value: (!deleted).then(|| pair.value().to_vec()), ..change(pair) })
+        let change = change(pair);
+        Some(if deleted { Change { value: None, ..change } } else { change })
     };
     response.events().iter().filter_map(changed).collect()
 }

@@ -252,7 +252,7 @@ impl Cluster {
         }
     }
 
-    /// The group has other secrets now. What was signed with old ones is looked at again when it is written again.
+    /// The group has other secrets now: what is signed with none of them is not believed any more.
     pub fn trust(&self, seal: Arc<Seal>) {
         if let Some(registry) = &self.registry {
             registry.wishes.send_modify(|wish| wish.seal = seal);

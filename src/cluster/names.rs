@@ -14,6 +14,10 @@ pub(super) const GROUP: &str = "/rsnap/group";
 /// The first key after all of these: one read and one watch from [`GATEWAYS`] to here see them at one revision.
 pub(super) const END: &str = "/rsnap/servers0";
 
+/// Longer than any key and any value that a gateway writes. What strangers write may be as long as etcd takes it: of a
+/// longer text one byte more than this is kept, which makes it none of ours.
+pub(super) const KEY_MAX: usize = 100;
+pub(super) const VALUE_MAX: usize = 4096;
 /// More transfers than any gateway runs.
 const COUNT_MAX: u64 = 1_000_000;
 
@@ -50,6 +54,11 @@ pub(super) fn server(address: SocketAddr) -> String {
 
 pub(super) fn gateway(address: SocketAddr) -> String {
     format!("{GATEWAYS}{address}")
+}
+
+/// As much of a text as is kept.
+pub(super) fn cut(text: &[u8], longest: usize) -> Vec<u8> {
+    text.get(..=longest).unwrap_or(text).to_vec()
 }
 
 /// What a key is about; `None` for keys that are not ours to understand.
@@ -112,6 +121,16 @@ mod tests {
         for key in [server(address), gateway(address), GROUP.to_owned(), format!("{SERVERS}\u{10ffff}")] {
             assert!(key.as_str() >= GATEWAYS && key.as_str() < END, "{key}");
         }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_is_none_of_ours() {
+        let long = format!("{SERVERS}[2001:db8::1]:{}", "0".repeat(KEY_MAX));
+        assert_eq!(cut(long.as_bytes(), KEY_MAX).len(), KEY_MAX + 1);
+        assert_eq!(parse(&cut(long.as_bytes(), KEY_MAX)), Err(Refusal::Address));
+        assert_eq!(count(&cut(&vec![b'1'; 1 << 20], VALUE_MAX)), Err(Refusal::Huge));
+        let longest = server("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap());
+        assert_eq!(cut(longest.as_bytes(), KEY_MAX), longest.as_bytes());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::counter::{Counter, Known};
 use super::driver::Context;
-use super::etcd::{self, Answer, Connection, Entry, Fault, Keeper};
+use super::etcd::{self, Answer, Connection, Entry, Fault, Group, Keeper};
 use super::horizon::Moment;
 use super::names::{self, Name};
 use super::view::Change;
@@ -46,7 +46,7 @@ pub(super) struct Session<'a> {
     /// Refreshes that come soon.
     greetings: u32,
     /// The group record that etcd holds.
-    group: Option<Vec<u8>>,
+    group: Option<Group>,
 }
 
 impl<'a> Session<'a> {
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
             context.counter.lease_gone(lease);
         }
         let group = all.all.iter().find(|change| change.key == names::GROUP.as_bytes());
-        let group = group.and_then(|change| change.value.clone());
+        let group = group.and_then(Group::found);
         let now = Instant::now();
         let mut session = Self {
             context,
@@ -102,7 +102,7 @@ impl<'a> Session<'a> {
                 answer = answered(&mut self.asked) => self.answered(answer),
                 message = self.watch.message() => self.saw(message),
                 kept = kept(&mut self.keeper) => self.kept(kept),
-                () = self.context.changed() => Ok(()),
+                renewed = self.context.changed() => self.changed(renewed),
                 _ = signs.tick() => self.sign().await,
                 () = sleep_until(self.refresh_at) => self.refresh().await,
             };
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
         for change in &changes {
             match names::parse(&change.key) {
                 Ok(Some(Name::Server(address))) if address == self.context.own => self.saw_own(change),
-                Ok(Some(Name::Group)) => self.take_group(change.value.clone()),
+                Ok(Some(Name::Group)) => self.take_group(Group::found(change)),
                 _ => {}
             }
         }
@@ -192,8 +192,16 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn take_group(&mut self, group: Option<Vec<u8>>) {
-        let refused = self.context.judge_group(group.as_deref());
+    /// With other secrets, the registry may belong to somebody else.
+    fn changed(&mut self, secrets: bool) -> Result<(), Fault> {
+        if secrets {
+            self.take_group(self.group.clone());
+        }
+        Ok(())
+    }
+
+    fn take_group(&mut self, group: Option<Group>) {
+        let refused = self.context.judge_group(group.as_ref().map(Group::text));
         self.counter().refuse(refused);
         self.group = group;
     }

@@ -18,12 +18,15 @@ use super::seal::{GatewayRecord, Seal};
 
 /// Most gateways that are remembered.
 const GATEWAYS_MAX: usize = 10_000;
+/// Most counts without a signed record that are remembered, to be shown to people.
+const STRANGERS_MAX: usize = 100;
 /// Most keys whose faults are remembered as told.
 const TOLD_MAX: usize = 1_000;
 /// Longest beginning of a foreign key that is logged.
 const KEY_SHOWN: usize = 100;
 
-/// A key that changed, or one of those that were read.
+/// A key that changed, or one of those that were read. Both texts are cut where they are longer than anything of ours,
+/// see [`super::etcd`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) key: Vec<u8>,
@@ -33,11 +36,15 @@ pub(super) struct Change {
     pub(super) lease: i64,
 }
 
-/// One gateway, as far as it is known.
-#[derive(Debug, Clone, Default)]
+/// One gateway of the group, as far as it is known.
+#[derive(Debug, Clone)]
 struct Seen {
+    record: GatewayRecord,
+    /// The record as it is signed: whether it is believed must be asked again when the secrets change.
+    text: Vec<u8>,
+    /// What the record lives by: only a count under the same one is of the same gateway.
+    lease: i64,
     count: Option<Count>,
-    record: Option<Signed>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +52,6 @@ struct Count {
     value: u64,
     sighting: Sighting,
     heard: Moment,
-}
-
-/// A record, and the lease that it lives by: only a count under the same one is of the same gateway.
-#[derive(Debug, Clone)]
-struct Signed {
-    record: GatewayRecord,
     lease: i64,
 }
 
@@ -73,7 +74,10 @@ pub(super) struct View {
     lifetime: Duration,
     seal: Arc<Seal>,
     horizon: Horizon,
+    /// Those with a signed record.
     gateways: BTreeMap<SocketAddr, Seen>,
+    /// Counts without one.
+    strangers: BTreeMap<SocketAddr, Count>,
     /// The counts from before a reset, while it runs.
     before: BTreeMap<SocketAddr, Count>,
     /// Keys that are ignored, and were told.
@@ -82,13 +86,25 @@ pub(super) struct View {
 
 impl View {
     pub(super) fn new(own: SocketAddr, group: String, lifetime: Duration, seal: Arc<Seal>) -> Self {
-        let (horizon, gateways, before) = (Horizon::default(), BTreeMap::new(), BTreeMap::new());
-        Self { own, group, lifetime, seal, horizon, gateways, before, told: BTreeSet::new() }
+        let (horizon, gateways) = (Horizon::default(), BTreeMap::new());
+        let (strangers, before, told) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { own, group, lifetime, seal, horizon, gateways, strangers, before, told }
     }
 
-    /// Believes what is signed with other secrets from now on.
+    /// Believes what is signed with other secrets from now on, and nothing any more that is signed with an old one only.
+    /// What is signed with a new one, and was refused until now, is believed when it is written again: at the next refresh.
     pub(super) fn trust(&mut self, seal: Arc<Seal>) {
         self.seal = seal;
+        let withdrawn: Vec<SocketAddr> = self
+            .gateways
+            .iter()
+            .filter(|(_, seen)| self.seal.verify::<GatewayRecord>(&seen.text).as_ref() != Some(&seen.record))
+            .map(|(address, _)| *address)
+            .collect();
+        for address in withdrawn {
+            tracing::warn!(%address, "no longer name a gateway: its record is signed with a key that was taken away");
+            self.estrange(address);
+        }
     }
 
     /// An answer of etcd, asked for at `asked`, carried `revision`.
@@ -99,11 +115,13 @@ impl View {
     /// Takes everything that etcd holds at `revision`, as asked for at `asked`. An etcd whose revisions went back is
     /// another one: what the old one proved proves nothing now.
     pub(super) fn reset(&mut self, revision: Revision, asked: Moment, now: Moment, all: Vec<Change>) {
-        let before = std::mem::take(&mut self.gateways);
+        let before = std::mem::take(&mut self.gateways).into_iter();
+        let before = before.filter_map(|(address, seen)| Some((address, seen.count?)));
+        let before = before.chain(std::mem::take(&mut self.strangers)).collect();
         if revision < self.horizon.latest() {
             self.horizon.forget();
         } else {
-            self.before = before.into_iter().filter_map(|(address, seen)| Some((address, seen.count?))).collect();
+            self.before = before;
         }
         let kept: BTreeSet<&[u8]> = all.iter().map(|change| change.key.as_slice()).collect();
         self.told.retain(|key| kept.contains(key.as_slice()));
@@ -134,13 +152,14 @@ impl View {
     }
 
     fn take_count(&mut self, address: SocketAddr, change: &Change, now: Moment) -> bool {
-        let seen = self.gateways.get(&address).cloned().unwrap_or_default();
+        let signed = self.gateways.get(&address);
+        let known = signed.map_or_else(|| self.strangers.get(&address), |seen| seen.count.as_ref()).copied();
         let Some(value) = &change.value else {
             self.told.remove(&change.key);
-            self.edit(address, |seen| seen.count = None);
+            self.keep(address, None);
             return false;
         };
-        let fault = match (names::count(value), &seen.record) {
+        let fault = match (names::count(value), signed) {
             (Err(refusal), _) => Some(refusal),
             (Ok(_), None) => Some(Refusal::Unsigned),
             (Ok(_), Some(signed)) if signed.lease != change.lease => Some(Refusal::Stranger),
@@ -150,41 +169,59 @@ impl View {
             Some(refusal) => self.ignore(change, refusal),
             None => drop(self.told.remove(&change.key)),
         }
-        let count = names::count(value).ok().filter(|_| fault != Some(Refusal::Stranger));
-        let known = seen.count.or_else(|| self.before.get(&address).copied());
-        let sighting = match known {
+        let sighting = match known.or_else(|| self.before.get(&address).copied()) {
             Some(known) => known.sighting.next(change.revision, &self.horizon),
             None => Sighting::first(change.revision),
         };
-        self.edit(address, |seen| seen.count = count.map(|value| Count { value, sighting, heard: now }));
-        seen.count.is_none() && count.is_some()
+        let count = names::count(value).ok().filter(|_| fault != Some(Refusal::Stranger));
+        let count = count.map(|value| Count { value, sighting, heard: now, lease: change.lease });
+        self.keep(address, count);
+        fault.is_none() && known.is_none()
+    }
+
+    /// Keeps what is known of a count, beside the record if there is one.
+    fn keep(&mut self, address: SocketAddr, count: Option<Count>) {
+        match (self.gateways.get_mut(&address), count) {
+            (Some(seen), count) => seen.count = count,
+            (None, None) => drop(self.strangers.remove(&address)),
+            (None, Some(count)) => {
+                if self.strangers.len() < STRANGERS_MAX || self.strangers.contains_key(&address) {
+                    self.strangers.insert(address, count);
+                }
+            }
+        }
     }
 
     fn take_record(&mut self, address: SocketAddr, change: &Change) {
-        let record = change.value.as_deref().map(|text| self.seal.verify::<GatewayRecord>(text));
-        let (signed, fault) = match record {
-            None => (None, None),
-            Some(Some(record)) if record.address == address && record.group == self.group => {
-                (Some(Signed { record, lease: change.lease }), None)
-            }
-            Some(Some(record)) if record.address == address => (None, Some(Refusal::OtherGroup)),
-            Some(_) => (None, Some(Refusal::Unsigned)),
+        let Some(text) = &change.value else {
+            self.told.remove(&change.key);
+            return self.estrange(address);
         };
-        match fault {
-            Some(refusal) => self.ignore(change, refusal),
-            None => drop(self.told.remove(&change.key)),
-        }
-        self.edit(address, |seen| seen.record = signed);
+        let refusal = match self.seal.verify::<GatewayRecord>(text) {
+            Some(record) if record.address == address && record.group == self.group => {
+                self.told.remove(&change.key);
+                return self.welcome(record, text.clone(), change.lease);
+            }
+            Some(record) if record.address == address => Refusal::OtherGroup,
+            _ => Refusal::Unsigned,
+        };
+        self.ignore(change, refusal);
+        self.estrange(address);
     }
 
-    fn edit(&mut self, address: SocketAddr, edit: impl FnOnce(&mut Seen)) {
-        if self.gateways.len() >= GATEWAYS_MAX && !self.gateways.contains_key(&address) {
-            return;
+    fn welcome(&mut self, record: GatewayRecord, text: Vec<u8>, lease: i64) {
+        let address = record.address;
+        let stranger = self.strangers.remove(&address).filter(|count| count.lease == lease);
+        let count = self.gateways.get(&address).map_or(stranger, |seen| seen.count);
+        if self.gateways.len() < GATEWAYS_MAX || self.gateways.contains_key(&address) {
+            self.gateways.insert(address, Seen { record, text, lease, count });
         }
-        let seen = self.gateways.entry(address).or_default();
-        edit(seen);
-        if seen.count.is_none() && seen.record.is_none() {
-            self.gateways.remove(&address);
+    }
+
+    /// Its record is gone, or not believed: what remains is a count that nobody signed.
+    fn estrange(&mut self, address: SocketAddr) {
+        if let Some(seen) = self.gateways.remove(&address) {
+            self.keep(address, seen.count);
         }
     }
 
@@ -205,24 +242,27 @@ impl View {
     /// The other gateways that may be named now.
     pub(super) fn candidates(&self, now: Moment) -> impl Iterator<Item = (Candidate, &GatewayRecord)> {
         self.gateways.iter().filter_map(move |(address, seen)| {
-            let (count, signed) = (seen.count?, seen.record.as_ref()?);
+            let count = seen.count?;
             let candidate = Candidate { address: *address, count: count.value, heard: count.heard };
-            count.sighting.is_fresh(now, self.lifetime).then_some((candidate, &signed.record))
+            count.sighting.is_fresh(now, self.lifetime).then_some((candidate, &seen.record))
         })
     }
 
     /// The record of a gateway.
     pub(super) fn record(&self, address: SocketAddr) -> Option<&GatewayRecord> {
-        self.gateways.get(&address)?.record.as_ref().map(|signed| &signed.record)
+        self.gateways.get(&address).map(|seen| &seen.record)
     }
 
-    /// All that have a count, named or not.
+    /// All that have a count, named or not, of strangers the first that came.
     pub(super) fn members(&self) -> impl Iterator<Item = Member> {
-        self.gateways.iter().filter_map(|(address, seen)| {
-            let count = seen.count?;
-            let (signed, alive) = (seen.record.is_some(), count.sighting.alive);
-            Some(Member { address: *address, count: count.value, signed, alive })
-        })
+        let member = |address: &SocketAddr, count: Count, signed| Member {
+            address: *address,
+            count: count.value,
+            signed,
+            alive: count.sighting.alive,
+        };
+        let signed = self.gateways.iter().filter_map(move |(address, seen)| Some(member(address, seen.count?, true)));
+        signed.chain(self.strangers.iter().map(move |(address, count)| member(address, *count, false)))
     }
 }
 
@@ -369,13 +409,37 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn a_key_that_is_taken_away_takes_the_trust_with_it() {
+        let pair = |id: &str, secret: &str| (id.to_owned(), secret.to_owned());
+        let (old, new) = (pair("k", "secret"), pair("k2", "another"));
+        let (both, renewed) = (Seal::new(&[new.clone(), old]), Arc::new(Seal::new(&[new])));
+        let mut view = view();
+        view.apply(at(1), vec![count(2, "0", 101), record(2, "g", 101), count(3, "0", 101), record(3, "g", 101)]);
+        view.apply(at(2), vec![count(2, "1", 102), count(3, "2", 102)]);
+        view.trust(Arc::new(Seal::new(&[pair("k2", "another"), pair("k", "secret")])));
+        assert_eq!(named(&view, at(2)), [(gateway(2), 1), (gateway(3), 2)], "both keys are good");
+        view.apply(at(3), vec![record_by(&both, 3)]);
+        view.trust(Arc::clone(&renewed));
+        assert_eq!(named(&view, at(3)), [(gateway(3), 2)]);
+        assert_eq!(view.record(gateway(2)), None, "no ticket goes to it");
+        assert_eq!(view.members().map(|member| member.signed).collect::<Vec<_>>(), [true, false]);
+        view.apply(at(4), vec![count(2, "1", 103), record_by(&renewed, 2)]);
+        assert_eq!(named(&view, at(4)).len(), 2, "it was never silent");
+        view.trust(Arc::new(Seal::new(&[pair("k2", "the same id, another secret")])));
+        assert_eq!(named(&view, at(4)), []);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_strangers_displace_nobody() {
         let mut view = view();
         let many = (0..30_000_u32).map(|number| {
             let [_, high, middle, low] = number.to_be_bytes();
             put(names::server(SocketAddr::from(([10, high, middle, low], 1))), "1", 101)
         });
-        view.apply(at(1), many.collect());
-        assert!(view.members().count() <= GATEWAYS_MAX && view.ignored() <= TOLD_MAX);
+        assert!(!view.apply(at(1), many.collect()), "strangers are not greeted");
+        assert!(view.members().count() <= STRANGERS_MAX && view.ignored() <= TOLD_MAX);
+        view.apply(at(2), vec![count(2, "3", 102), record(2, "g", 102)]);
+        view.apply(at(3), vec![count(2, "3", 103)]);
+        assert_eq!(named(&view, at(3)), [(gateway(2), 3)]);
     }
 }

@@ -28,6 +28,11 @@ impl Caller {
         self.principal.permit(action)
     }
 
+    /// On whose account.
+    pub(super) fn sender(&self) -> Option<String> {
+        self.principal.sender()
+    }
+
     /// Who, for logs.
     pub(super) fn label(&self) -> String {
         self.principal.label()

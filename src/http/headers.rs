@@ -92,6 +92,7 @@ pub(super) fn source(headers: &HeaderMap) -> Result<Identity, Problem> {
         source_volume: source_name(headers, &SOURCE_VOLUME)?,
         source_snapshot: source_name(headers, &SOURCE_SNAPSHOT)?,
         source_mark: parsed(headers, &SOURCE_MARK, Kind::BadName)?,
+        marked_by: None,
     })
 }
 

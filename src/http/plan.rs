@@ -42,12 +42,13 @@ pub(super) async fn plan(
     target: Target,
     request: Request,
 ) -> Result<Json<PlanAnswer>, Problem> {
-    caller.permit(Action::Plan(&target.volume, &target.snapshot))?;
+    let permission = caller.permit(Action::Plan(&target.volume, &target.snapshot))?;
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let wanted = tokio::time::timeout(gateway.idle_timeout, read(body)).await;
     let wanted = wanted.map_err(|_| Problem::new(Kind::Idle, "the request did not come to its end in time"))??;
-    Ok(Json(gateway.transfers.plan(&target.volume, &target.snapshot, &wanted).await?))
+    let sender = permission.sender.as_deref();
+    Ok(Json(gateway.transfers.plan(&target.volume, &target.snapshot, sender, &wanted).await?))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

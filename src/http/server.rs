@@ -50,6 +50,7 @@ impl ServerQuery {
                 volume: volume.parse()?,
                 snapshots: names::snapshots(&snapshots)?,
                 size,
+                holder: None,
             })),
             (None, None, None) if self.project.is_none() => Ok(None),
             (_, _, Some(size)) if size > SIZE_MAX => {
@@ -171,6 +172,7 @@ async fn with_ticket(
         snapshots: wanted.snapshots.iter().map(ToString::to_string).collect(),
         ..Entry::new(Event::Ticket, caller.label(), &caller.origin)
     };
+    let wanted = Wanted { holder: caller.sender(), ..wanted };
     let minted = gateway.authority.mint(wanted, SystemTime::now()).map_err(Problem::from);
     let nonce = minted.as_ref().ok().map(|(_, claims)| claims.jti.clone());
     gateway.audit.record(Entry { ticket: nonce, ..entry.ended(minted.as_ref()) }).await;

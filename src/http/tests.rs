@@ -90,7 +90,7 @@ impl Fixture {
         let data = tempfile::tempdir().unwrap();
         let authority = auth::tests::authority(data.path());
         let snapshots = vec!["s1".parse().unwrap()];
-        let wanted = auth::Wanted { project: None, volume: "v1".parse().unwrap(), snapshots, size: 4096 };
+        let wanted = auth::Wanted { project: None, volume: "v1".parse().unwrap(), snapshots, size: 4096, holder: None };
         let (ticket, _) = authority.mint(wanted, std::time::SystemTime::now()).unwrap();
         let (drain, metrics, transfers) = (Drain::new(), Arc::new(Metrics::new()), transfers());
         let gateway = Gateway {

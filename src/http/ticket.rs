@@ -53,6 +53,9 @@ pub struct Claims {
     /// Size of the volume, in bytes.
     pub size: u64,
     pub operations: Vec<Operation>,
+    /// The caller who was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
     /// Makes each ticket unique, and names it in the audit log.
     pub jti: String,
     /// When it was issued, in seconds since the Unix epoch with a fraction: what was deleted in the same second before
@@ -205,6 +208,7 @@ pub(super) mod tests {
             snapshots: vec!["s1".parse().unwrap()],
             size: 1 << 30,
             operations: Operation::ALL.to_vec(),
+            sub: Some("token:cinder".to_owned()),
             jti: "nonce".to_owned(),
             iat: now.as_secs_f64(),
             exp: now.as_secs() + 900,

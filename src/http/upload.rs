@@ -8,6 +8,7 @@ use super::problem::{Kind, Problem};
 use crate::api;
 use crate::content::SIZE_MAX;
 use crate::id::{SnapshotId, VolumeId};
+use crate::image::Identity;
 use crate::transfer::{BaseClaim, Format, TransferError, Upload};
 
 /// Reads the headers of a PUT of one snapshot.
@@ -54,6 +55,8 @@ fn upload(
     snapshot: SnapshotId,
     permission: Permission,
 ) -> Result<Upload, Problem> {
+    let source = headers::source(headers)?;
+    let marked_by = permission.sender.clone().filter(|_| source.source_mark.is_some());
     Ok(Upload {
         volume,
         snapshot,
@@ -62,9 +65,10 @@ fn upload(
         size: None,
         base: headers::base(headers)?,
         root: headers::root(headers)?,
-        source: headers::source(headers)?,
+        source: Identity { marked_by, ..source },
         issued: permission.issued,
         principal: permission.principal,
+        sender: permission.sender,
         digests: headers::digests(headers)?,
         digest_trailer: headers::announced(headers).digest,
     })
@@ -107,7 +111,12 @@ mod tests {
     fn read(lines: &[(&'static str, &str)], size: Option<u64>) -> Result<Upload, Kind> {
         let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
         let headers: HeaderMap = lines.iter().map(parse).collect();
-        let permission = Permission { principal: "token:x".to_owned(), issued: SystemTime::now(), size };
+        let permission = Permission {
+            principal: "ticket:x".to_owned(),
+            sender: Some("token:x".to_owned()),
+            issued: SystemTime::now(),
+            size,
+        };
         let read = single(&headers, "v1".parse().unwrap(), "s1".parse().unwrap(), permission);
         read.map_err(|problem| problem.kind())
     }

@@ -55,6 +55,18 @@ pub struct Identity {
     /// The mark of the content at the source, where the source has such marks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_mark: Option<SourceMark>,
+    /// Who sent it with that mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked_by: Option<String>,
+}
+
+impl Identity {
+    /// Whether `mark` proves this content to `sender`. Nobody can check a mark, so it is the word of whoever gave it: it
+    /// proves that the same sender means the same content, and to others nothing.
+    #[must_use]
+    pub fn has_mark(&self, mark: Option<&SourceMark>, sender: Option<&str>) -> bool {
+        mark.is_some() && self.source_mark.as_ref() == mark && sender.is_some() && self.marked_by.as_deref() == sender
+    }
 }
 
 /// A committed snapshot.

@@ -1,6 +1,6 @@
 //! Which committed snapshot a stream is a change of, and whether its sender means the same content.
 
-use super::{BaseClaim, TransferError, Upload};
+use super::{TransferError, Upload};
 use crate::content::Root;
 use crate::image::{Chain, SnapshotRecord};
 
@@ -24,14 +24,14 @@ pub(super) fn resolve<'c>(
                     "the base snapshot {base} is not here; send a full one, or ask for a plan"
                 ))
             })?;
-            check_name(record, from, &upload.base)?;
+            check_name(record, from, upload)?;
             record
         }
         (None, Some(from)) => by_source_name(upload, from, chain)?,
     };
     check_volume(upload, record)?;
     check_root(record, upload.base.root)?;
-    check_mark(record, &upload.base)?;
+    check_mark(record, upload)?;
     Ok(Some(record))
 }
 
@@ -53,9 +53,9 @@ pub(super) fn source_name(record: &SnapshotRecord) -> &str {
 
 /// A stream without `from` leaves zeroes out, so it fits no base; otherwise equal roots or marks prove more than any
 /// name.
-fn check_name(record: &SnapshotRecord, from: Option<&str>, claim: &BaseClaim) -> Result<(), TransferError> {
+fn check_name(record: &SnapshotRecord, from: Option<&str>, upload: &Upload) -> Result<(), TransferError> {
     match from {
-        Some(_) if claim.root == Some(record.root) || same_mark(record, claim) => Ok(()),
+        Some(_) if upload.base.root == Some(record.root) || same_mark(record, upload) => Ok(()),
         None => mismatch(format!("the request names the base {}, but the stream is a full one", record.snapshot)),
         Some(from) if same_name(source_name(record), from) => Ok(()),
         Some(from) => mismatch(format!(
@@ -102,14 +102,19 @@ fn check_root(record: &SnapshotRecord, told: Option<Root>) -> Result<(), Transfe
     }
 }
 
-fn same_mark(record: &SnapshotRecord, claim: &BaseClaim) -> bool {
-    claim.mark.is_some() && claim.mark == record.identity.source_mark
+fn same_mark(record: &SnapshotRecord, upload: &Upload) -> bool {
+    record.identity.has_mark(upload.base.mark.as_ref(), upload.sender.as_deref())
 }
 
 /// Who claims a base by its mark does not know its root: nothing else would prove it.
-fn check_mark(record: &SnapshotRecord, claim: &BaseClaim) -> Result<(), TransferError> {
-    match (&claim.mark, &record.identity.source_mark) {
-        (Some(_), _) if claim.root.is_some() || same_mark(record, claim) => Ok(()),
+fn check_mark(record: &SnapshotRecord, upload: &Upload) -> Result<(), TransferError> {
+    match (&upload.base.mark, &record.identity.source_mark) {
+        (Some(_), _) if upload.base.root.is_some() || same_mark(record, upload) => Ok(()),
+        (Some(told), Some(recorded)) if told == recorded => mismatch(format!(
+            "the base {} was marked {recorded} by another sender, whose word proves nothing of this stream; send a full \
+             one, or tell the base's content in the header Rsnap-Base-Root",
+            record.snapshot
+        )),
         (Some(told), Some(recorded)) => mismatch(format!(
             "the base {} is a copy of the source's {recorded}, and this stream starts from {told}; send a full one",
             record.snapshot
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
     use crate::content::Hash;
     use crate::image::Identity;
-    use crate::transfer::Format;
+    use crate::transfer::{BaseClaim, Format};
 
     fn root(seed: u8) -> Root {
         Root::new(4096, Hash([seed; 32]))
@@ -144,7 +149,12 @@ mod tests {
             name: "snapshot-t1".parse().unwrap(),
             size: 4096,
             root: root(1),
-            identity: Identity { source_volume: None, source_snapshot: Some("s1".to_owned()), source_mark },
+            identity: Identity {
+                source_volume: None,
+                source_snapshot: Some("s1".to_owned()),
+                marked_by: mark.map(|_| "token:one".to_owned()),
+                source_mark,
+            },
             base: None,
             created_ms: 0,
             stored: 0,
@@ -152,8 +162,12 @@ mod tests {
         Chain { snapshots: vec![record], damaged: Vec::new() }
     }
 
-    /// Whether a stream that starts from `from` may use `t1`.
+    /// Whether a stream of the sender of `t1` that starts from `from` may use it.
     fn fits(chain: &Chain, from: Option<&str>, told: Option<Root>, mark: Option<&str>) -> bool {
+        fits_for("token:one", chain, from, told, mark)
+    }
+
+    fn fits_for(sender: &str, chain: &Chain, from: Option<&str>, told: Option<Root>, mark: Option<&str>) -> bool {
         let mark = mark.map(|mark| mark.parse().unwrap());
         let snapshot = from.map(|_| "t1".parse().unwrap());
         let upload = Upload {
@@ -167,6 +181,7 @@ mod tests {
             source: Identity::default(),
             issued: SystemTime::now(),
             principal: "test".to_owned(),
+            sender: (!sender.is_empty()).then(|| sender.to_owned()),
             digests: Vec::new(),
             digest_trailer: false,
         };
@@ -184,6 +199,19 @@ mod tests {
         assert!(!fits(&marked, Some("s1"), None, Some("m2")));
         assert!(!fits(&chain(None), Some("s1"), None, Some("m1")), "there is nothing to compare with");
         assert!(!fits(&marked, None, None, Some("m1")), "a full stream has no base");
+    }
+
+    #[test]
+    fn a_mark_proves_nothing_to_another_sender() {
+        let marked = chain(Some("m1"));
+        for other in ["token:two", ""] {
+            assert!(!fits_for(other, &marked, Some("s1"), None, Some("m1")), "{other:?}");
+            assert!(fits_for(other, &marked, Some("s1"), Some(root(1)), Some("m1")), "it knows the content");
+            assert!(!fits_for(other, &marked, Some("s1"), Some(root(2)), Some("m1")));
+        }
+        let mut unknown = chain(Some("m1"));
+        unknown.snapshots[0].identity.marked_by = None;
+        assert!(!fits(&unknown, Some("s1"), None, Some("m1")) && !fits_for("", &unknown, Some("s1"), None, Some("m1")));
     }
 
     #[test]

@@ -109,7 +109,7 @@ async fn begin<'a>(
     });
     let upload = Upload { snapshot: snapshot.clone(), format: Format::RbdDiff, length: None, base, ..chain.clone() };
     // What the request says of a snapshot cannot be meant for each of them.
-    let source = Identity { source_snapshot: None, source_mark: None, ..upload.source };
+    let source = Identity { source_snapshot: None, source_mark: None, marked_by: None, ..upload.source };
     let upload = Upload { source, ..upload };
     transfers.start(upload).await
 }

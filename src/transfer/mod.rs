@@ -78,6 +78,8 @@ pub struct Upload {
     pub issued: SystemTime,
     /// Who sends, for the list of running transfers and the audit log.
     pub principal: String,
+    /// On whose account, where that is known: the same for all tickets that were given to one caller.
+    pub sender: Option<String>,
     /// Digests of the body that the sender announced in the header.
     pub digests: Vec<Digest>,
     /// Whether a digest of the body will come as a trailer, so that it must be computed on the way.

@@ -11,16 +11,17 @@ use crate::plugin::{Decision, Plan, PolicyRequest, SourceSnapshot, TargetSnapsho
 const CHAIN_MAX: usize = 100_000;
 
 impl Transfers {
-    /// What to send for one wanted snapshot.
+    /// What to send for one wanted snapshot; `sender` as in [`Upload::sender`](super::Upload::sender).
     pub async fn plan(
         &self,
         volume: &VolumeId,
         snapshot: &SnapshotId,
+        sender: Option<&str>,
         request: &PlanRequest,
     ) -> Result<PlanAnswer, TransferError> {
         let (store, image) = self.locate(volume).await?;
         let chain = store.chain(&image).await?;
-        let question = Question::new(volume, snapshot, request, &chain)?;
+        let question = Question::new(volume, snapshot, sender, request, &chain)?;
         let policy = self.policy.now();
         let plan = policy.decide(&question.for_policy()).await?;
         let answer = question.judge(plan, policy.name());
@@ -37,6 +38,7 @@ impl Transfers {
 struct Question<'a> {
     volume: &'a VolumeId,
     snapshot: &'a SnapshotId,
+    sender: Option<&'a str>,
     request: &'a PlanRequest,
     wanted: &'a api::SourceSnapshot,
     chain: &'a Chain,
@@ -45,7 +47,7 @@ struct Question<'a> {
 /// How alike a snapshot of the source and one of the target are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Likeness {
-    /// Equal content roots or equal marks.
+    /// Equal content roots, or equal marks of the same sender.
     Proven,
     /// The names and sizes agree, and nothing is known to the contrary.
     Named,
@@ -56,6 +58,7 @@ impl<'a> Question<'a> {
     fn new(
         volume: &'a VolumeId,
         snapshot: &'a SnapshotId,
+        sender: Option<&'a str>,
         request: &'a PlanRequest,
         chain: &'a Chain,
     ) -> Result<Self, TransferError> {
@@ -73,7 +76,7 @@ impl<'a> Question<'a> {
         };
         let mut found = request.chain.iter().filter(|entry| entry.id == request.wanted);
         match (found.next(), found.next()) {
-            (Some(wanted), None) => Ok(Self { volume, snapshot, request, wanted, chain }),
+            (Some(wanted), None) => Ok(Self { volume, snapshot, sender, request, wanted, chain }),
             (None, _) => Err(refuse("not in")),
             (Some(_), Some(_)) => Err(refuse("twice in")),
         }
@@ -84,7 +87,7 @@ impl<'a> Question<'a> {
     /// and equals none; left out, the snapshot would be a gap in the chain that no policy can see.
     fn for_policy(&self) -> PolicyRequest {
         let marked = |entry: &api::SourceSnapshot| {
-            let record = self.chain.snapshots.iter().find(|record| same_mark(entry, record));
+            let record = self.chain.snapshots.iter().find(|record| self.same_mark(entry, record));
             record.map(|record| record.root.to_string())
         };
         let seen = |entry: &api::SourceSnapshot| {
@@ -164,7 +167,7 @@ impl<'a> Question<'a> {
         if let Some(root) = &source.root {
             return if *root == target.root.to_string() { Likeness::Proven } else { Likeness::Different };
         }
-        if same_mark(source, target) {
+        if self.same_mark(source, target) {
             return Likeness::Proven;
         }
         let volumes = (&self.request.source_volume, &target.identity.source_volume);
@@ -172,11 +175,11 @@ impl<'a> Question<'a> {
         let named = same_volume && source.size == target.size && source_name(target) == source.id;
         if named { Likeness::Named } else { Likeness::Different }
     }
-}
 
-fn same_mark(source: &api::SourceSnapshot, target: &SnapshotRecord) -> bool {
-    let recorded = target.identity.source_mark.as_ref().map(SourceMark::as_str);
-    recorded.is_some() && recorded == source.mark.as_deref()
+    fn same_mark(&self, source: &api::SourceSnapshot, target: &SnapshotRecord) -> bool {
+        let mark = source.mark.as_deref().and_then(|mark| mark.parse().ok());
+        target.identity.has_mark(mark.as_ref(), self.sender)
+    }
 }
 
 /// The target's chain as policies see it.
@@ -200,6 +203,8 @@ mod tests {
     use crate::content::{Hash, Root};
     use crate::image::Identity;
 
+    const SENDER: &str = "token:one";
+
     fn record(id: &str, seed: u8, source: Option<&str>, mark: Option<&str>) -> SnapshotRecord {
         let source_mark = mark.map(|mark| mark.parse().unwrap());
         SnapshotRecord {
@@ -208,7 +213,12 @@ mod tests {
             name: format!("snapshot-{id}").parse().unwrap(),
             size: 4096,
             root: Root::new(4096, Hash([seed; 32])),
-            identity: Identity { source_volume: None, source_snapshot: source.map(str::to_owned), source_mark },
+            identity: Identity {
+                source_volume: None,
+                source_snapshot: source.map(str::to_owned),
+                marked_by: mark.map(|_| SENDER.to_owned()),
+                source_mark,
+            },
             base: None,
             created_ms: 0,
             stored: 0,
@@ -229,9 +239,19 @@ mod tests {
 
     /// `s1` and `s2` of the source, of which the second is wanted as `t2`.
     fn judged(chain: &Chain, base: api::SourceSnapshot, wanted: api::SourceSnapshot, decision: Decision) -> PlanAnswer {
+        judged_for(Some(SENDER), chain, base, wanted, decision)
+    }
+
+    fn judged_for(
+        sender: Option<&str>,
+        chain: &Chain,
+        base: api::SourceSnapshot,
+        wanted: api::SourceSnapshot,
+        decision: Decision,
+    ) -> PlanAnswer {
         let request = PlanRequest { source_volume: None, wanted: wanted.id.clone(), chain: vec![base, wanted] };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
-        let question = Question::new(&volume, &snapshot, &request, chain).unwrap();
+        let question = Question::new(&volume, &snapshot, sender, &request, chain).unwrap();
         question.judge(Plan { decision, reason: "because".to_owned() }, "p")
     }
 
@@ -266,6 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_proves_nothing_to_another_sender() {
+        let chain = chain(vec![record("t1", 1, Some("s1"), Some("m1")), record("t2", 2, Some("s2"), Some("m2"))]);
+        let base = |root| entry("s1", root, Some("m1"));
+        for other in [Some("token:two"), None] {
+            let plan = |root, wanted: &str| {
+                let (volume, snapshot) = ("v".parse().unwrap(), wanted.parse().unwrap());
+                let wanted = entry("s9", None, Some("m9"));
+                let request =
+                    PlanRequest { source_volume: None, wanted: "s9".to_owned(), chain: vec![base(root), wanted] };
+                let question = Question::new(&volume, &snapshot, other, &request, &chain).unwrap();
+                question.judge(Plan { decision: since("t1"), reason: "because".to_owned() }, "p")
+            };
+            assert_eq!(plan(None, "t9").action, Action::Full, "{other:?}");
+            let known = plan(root(1), "t9");
+            assert_eq!((known.action, known.proven), (Action::Incremental, true), "it names the content");
+            let there = judged_for(other, &chain, base(None), entry("s2", None, Some("m2")), Decision::Present);
+            assert_eq!((there.action, there.proven), (Action::Present, false));
+        }
+    }
+
+    #[test]
     fn policies_see_the_root_that_a_mark_proves() {
         let chain = chain(vec![record("t1", 1, Some("s1"), Some("m1"))]);
         let request = PlanRequest {
@@ -274,15 +315,21 @@ mod tests {
             chain: vec![entry("x", None, Some("m1")), entry("s1", None, Some("m0")), entry("s2", None, Some("m2"))],
         };
         let (volume, snapshot) = ("v".parse().unwrap(), "t2".parse().unwrap());
-        let seen = Question::new(&volume, &snapshot, &request, &chain).unwrap().for_policy();
+        let seen = Question::new(&volume, &snapshot, Some(SENDER), &request, &chain).unwrap().for_policy();
         let source: Vec<_> = seen.source.iter().map(|entry| (&*entry.id, entry.root.clone())).collect();
         let other = Some("mark:m0".to_owned());
         assert_eq!((source, seen.wanted.root), (vec![("x", root(1)), ("s1", other), ("s2", None)], None));
         let request = PlanRequest { chain: vec![entry("s2", None, Some("a b"))], ..request };
-        assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
+        assert!(matches!(
+            Question::new(&volume, &snapshot, Some(SENDER), &request, &chain),
+            Err(TransferError::Request(_))
+        ));
         let twice = vec![entry("s2", None, None), entry("s2", None, None)];
         let request = PlanRequest { chain: twice, ..request };
-        assert!(matches!(Question::new(&volume, &snapshot, &request, &chain), Err(TransferError::Request(_))));
+        assert!(matches!(
+            Question::new(&volume, &snapshot, Some(SENDER), &request, &chain),
+            Err(TransferError::Request(_))
+        ));
     }
 
     #[test]

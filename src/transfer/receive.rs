@@ -125,14 +125,14 @@ async fn refuse_deleted(store: &dyn ImageStore, image: &ImageName, upload: &Uplo
 /// The snapshot that is there, if the sender announced its content; another content is an error. Marks that differ say
 /// nothing: then the stream is taken and compared.
 fn already(there: &SnapshotRecord, upload: &Upload) -> Result<Option<Committed>, TransferError> {
-    let mark = &upload.source.source_mark;
+    let mark = upload.source.source_mark.as_ref();
     let same = match upload.root {
         Some(root) if root != there.root => {
             let (snapshot, root) = (there.snapshot.clone(), there.root);
             return Err(crate::image::ImageError::Exists { snapshot, root }.into());
         }
         Some(_) => true,
-        None => mark.is_some() && *mark == there.identity.source_mark,
+        None => there.identity.has_mark(mark, upload.sender.as_deref()),
     };
     Ok(same.then(|| Committed::Already(there.clone())))
 }

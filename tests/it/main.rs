@@ -18,6 +18,7 @@ mod command_line;
 mod cuts;
 mod deploy;
 mod layers;
+mod marks;
 mod plugins;
 mod readme;
 mod round_trip;

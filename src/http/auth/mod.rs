@@ -125,6 +125,7 @@ impl Authority {
             snapshots: wanted.snapshots,
             size: wanted.size,
             operations: Operation::ALL.to_vec(),
+            sub: wanted.holder,
             jti: secret::random_text(12),
             iat: since.as_secs_f64(),
             exp: (since + self.lifetime).as_secs(),
@@ -156,6 +157,8 @@ pub struct Wanted {
     pub snapshots: Vec<SnapshotId>,
     /// Size of the volume, in bytes.
     pub size: u64,
+    /// On whose account.
+    pub holder: Option<String>,
 }
 
 fn sha256(text: &str) -> [u8; 32] {
@@ -171,6 +174,15 @@ impl Principal {
         match self {
             Self::Token { name, .. } => format!("token:{name}"),
             Self::Ticket(claims) => format!("ticket:{}", claims.jti),
+        }
+    }
+
+    /// On whose account: of a ticket the caller who was given it.
+    #[must_use]
+    pub fn sender(&self) -> Option<String> {
+        match self {
+            Self::Token { .. } => Some(self.label()),
+            Self::Ticket(claims) => claims.sub.clone(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub(in crate::http) enum Action<'a> {
 pub(in crate::http) struct Permission {
     /// Who, for logs.
     pub(in crate::http) principal: String,
+    /// On whose account, where that is known.
+    pub(in crate::http) sender: Option<String>,
     pub(in crate::http) issued: SystemTime,
     /// The only size that is allowed, when the permission knows it.
     pub(in crate::http) size: Option<u64>,
@@ -41,7 +43,7 @@ impl Principal {
             Self::Token { .. } => (SystemTime::now(), None),
             Self::Ticket(claims) => (claims.issued(), Some(claims.size)),
         };
-        Ok(Permission { principal: self.label(), issued, size })
+        Ok(Permission { principal: self.label(), sender: self.sender(), issued, size })
     }
 }
 

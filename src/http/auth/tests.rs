@@ -42,7 +42,7 @@ fn tokens_are_told_apart() {
 fn a_first_start_makes_a_token_and_a_key_that_stay() {
     let data = tempfile::tempdir().unwrap();
     let load = || Authority::load(&Config::default(), data.path(), "dc2".parse().unwrap()).unwrap();
-    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1, holder: None };
     let (ticket, _) = load().mint(wanted, SystemTime::now()).unwrap();
     assert!(load().authenticate(&ticket, SystemTime::now()).is_ok());
     let token = std::fs::read_to_string(data.path().join("token")).unwrap();
@@ -76,6 +76,7 @@ fn a_ticket_is_bound_to_its_volume_and_snapshots() {
     let (s1, s2) = (snapshot("s1"), snapshot("s2"));
     let permission = ticket.permit(Action::Put(&v1, std::slice::from_ref(&s1))).unwrap();
     assert_eq!((permission.size, permission.principal.as_str()), (Some(1 << 30), "ticket:nonce"));
+    assert_eq!(permission.sender.as_deref(), Some("token:cinder"), "on the account of who was given it");
     assert!(ticket.permit(Action::Plan(&v1, &s1)).is_ok());
     assert!(ticket.permit(Action::Chain(&v1)).is_ok() && ticket.permit(Action::Read(&v1)).is_ok());
     for other in [
@@ -107,7 +108,7 @@ fn a_ticket_without_the_operation_is_refused() {
 fn a_ticket_of_another_site_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let load = |site: &str| Authority::load(&Config::default(), data.path(), site.parse().unwrap()).unwrap();
-    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1, holder: None };
     let (ticket, _) = load("dc1").mint(wanted, SystemTime::now()).unwrap();
     let refused = load("dc2").authenticate(&ticket, SystemTime::now()).unwrap_err();
     assert_eq!(refused.kind(), Kind::TicketScope);
@@ -134,7 +135,7 @@ fn secrets_are_read_again_all_or_none() {
     let data = tempfile::tempdir().unwrap();
     let authority = authority(data.path());
     let knows = |bearer: &str| authority.authenticate(bearer, SystemTime::now()).is_ok();
-    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1 };
+    let wanted = Wanted { project: None, volume: volume("v1"), snapshots: vec![snapshot("s1")], size: 1, holder: None };
     let (ticket, _) = authority.mint(wanted, SystemTime::now()).unwrap();
     let key = data.path().join("ticket.key");
     std::fs::write(data.path().join("cinder"), "another-token-of-enough-length").unwrap();

@@ -279,6 +279,11 @@ impl Bench {
 }
 
 pub(in crate::image) fn sealed(root: Root) -> Sealed {
-    let identity = Identity { source_volume: Some("origin".to_owned()), source_snapshot: None, source_mark: None };
+    let identity = Identity {
+        source_volume: Some("origin".to_owned()),
+        source_snapshot: None,
+        source_mark: None,
+        marked_by: None,
+    };
     Sealed { root, identity, created: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123) }
 }

@@ -174,6 +174,42 @@ fn the_cost_is_that_of_what_changed() {
     assert_eq!(copy, original);
 }
 
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+/// Zeroes that were written are data to Ceph: they travel as zeroes, from a grain on.
+#[test]
+fn zeroes_within_data_do_not_travel_as_data() {
+    let (source, gateway) = (Site::source(), Gateway::start());
+    source.rbd("create @vol --size 8M");
+    let image = Image::random(8 * MIB, 325);
+    source.apply("vol", &Diff::full("s1", &image.bytes));
+    let guest = Lock::take(&source, "vol");
+    guest.write(MIB as u64, &ZEROES);
+    guest.write(3 * MIB as u64 + 4096, &ZEROES[..4096]);
+    guest.write(5 * MIB as u64 + 100, &ZEROES[..4096]);
+    drop(guest);
+    source.rbd("snap create --no-progress @vol@s2");
+    let mut right = image.bytes;
+    for (start, length) in [(MIB, ZEROES.len()), (3 * MIB + 4096, 4096), (5 * MIB + 100, 4096)] {
+        right[start..start + length].fill(0);
+    }
+    let send = |snapshot: &str, volume: &str| {
+        succeeded(source.send(&gateway, &format!("vol@{snapshot}"), volume, snapshot, &[]).output().unwrap())
+    };
+    let full = send("s2", "full")["moved"].as_u64().unwrap();
+    let data = (8 * MIB - ZEROES.len() - 4096) as u64;
+    assert!((data..data + 4096).contains(&full), "{full} bytes for {data} of data");
+    send("s1", "vol");
+    let change = send("s2", "vol");
+    assert_eq!(change["snapshots"][0]["base"], "s1");
+    let moved = change["moved"].as_u64().unwrap();
+    assert!(moved < 3 * 4096, "{moved} bytes for two grains of data");
+    for volume in ["full", "vol"] {
+        let body = gateway.client().get(&format!("/v1/volumes/{volume}/snapshots/s2")).expect(200).body;
+        assert!(body == right, "{volume}");
+    }
+}
+
 fn accept() -> (&'static str, String) {
     ("Accept", "application/vnd.ceph.rbd-diff".to_owned())
 }

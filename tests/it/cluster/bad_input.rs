@@ -78,6 +78,60 @@ fn foreign_keys_and_values_are_ignored_and_told_once() {
     wait_for("the newcomer", || group.etcd.get(&key(&other.address.to_string())).as_deref() == Some("0"));
 }
 
+/// Memory of a gateway, in bytes.
+fn resident(group: &Group, number: usize) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", group.site.gateways[number].id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn huge_foreign_keys_and_values_fill_no_memory_and_keep_nobody_away() {
+    let mut group = Group::start(2);
+    let before = resident(&group, 0);
+    let huge = "1".repeat(1 << 20);
+    for number in 0..20 {
+        group.etcd.put(&key(&format!("192.0.2.{number}:8443")), &huge);
+        group.etcd.put(&format!("/rsnap/gateways/192.0.2.{number}:8443"), &huge);
+        group.etcd.put(&key(&format!("{number}/{huge}")), "0");
+    }
+    let metric = |number: usize| group.site.gateways[number].admin("/metrics").1;
+    wait_for("all to be seen", || metric(0).contains("rsnap_etcd_keys_ignored 60\n"));
+    let grown = resident(&group, 0).saturating_sub(before);
+    assert!(grown < 48 << 20, "60 MiB of foreign text take {grown} bytes");
+    assert!(group.site.gateways[0].log().len() < 1 << 20);
+    assert_eq!(named(&group, 0).len(), 2);
+    // More than one answer of etcd may hold is read by whoever starts, and what is written over is written over.
+    group.etcd.put("/rsnap/group", &huge);
+    wait_for("the group", || group.etcd.get("/rsnap/group").is_some_and(|text| text.contains("dc2/")));
+    let other = Site::join(&group.site, &group.etcd.table(TTL));
+    group.site.gateways.push(other);
+    wait_for("the newcomer", || group.count(2).as_deref() == Some("0"));
+    wait_for("the newcomer to be named", || named(&group, 0).contains(&group.name(2)));
+    wait_for("the newcomer to know all", || named(&group, 2).len() == 3);
+}
+
+#[test]
+fn a_ticket_key_that_is_taken_away_takes_the_trust_with_it() {
+    let group = Group::start(2);
+    let (old, new) = (group.site.path("ticket.key"), group.site.path("ticket.key.new"));
+    fs::rename(&old, group.site.path("ticket.key.old")).unwrap();
+    fs::write(&new, "n".repeat(40)).unwrap();
+    fs::rename(new, old).unwrap();
+    let state = |number: usize, other: usize| {
+        let listed = group.listed(&group.site.gateways[number]);
+        listed.into_iter().find(|(server, _)| *server == group.name(other)).map(|(_, state)| state)
+    };
+    // The second one keeps on signing with the old key.
+    group.site.gateways[0].signal("HUP");
+    wait_for("the trust to end", || state(0, 1).as_deref() == Some("unsigned"));
+    assert_eq!(named(&group, 0).into_iter().collect::<Vec<_>>(), [group.name(0)]);
+    assert_eq!(group.count(1).as_deref(), Some("0"), "it is still there");
+    assert_eq!(group.log_lines(0, "its record is signed with a key that was taken away"), 1);
+    group.site.gateways[1].signal("HUP");
+    group.wait_known();
+}
+
 #[test]
 fn a_revoked_lease_and_a_key_that_others_write_are_repaired() {
     let group = Group::start(2);

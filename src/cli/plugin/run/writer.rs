@@ -82,6 +82,7 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
         source: Identity::default(),
         issued: SystemTime::now(),
         principal: "rsnap plugin run".to_owned(),
+        sender: None,
         digests: Vec::new(),
         digest_trailer: false,
     })

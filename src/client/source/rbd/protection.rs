@@ -10,9 +10,12 @@ use rsnap_rbd::{Error, Mode, Pool};
 
 use super::RbdSnapshot;
 
-/// A snapshot that is protected until this is dropped, which blocks.
+/// A snapshot that was protected here, and is until this is dropped, which blocks.
 #[derive(Debug)]
-pub(crate) struct Protection {
+pub(crate) struct Protection(Place);
+
+#[derive(Debug)]
+struct Place {
     pool: Pool,
     image: String,
     snapshot: String,
@@ -23,10 +26,10 @@ impl Protection {
     /// Protects a snapshot, if it is not protected and the user may. Blocks.
     pub(crate) fn try_new(snapshot: &RbdSnapshot) -> Option<Self> {
         let (name, image) = (&snapshot.location.snapshot, &snapshot.location.image);
-        let protection =
-            Self { pool: snapshot.pool.clone(), image: image.clone(), snapshot: name.clone(), id: snapshot.id };
-        match protection.set(true) {
-            Ok(true) => Some(protection),
+        let place =
+            Place { pool: snapshot.pool.clone(), image: image.clone(), snapshot: name.clone(), id: snapshot.id };
+        match place.protect(true) {
+            Ok(true) => Some(Self(place)),
             Ok(false) => None,
             Err(error) => {
                 tracing::debug!(%error, "reading the snapshot without protecting it");
@@ -34,9 +37,11 @@ impl Protection {
             }
         }
     }
+}
 
+impl Place {
     /// Whether it was changed. A snapshot that was made again under the name is another one, and left alone.
-    fn set(&self, protected: bool) -> Result<bool, Error> {
+    fn protect(&self, protected: bool) -> Result<bool, Error> {
         let image = self.pool.open(&self.image, Mode::ReadWrite, None)?;
         let now = image.snapshots()?.into_iter().find(|snapshot| snapshot.id == self.id);
         let changes = now.is_some_and(|snapshot| snapshot.protected != protected);
@@ -52,8 +57,8 @@ impl Protection {
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        if let Err(error) = self.set(false) {
-            let (image, snapshot) = (&self.image, &self.snapshot);
+        if let Err(error) = self.0.protect(false) {
+            let (image, snapshot) = (&self.0.image, &self.0.snapshot);
             tracing::warn!(%error, "snapshot {snapshot} of image {image} stays protected; undo it with rbd snap unprotect");
         }
     }
