@@ -54,11 +54,10 @@ pub struct Candidate {
 /// What is remembered of one gateway.
 #[derive(Debug)]
 struct Reserved {
-    address: SocketAddr,
+    /// As it was when it was last looked at.
+    candidate: Candidate,
     /// When our answers were given, oldest first.
     answers: VecDeque<Moment>,
-    /// The count when it was last looked at.
-    count: u64,
     /// By how much the count has risen without a reservation having lapsed for it.
     risen: f64,
     fraction: f64,
@@ -72,7 +71,8 @@ pub struct Balance {
     reserved: Vec<Reserved>,
     /// Senders that were seen to begin lately, at all gateways.
     begun: f64,
-    weight: f64,
+    /// All reservations.
+    own: usize,
     looked: Moment,
     round: Moment,
 }
@@ -81,27 +81,39 @@ impl Balance {
     #[must_use]
     pub fn new(random: Random) -> Self {
         let (looked, round) = (Moment::ZERO, Moment::ZERO);
-        Self { random, reserved: Vec::new(), begun: 0.0, weight: 1.0, looked, round }
+        Self { random, reserved: Vec::new(), begun: 0.0, own: 0, looked, round }
     }
 
     /// The gateway to send to, with a place reserved there; `None` without candidates.
     pub fn choose(&mut self, candidates: &[Candidate], now: Moment) -> Option<Candidate> {
         self.look(candidates, now);
-        let weight = self.weight;
-        let score = |(candidate, reserved): &(&Candidate, &mut Reserved)| {
-            candidate.count as f64 + weight * (reserved.answers.len() as f64 + reserved.fraction)
+        self.choose_again(now)
+    }
+
+    /// As [`Balance::choose`], among those that were looked at last.
+    pub fn choose_again(&mut self, now: Moment) -> Option<Candidate> {
+        let weight = self.weight();
+        let score = |reserved: &Reserved| {
+            reserved.candidate.count as f64 + weight * (reserved.answers.len() as f64 + reserved.fraction)
         };
-        let all = candidates.iter().zip(&mut self.reserved);
-        let (chosen, reserved) = all.min_by(|one, other| score(one).total_cmp(&score(other)))?;
-        reserved.answers.push_back(now);
-        Some(*chosen)
+        let scored = self.reserved.iter_mut().map(|reserved| (score(reserved), reserved));
+        let (_, chosen) = scored.min_by(|(one, _), (other, _)| one.total_cmp(other))?;
+        chosen.answers.push_back(now);
+        self.own += 1;
+        Some(chosen.candidate)
+    }
+
+    /// See [`weight`].
+    fn weight(&self) -> f64 {
+        weight(self.begun, self.own as f64, self.reserved.len() as f64)
     }
 
     /// Takes note of the candidates and their counts, and lets reservations lapse.
-    fn look(&mut self, candidates: &[Candidate], now: Moment) {
+    pub fn look(&mut self, candidates: &[Candidate], now: Moment) {
         let passed = now.saturating_sub(self.looked).as_secs_f64();
         self.begun *= 0.5_f64.powf(passed / RECENT.as_secs_f64());
         self.looked = now;
+        let weight = self.weight();
         self.align(candidates);
         let is_new_round = now.saturating_sub(self.round) >= ROUND;
         if is_new_round {
@@ -112,30 +124,29 @@ impl Balance {
             if is_new_round {
                 reserved.fraction = self.random.fraction();
             }
-            let risen = candidate.count.saturating_sub(reserved.count) as f64;
-            reserved.count = candidate.count;
+            let risen = candidate.count.saturating_sub(reserved.candidate.count) as f64;
+            reserved.candidate = *candidate;
             if now.saturating_sub(candidate.heard) < RECENT {
                 self.begun += risen;
             }
-            reserved.lapse(risen, self.weight, candidate.heard, now);
+            reserved.lapse(risen, weight, candidate.heard, now);
             own += reserved.answers.len();
         }
-        self.weight = weight(self.begun, own as f64, candidates.len() as f64);
+        self.own = own;
     }
 
     /// Brings what is remembered into the order of the candidates, and forgets who is none any more.
     fn align(&mut self, candidates: &[Candidate]) {
         let addresses = candidates.iter().map(|candidate| candidate.address);
-        if self.reserved.iter().map(|reserved| reserved.address).eq(addresses) {
+        if self.reserved.iter().map(|reserved| reserved.candidate.address).eq(addresses) {
             return;
         }
-        let known = self.reserved.drain(..).map(|reserved| (reserved.address, reserved));
+        let known = self.reserved.drain(..).map(|reserved| (reserved.candidate.address, reserved));
         let mut known: BTreeMap<SocketAddr, Reserved> = known.collect();
         for candidate in candidates {
             let fresh = || Reserved {
-                address: candidate.address,
+                candidate: *candidate,
                 answers: VecDeque::new(),
-                count: candidate.count,
                 risen: 0.0,
                 fraction: self.random.fraction(),
             };
@@ -217,6 +228,16 @@ mod tests {
             told[position(&equal, balance.choose(&equal, START))] += 1;
         }
         assert_eq!(told, [10; 10]);
+    }
+
+    #[test]
+    fn whether_all_are_looked_at_each_time_makes_no_difference_to_the_answers() {
+        let known = candidates(&[4, 0, 2, 9, 1], Moment::ZERO);
+        let (mut each, mut once) = (Balance::new(Random::new(3)), Balance::new(Random::new(3)));
+        once.look(&known, START);
+        for _ in 0..50 {
+            assert_eq!(each.choose(&known, START), once.choose_again(START));
+        }
     }
 
     #[test]

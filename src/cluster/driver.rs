@@ -133,7 +133,9 @@ impl Context {
     /// Tells the others in this process what is known of etcd now.
     pub(super) fn publish(&self, connected: bool) {
         let (heard, offered) = (self.last_heard, self.wishes.borrow().is_offered());
-        self.shared.edit(|state| (state.connected, state.heard, state.offered) = (connected, heard, offered));
+        self.shared.edit(|state| {
+            (state.connected, state.heard, state.offered, state.looked) = (connected, heard, offered, None);
+        });
         let released = connected && self.counter.is_released();
         self.load.confirm(Confirmed { changes: self.counter.counted(), released });
     }

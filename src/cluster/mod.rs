@@ -53,6 +53,9 @@ pub use self::view::Member;
 use self::view::View;
 use crate::metrics::Metrics;
 
+/// How old what is known of the gateways may be when several are asked for: all of them are gone through this often, and
+/// not for each answer. It is nothing beside the time that a count takes to come here.
+const LOOKS: Duration = Duration::from_millis(1);
 /// How long the end of a transfer waits for an etcd that was never configured: not at all.
 const ALONE: Duration = Duration::ZERO;
 
@@ -86,7 +89,7 @@ pub struct Choice {
     /// How long ago etcd last said anything; `None` when it never has.
     pub age: Option<Duration>,
     /// The signed record of another gateway; `None` for this one.
-    pub record: Option<GatewayRecord>,
+    pub record: Option<Arc<GatewayRecord>>,
 }
 
 impl Choice {
@@ -196,11 +199,14 @@ impl Cluster {
             if !state.connected || state.refusal.is_some() {
                 return Choice { age, ..own };
             }
-            let mut candidates: Vec<Candidate> = state.view.candidates(now).map(|(candidate, _)| candidate).collect();
-            if state.offered {
-                candidates.push(Candidate { address: self.own, count: own.count, heard: now });
+            if state.looked.is_none_or(|looked| now.saturating_sub(looked) >= LOOKS) {
+                let others = state.view.candidates(now);
+                let own = Candidate { address: self.own, count: own.count, heard: now };
+                let candidates: Vec<Candidate> = others.chain(state.offered.then_some(own)).collect();
+                state.balance.look(&candidates, now);
+                state.looked = Some(now);
             }
-            let Some(chosen) = state.balance.choose(&candidates, now) else { return Choice { age, ..own } };
+            let Some(chosen) = state.balance.choose_again(now) else { return Choice { age, ..own } };
             let record = state.view.record(chosen.address).cloned();
             Choice { address: chosen.address, count: chosen.count, source: Source::Etcd, age, record }
         })

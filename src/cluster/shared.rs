@@ -12,6 +12,8 @@ use super::view::View;
 pub(super) struct State {
     pub(super) view: View,
     pub(super) balance: Balance,
+    /// When the balance last looked at the view; `None` when either has changed since.
+    pub(super) looked: Option<Moment>,
     /// Whether etcd answers.
     pub(super) connected: bool,
     /// When etcd last said anything.
@@ -31,7 +33,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(view: View, balance: Balance) -> Self {
-        let state = State { view, balance, connected: false, heard: None, refusal: None, offered: true };
+        let state = State { view, balance, looked: None, connected: false, heard: None, refusal: None, offered: true };
         Self { state: Arc::new(Mutex::new(state)), beginning: Instant::now() }
     }
 

@@ -39,7 +39,7 @@ pub(super) struct Change {
 /// One gateway of the group, as far as it is known.
 #[derive(Debug, Clone)]
 struct Seen {
-    record: GatewayRecord,
+    record: Arc<GatewayRecord>,
     /// The record as it is signed: whether it is believed must be asked again when the secrets change.
     text: Vec<u8>,
     /// What the record lives by: only a count under the same one is of the same gateway.
@@ -98,7 +98,7 @@ impl View {
         let withdrawn: Vec<SocketAddr> = self
             .gateways
             .iter()
-            .filter(|(_, seen)| self.seal.verify::<GatewayRecord>(&seen.text).as_ref() != Some(&seen.record))
+            .filter(|(_, seen)| self.seal.verify::<GatewayRecord>(&seen.text).as_ref() != Some(&*seen.record))
             .map(|(address, _)| *address)
             .collect();
         for address in withdrawn {
@@ -214,7 +214,7 @@ impl View {
         let stranger = self.strangers.remove(&address).filter(|count| count.lease == lease);
         let count = self.gateways.get(&address).map_or(stranger, |seen| seen.count);
         if self.gateways.len() < GATEWAYS_MAX || self.gateways.contains_key(&address) {
-            self.gateways.insert(address, Seen { record, text, lease, count });
+            self.gateways.insert(address, Seen { record: Arc::new(record), text, lease, count });
         }
     }
 
@@ -240,16 +240,16 @@ impl View {
     }
 
     /// The other gateways that may be named now.
-    pub(super) fn candidates(&self, now: Moment) -> impl Iterator<Item = (Candidate, &GatewayRecord)> {
+    pub(super) fn candidates(&self, now: Moment) -> impl Iterator<Item = Candidate> {
         self.gateways.iter().filter_map(move |(address, seen)| {
             let count = seen.count?;
             let candidate = Candidate { address: *address, count: count.value, heard: count.heard };
-            count.sighting.is_fresh(now, self.lifetime).then_some((candidate, &seen.record))
+            count.sighting.is_fresh(now, self.lifetime).then_some(candidate)
         })
     }
 
     /// The record of a gateway.
-    pub(super) fn record(&self, address: SocketAddr) -> Option<&GatewayRecord> {
+    pub(super) fn record(&self, address: SocketAddr) -> Option<&Arc<GatewayRecord>> {
         self.gateways.get(&address).map(|seen| &seen.record)
     }
 
@@ -310,7 +310,7 @@ mod tests {
     }
 
     fn named(view: &View, now: Moment) -> Vec<(SocketAddr, u64)> {
-        view.candidates(now).map(|(candidate, _)| (candidate.address, candidate.count)).collect()
+        view.candidates(now).map(|candidate| (candidate.address, candidate.count)).collect()
     }
 
     #[test]
