@@ -12,6 +12,7 @@ macro_rules! run_upload_cases {
             $bench;
             pieces_in_any_order, an_upload_goes_on_where_it_was_cut, an_incremental_in_pieces, a_piece_sent_twice,
             an_overtaken_owner_changes_nothing, what_is_given_up_is_gone, what_is_finished_is_remembered,
+            what_was_deleted_has_no_upload,
             an_idle_upload_keeps_nobody_out, an_upload_whose_base_is_gone, a_damaged_upload
         }
     };
@@ -227,6 +228,18 @@ pub(in crate::image) async fn what_is_finished_is_remembered(bench: &Bench) {
     bench.store.discard(&image(), &transfer(1)).await.unwrap();
     assert!(bench.store.uploads(&image()).await.unwrap().is_empty());
     bench.check(1, &bytes).await;
+}
+
+/// Its next sender begins anew.
+pub(in crate::image) async fn what_was_deleted_has_no_upload(bench: &Bench) {
+    let bytes = content(&mut Dice(28), MIB + 5);
+    let upload = begin(bench, 1, None, bytes.len()).await;
+    feed(bench, &upload, 0..bytes.len(), (&[], &bytes), &mut Dice(1)).await.end_piece().await.unwrap();
+    upload.checkpoint(whole(bytes.len())).await.unwrap();
+    finish(&upload, &bytes).await;
+    drop(upload);
+    bench.store.delete(&image(), &id(1)).await.unwrap();
+    assert!(bench.store.uploads(&image()).await.unwrap().is_empty());
 }
 
 pub(in crate::image) async fn an_idle_upload_keeps_nobody_out(bench: &Bench) {

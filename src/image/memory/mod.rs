@@ -210,6 +210,7 @@ impl ImageStore for MemoryStore {
         let there = images.get_mut(image).ok_or_else(missing)?;
         there.find(snapshot).ok_or_else(missing)?;
         there.snapshots.retain(|other| other.record.snapshot != *snapshot);
+        there.uploads.retain(|_, upload| !upload.came_to(snapshot));
         there.deleted.insert(snapshot.clone(), SystemTime::now());
         Ok(())
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::{Content, Image, MemoryStore, Snapshot};
 use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GrainMap, NoPages, Page, PageSink, PageSource, Root, TreeBuilder};
-use crate::id::{ImageName, TransferId};
+use crate::id::{ImageName, SnapshotId, TransferId};
 use crate::image::presence::below;
 use crate::image::{
     Committed, Durable, ImageError, Ranges, Sealed, SnapshotImage, SnapshotRecord, StageRequest, StagedImage,
@@ -49,6 +49,11 @@ impl Unfinished {
             touched: self.touched,
             committed: self.committed.clone(),
         }
+    }
+
+    /// Whether this snapshot was committed from it.
+    pub(super) fn came_to(&self, snapshot: &SnapshotId) -> bool {
+        self.committed.as_ref().is_some_and(|record| record.snapshot == *snapshot)
     }
 }
 

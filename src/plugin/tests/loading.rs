@@ -116,7 +116,7 @@ async fn settings_are_judged_by_the_plugin() {
     let unknown = policy(config("nearest-base", "colour = 1")).await;
     assert_eq!(
         unknown.fault,
-        "it rejects its settings: settings: unknown field `colour`, there are no fields at line 1 column 9"
+        "it rejects its settings: settings: unknown field `colour`, expected `rebase` at line 1 column 9"
     );
     assert_eq!(unknown.remedy, "change the table [plugins.policy.settings]");
     for component in ["image", "builtin:image"] {

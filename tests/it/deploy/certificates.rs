@@ -60,7 +60,7 @@ impl Renewed {
     }
 
     fn complaints(&self) -> usize {
-        self.gateway.log().matches("the old one stays in use").count()
+        self.gateway.log().matches("what was there stays in use").count()
     }
 }
 

@@ -54,8 +54,14 @@ fn number(answer: &Answer, name: &str) -> usize {
 
 /// Sends all that is missing, in one request.
 fn send_rest(client: &Client, path: &str, bytes: &[u8]) -> Answer {
-    let offset = offset(client, path);
-    client.request("PATCH", path, &bytes_at(offset, true), &bytes[offset..])
+    // A request that was cut before may still count between the question and the bytes: then the gateway tells how far.
+    loop {
+        let offset = offset(client, path);
+        let answer = client.request("PATCH", path, &bytes_at(offset, true), &bytes[offset..]);
+        if answer.status != 409 || !String::from_utf8_lossy(&answer.body).contains("mismatching-upload-offset") {
+            return answer;
+        }
+    }
 }
 
 fn check(client: &Client, bytes: &[u8]) {

@@ -95,6 +95,19 @@ fn it_outlives_its_gateways() {
 }
 
 #[test]
+fn what_was_deleted_can_be_sent_again() {
+    let store = shared();
+    let gateway = gateway_on(store.path());
+    let bytes = Image::random(20 * MIB, 33).bytes;
+    let path = file(store.path(), "image", &bytes);
+    for _ in 0..2 {
+        assert_eq!(Sender::start(send(&gateway, &path, &[])).outcome()["outcome"], "committed");
+        check(&gateway.client(), &bytes);
+        gateway.client().request("DELETE", SNAPSHOT, &[], &[]).expect(204);
+    }
+}
+
+#[test]
 fn it_goes_on_where_it_was_killed() {
     let store = shared();
     let (first, second) = (gateway_on(store.path()), gateway_on(store.path()));

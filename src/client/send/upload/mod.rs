@@ -288,8 +288,15 @@ fn prefer(there: Option<ClientError>, new: ClientError) -> ClientError {
 fn is_hopeless(error: &ClientError) -> bool {
     match error {
         ClientError::Refused { problem, .. } => {
-            let hopeless =
-                ["digest-mismatch", "base-missing", "base-changed", "base-mismatch", "size-not-allowed", "damaged"];
+            let hopeless = [
+                "digest-mismatch",
+                "base-missing",
+                "base-changed",
+                "base-mismatch",
+                "size-not-allowed",
+                "damaged",
+                "no-upload",
+            ];
             hopeless.contains(&kind(problem)) || problem.status == StatusCode::GONE.as_u16()
         }
         _ => false,
