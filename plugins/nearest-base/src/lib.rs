@@ -40,7 +40,10 @@ impl Policy for NearestBase {
             None => match request.target.iter().rev().find(|there| self.rebase && is_of_volume(&request, there)) {
                 Some(base) => Plan::incremental(
                     &base.id,
-                    format!("no earlier snapshot of the source is on the target; what differs from {} is enough", base.id),
+                    format!(
+                        "no earlier snapshot of the source is on the target; what differs from {} is enough",
+                        base.id
+                    ),
                 ),
                 None => Plan::full("no earlier snapshot of the source is on the target with the same content"),
             },
