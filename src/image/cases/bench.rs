@@ -32,7 +32,7 @@ pub(in crate::image) trait Vandal: Debug {
 pub(in crate::image) struct Bench {
     pub store: Arc<dyn ImageStore>,
     pub vandal: Option<Box<dyn Vandal>>,
-    pub(super) pool: BufferPool,
+    pub(in crate::image) pool: BufferPool,
 }
 
 /// Stands for nothing below.

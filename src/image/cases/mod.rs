@@ -8,7 +8,7 @@ mod uploads;
 
 use std::time::{Duration, SystemTime};
 
-pub(in crate::image) use self::bench::{Bench, Vandal, changed, content, id, image, request, sealed};
+pub(in crate::image) use self::bench::{Bench, Vandal, changed, content, id, image, request, root_of, sealed};
 use self::bench::{MIB, scribble};
 use super::*;
 use crate::image::file::Dice;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bench::{MIB, root_of};
+use super::bench::MIB;
 use super::*;
 
 /// Makes the tests of a store: each case on a fresh bench.
@@ -19,11 +19,11 @@ macro_rules! run_upload_cases {
 }
 pub(in crate::image) use run_upload_cases;
 
-fn upload_request(number: usize, base: Option<usize>, size: usize) -> StageRequest {
+pub(in crate::image) fn upload_request(number: usize, base: Option<usize>, size: usize) -> StageRequest {
     StageRequest { upload: Some("words".to_owned()), ..request(number, base, size) }
 }
 
-fn transfer(number: usize) -> TransferId {
+pub(in crate::image) fn transfer(number: usize) -> TransferId {
     request(number, None, 0).transfer
 }
 

@@ -12,6 +12,7 @@ use super::failed;
 use super::layout::{DELTA, ImageDirectory, LOG, RAW, TOMBSTONE, TREE, UNFINISHED, read_small};
 use super::merge::Merge;
 use super::record::Stored;
+use super::upload::upload_file;
 use crate::image::ImageError;
 use crate::image::readers::Readers;
 use crate::image::record::{Tombstone, unseal};
@@ -94,8 +95,12 @@ fn replace(directory: &ImageDirectory, entry: &Entry, merged: &Stored) -> Result
     directory.sync_names(SyncPoint::MergedRecordName)
 }
 
-/// Removes the files that no record names, and tombstones that are old enough.
+/// Removes the files that no record names, tombstones that are old enough, and what is left of finished transfers whose
+/// snapshots were deleted.
 fn reap(directory: &ImageDirectory, catalog: &Catalog) -> Result<(), ImageError> {
+    for owned in catalog.uploads.iter().filter(|owned| owned.is_over(catalog)) {
+        directory.remove(&upload_file(&owned.request.transfer))?;
+    }
     let committed = catalog.entries().flat_map(|entry| [&entry.stored.data, &entry.stored.tree]);
     let unfinished = catalog.uploads.iter().filter(|owned| owned.committed(catalog).is_none());
     let named: BTreeSet<&String> = committed.chain(unfinished.flat_map(|owned| [&owned.data, &owned.log])).collect();

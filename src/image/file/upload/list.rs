@@ -17,34 +17,33 @@ use crate::image::{ImageError, Ranges, UploadRecord};
 pub(in crate::image::file) fn list(directory: &ImageDirectory) -> Result<Vec<UploadRecord>, ImageError> {
     let Some(_records) = directory.share_records()? else { return Ok(Vec::new()) };
     let catalog = Catalog::load(directory)?;
-    catalog.uploads.iter().filter_map(|owned| describe(directory, &catalog, owned).transpose()).collect()
+    let there = catalog.uploads.iter().filter(|owned| !owned.is_over(&catalog));
+    there.map(|owned| describe(directory, &catalog, owned)).collect()
 }
 
-/// `None` for one whose snapshot was committed, and deleted since.
-fn describe(directory: &ImageDirectory, catalog: &Catalog, owned: &Owned) -> Result<Option<UploadRecord>, ImageError> {
+fn describe(directory: &ImageDirectory, catalog: &Catalog, owned: &Owned) -> Result<UploadRecord, ImageError> {
     let committed = owned.committed(catalog).map(|entry| entry.stored.record.clone());
     let durable = match &committed {
-        Some(record) => Some(Ranges::try_from(vec![(0, record.size)]).unwrap_or_default()),
+        Some(record) => Ranges::try_from(vec![(0, record.size)]).unwrap_or_default(),
         None => durable(directory, owned)?,
     };
-    let Some(durable) = durable else { return Ok(None) };
     let names = [upload_file(&owned.request.transfer), owned.log.clone()];
     let stamps = names.iter().filter_map(|name| directory.disk.stamp(&directory.file(name)).ok());
     let touched = stamps.map(|stamp| stamp.modified).max().unwrap_or_default();
-    Ok(Some(UploadRecord {
+    Ok(UploadRecord {
         request: owned.request.clone(),
         generation: owned.generation,
         durable,
         touched: SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(touched).unwrap_or_default()),
         committed,
-    }))
+    })
 }
 
-/// `None` where the log is gone: the commit has removed it.
-fn durable(directory: &ImageDirectory, owned: &Owned) -> Result<Option<Ranges>, ImageError> {
+/// Nothing where the log is gone by now: it is being committed.
+fn durable(directory: &ImageDirectory, owned: &Owned) -> Result<Ranges, ImageError> {
     match directory.disk.open(&directory.file(&owned.log)).and_then(|log| Found::read(log.as_ref())) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        other => other.map(|found| Some(found.mark.durable)).map_err(failed(format!("read {}", owned.log))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ranges::default()),
+        other => other.map(|found| found.mark.durable).map_err(failed(format!("read {}", owned.log))),
     }
 }
 

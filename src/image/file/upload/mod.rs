@@ -16,10 +16,12 @@
 mod list;
 mod log;
 mod open;
+#[cfg(test)]
+mod power_loss;
 mod record;
 
 pub(super) use self::list::{discard, list};
-pub(super) use self::record::{Owned, unseal_owned};
+pub(super) use self::record::{Owned, unseal_owned, upload_file};
 
 use std::io;
 use std::ops::Range;

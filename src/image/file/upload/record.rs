@@ -81,4 +81,9 @@ impl Owned {
         let layer = format!("{}.", stem(&self.request.name, &self.request.transfer));
         catalog.find(&self.request.snapshot).filter(|entry| entry.stored.layer.starts_with(&layer))
     }
+
+    /// Its snapshot was committed, which has removed the log, and deleted since.
+    pub(in crate::image::file) fn is_over(&self, catalog: &Catalog) -> bool {
+        self.committed(catalog).is_none() && !catalog.files.contains(&self.log)
+    }
 }

@@ -143,8 +143,8 @@ fn a_delete_counts_from_its_tombstone_on() {
     assert_eq!(catalog.misplaced, []);
     let tombstone = entry(&deleted_key(&id(1)), &Tombstone::now(&id(1)).of_layer("layer-1"));
     for records in [vec![tombstone, visible(&one)], vec![another, hidden(&one), visible(&one)]] {
-        for now in [snapshots(&[1]), vec![]] {
-            let catalog = Catalog::new(IMAGE, &records, now);
+        for at_ceph in [snapshots(&[1]), vec![]] {
+            let catalog = Catalog::new(IMAGE, &records, at_ceph);
             assert_eq!(names(&catalog), (vec![], vec![]));
             assert_eq!(catalog.misplaced, std::slice::from_ref(&one));
             assert!(catalog.is_settled());

@@ -7,9 +7,8 @@ use rsnap_rbd::Mode;
 use rustix::process::Signal;
 
 use super::child::Writer;
-use super::support::{Site, site};
-use crate::image::cases::{Bench, changed, content, id, image};
-use crate::image::file::Dice;
+use super::support::Scene;
+use crate::image::cases::{Bench, id, image};
 use crate::image::rbd::record::{deleted_key, layer_key, snapshot_key};
 use crate::image::record::{Tombstone, seal};
 use crate::image::{ImageError, ImageStore as _};
@@ -17,28 +16,7 @@ use crate::image::{ImageError, ImageStore as _};
 const MIB: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(180);
 
-/// A chain of three.
-struct Scene {
-    site: Site,
-    bench: Bench,
-    all: Vec<Vec<u8>>,
-}
-
 impl Scene {
-    async fn new() -> Self {
-        let site = site();
-        let bench = site.bench();
-        let mut dice = Dice(110);
-        let mut all = vec![content(&mut dice, 2 * MIB)];
-        bench.put(0, None, &all[0]).await.unwrap();
-        for number in 1..3 {
-            let next = changed(&mut dice, &all[number - 1], 2 * MIB);
-            bench.put(number, Some((number - 1, &all[number - 1])), &next).await.unwrap();
-            all.push(next);
-        }
-        Self { site, bench, all }
-    }
-
     fn record(&self, key: &str) -> Option<String> {
         self.site.image(Mode::ReadOnly).metadata(key).unwrap()
     }
@@ -55,7 +33,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_deleter_that_was_stopped_can_change_nothing_when_it_wakes() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(110, 2 * MIB).await;
     let mut deleter = Writer::start(&scene.site);
     assert_eq!(deleter.ask("enter 0"), "ok");
     // Another gateway has to wait as long as it lives, but not longer.
@@ -75,7 +53,7 @@ async fn a_deleter_that_was_stopped_can_change_nothing_when_it_wakes() {
 
 #[tokio::test]
 async fn a_virtual_machine_keeps_the_lock_and_snapshots_can_be_deleted() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(110, 2 * MIB).await;
     let theirs = scene.site.image(Mode::ReadWrite);
     theirs.write(0, vec![9; 10], 0..10).await.unwrap();
     assert!(theirs.is_lock_owner().unwrap());
@@ -93,7 +71,7 @@ async fn a_virtual_machine_keeps_the_lock_and_snapshots_can_be_deleted() {
 /// The same without the lock. Nobody notices before its watch has ended, which takes half a minute.
 #[tokio::test]
 async fn a_deleter_that_was_stopped_beside_a_virtual_machine_is_shut_out_too() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(110, 2 * MIB).await;
     let theirs = scene.site.image(Mode::ReadWrite);
     theirs.acquire_lock().unwrap();
     let mut deleter = Writer::start(&scene.site);
@@ -119,7 +97,7 @@ async fn a_deleter_that_was_stopped_beside_a_virtual_machine_is_shut_out_too() {
 async fn a_deletion_that_was_cut_short_stays_one() {
     // After the tombstone; after the record of the layer; and when all else is gone.
     for cut in 0..3 {
-        let scene = Scene::new().await;
+        let scene = Scene::new(110, 2 * MIB).await;
         let key = snapshot_key(&"snapshot-2".parse().unwrap());
         let record = scene.record(&key).unwrap();
         let layer =
@@ -153,7 +131,7 @@ async fn a_deletion_that_was_cut_short_stays_one() {
 
 #[tokio::test]
 async fn deletions_by_many_gateways_at_once_do_not_meet() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(110, 2 * MIB).await;
     let deletions = (0..3).map(|number| {
         let store = scene.site.store();
         async move {

@@ -7,38 +7,17 @@ use rsnap_rbd::{Features, Layout, Mode};
 use rustix::process::Signal;
 
 use super::child::{Writer, request_for};
-use super::support::{Site, site};
+use super::support::{Scene, Site, site};
 use crate::buffer::BufferPool;
 use crate::content::GrainMap;
-use crate::image::cases::{Bench, changed, content, id, image, request, sealed};
+use crate::image::cases::{Bench, content, id, image, request, sealed};
 use crate::image::file::Dice;
 use crate::image::rbd::record::{OWNER, SNAPSHOT, snapshot_key};
 use crate::image::{Committed, ImageError, ImageStore as _};
 
 const MIB: usize = 1 << 20;
 
-/// A chain of three.
-struct Scene {
-    site: Site,
-    bench: Bench,
-    all: Vec<Vec<u8>>,
-}
-
 impl Scene {
-    async fn new() -> Self {
-        let site = site();
-        let bench = site.bench();
-        let mut dice = Dice(50);
-        let mut all = vec![content(&mut dice, 5 * MIB)];
-        bench.put(0, None, &all[0]).await.unwrap();
-        for number in 1..3 {
-            let next = changed(&mut dice, &all[number - 1], 5 * MIB);
-            bench.put(number, Some((number - 1, &all[number - 1])), &next).await.unwrap();
-            all.push(next);
-        }
-        Self { site, bench, all }
-    }
-
     async fn damaged(&self) -> Vec<String> {
         let chain = self.bench.store.chain(&image()).await.unwrap();
         chain.damaged.iter().map(ToString::to_string).collect()
@@ -55,7 +34,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_snapshot_that_was_removed_is_damaged_and_can_be_sent_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     scene.rbd(&["snap", "rm", "--no-progress", &scene.site.name("snapshot-1")]);
     assert_eq!((scene.bench.names().await, scene.damaged().await), (text(&["s0", "s2"]), text(&["snapshot-1"])));
     let refused = scene.bench.store.open(&image(), &id(1)).await;
@@ -74,7 +53,7 @@ async fn a_snapshot_that_was_removed_is_damaged_and_can_be_sent_again() {
 
 #[tokio::test]
 async fn a_snapshot_that_was_made_again_is_another_one() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     scene.rbd(&["snap", "rm", "--no-progress", &scene.site.name("snapshot-2")]);
     scene.rbd(&["snap", "create", "--no-progress", &scene.site.name("snapshot-2")]);
     assert_eq!((scene.bench.names().await, scene.damaged().await), (text(&["s0", "s1"]), text(&["snapshot-2"])));
@@ -89,7 +68,7 @@ async fn a_snapshot_that_was_made_again_is_another_one() {
 
 #[tokio::test]
 async fn a_snapshot_that_was_renamed_is_damaged_until_it_has_its_name_again() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let (mine, other) = (scene.site.name("snapshot-2"), scene.site.name("other"));
     scene.rbd(&["snap", "rename", &mine, &other]);
     assert_eq!((scene.bench.names().await, scene.damaged().await), (text(&["s0", "s1"]), text(&["snapshot-2"])));
@@ -99,7 +78,7 @@ async fn a_snapshot_that_was_renamed_is_damaged_until_it_has_its_name_again() {
 
 #[tokio::test]
 async fn a_snapshot_of_that_name_is_noticed_before_the_data_and_after_it() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
     let root = scene.bench.ingest(&staged, &scene.all[2], &scene.all[0]).await.unwrap();
     let durable = staged.flush().await.unwrap();
@@ -117,7 +96,7 @@ async fn a_snapshot_of_that_name_is_noticed_before_the_data_and_after_it() {
 
 #[tokio::test]
 async fn an_image_that_is_resized_during_a_transfer_is_not_committed() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
     let root = scene.bench.ingest(&staged, &scene.all[2], &scene.all[0]).await.unwrap();
     let durable = staged.flush().await.unwrap();
@@ -143,7 +122,7 @@ async fn an_image_that_is_resized_during_a_transfer_is_not_committed() {
 
 #[tokio::test]
 async fn a_record_that_was_edited_is_not_believed() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let key = snapshot_key(&"snapshot-1".parse().unwrap());
     let metadata = scene.site.image(Mode::ReadWrite);
     let text_of = metadata.metadata(&key).unwrap().unwrap();
@@ -169,7 +148,7 @@ async fn a_record_that_was_edited_is_not_believed() {
 #[tokio::test]
 async fn a_tree_that_is_missing_or_torn_is_damage() {
     for harm in ["rm", "truncate"] {
-        let scene = Scene::new().await;
+        let scene = Scene::new(50, 5 * MIB).await;
         let trees = scene.site.trees();
         let newest = trees.iter().find(|tree| tree.contains(".3.t2.")).unwrap_or_else(|| panic!("{trees:?}"));
         let length = if harm == "rm" { "" } else { "700" };
@@ -193,7 +172,7 @@ async fn a_tree_that_is_missing_or_torn_is_damage() {
 
 #[tokio::test]
 async fn a_base_may_be_deleted_while_it_is_built_upon() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
     // By this gateway. Another one must wait.
     let refused = scene.site.store().delete(&image(), &id(1)).await;
@@ -287,7 +266,7 @@ async fn an_image_without_a_lock_is_refused_with_the_remedy() {
 
 #[tokio::test]
 async fn an_image_that_somebody_has_open_is_in_use() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let theirs = scene.site.image(Mode::ReadWrite);
     // Whether they have written, and so have the lock, or not.
     for has_lock in [false, true] {
@@ -305,7 +284,7 @@ async fn an_image_that_somebody_has_open_is_in_use() {
 
 #[tokio::test]
 async fn a_stranger_that_does_not_answer_keeps_the_lock() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let mut theirs = Writer::start(&scene.site);
     assert_eq!(theirs.ask("stranger 1"), "ok");
     theirs.signal(Signal::STOP);
@@ -320,7 +299,7 @@ async fn a_stranger_that_does_not_answer_keeps_the_lock() {
 
 #[tokio::test]
 async fn the_lock_of_a_dead_stranger_is_left_to_the_operator() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let client = scene.site.client();
     let theirs = client.pool("volumes", Some(&scene.site.namespace)).unwrap();
     let theirs = theirs.open(image().as_str(), Mode::ReadWrite, None).unwrap();
@@ -339,7 +318,7 @@ async fn the_lock_of_a_dead_stranger_is_left_to_the_operator() {
 
 #[tokio::test]
 async fn a_copy_of_an_image_does_not_harm_the_writers_of_the_original() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
     let copy = format!("volumes/{}/volume-2", scene.site.namespace);
     scene.rbd(&["cp", "--no-progress", &scene.site.name("snapshot-2"), &copy]);
@@ -396,7 +375,7 @@ async fn a_store_is_told_from_others_by_where_it_writes() {
 
 #[tokio::test]
 async fn keys_of_others_are_left_alone() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let metadata = scene.site.image(Mode::ReadWrite);
     metadata.set_metadata("cinder", "yes").unwrap();
     metadata.set_metadata(&format!("{SNAPSHOT}not a name"), "what").unwrap();
@@ -407,7 +386,7 @@ async fn keys_of_others_are_left_alone() {
 
 #[tokio::test]
 async fn a_staged_image_keeps_nobody_from_reading() {
-    let scene = Scene::new().await;
+    let scene = Scene::new(50, 5 * MIB).await;
     let staged = scene.bench.store.stage(request(3, Some(2), 5 * MIB)).await.unwrap();
     staged.zero(0, GrainMap::FULL).await.unwrap();
     let other = Bench::new(Arc::new(scene.site.store()), None);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rsnap_rbd::{Cluster as Client, Image, Library, Mode, Pool, Settings};
 use rsnap_test_ceph::Cluster;
 
-use crate::image::cases::{Bench, image};
+use crate::image::cases::{Bench, changed, content, image};
+use crate::image::file::Dice;
 use crate::image::rbd::store::Shared;
 use crate::image::rbd::{RbdConfig, RbdStore};
 use crate::metrics::Metrics;
@@ -29,6 +30,30 @@ pub(super) fn site() -> Site {
     let namespace = cluster.namespace(POOL).unwrap();
     let config = config(cluster.configuration(), Some(&namespace));
     Site { cluster, namespace, config, metrics: Arc::new(Metrics::new()) }
+}
+
+/// A chain of three.
+pub(super) struct Scene {
+    pub site: Site,
+    pub bench: Bench,
+    pub all: Vec<Vec<u8>>,
+}
+
+impl Scene {
+    /// Of `size` bytes each, as `seed` has it.
+    pub(super) async fn new(seed: u64, size: usize) -> Self {
+        let site = site();
+        let bench = site.bench();
+        let mut dice = Dice(seed);
+        let mut all = vec![content(&mut dice, size)];
+        bench.put(0, None, &all[0]).await.unwrap();
+        for number in 1..3 {
+            let next = changed(&mut dice, &all[number - 1], size);
+            bench.put(number, Some((number - 1, &all[number - 1])), &next).await.unwrap();
+            all.push(next);
+        }
+        Self { site, bench, all }
+    }
 }
 
 /// The smallest configuration.
