@@ -20,6 +20,7 @@ mod ingest_tests;
 mod inspection;
 mod memory;
 mod mend;
+mod page_log;
 mod presence;
 mod ranges;
 mod rbd;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::log::Found;
+use super::LogFile;
 use super::record::{Owned, upload_file};
 use crate::id::{ImageName, TransferId};
 use crate::image::file::catalog::Catalog;
@@ -11,6 +11,7 @@ use crate::image::file::disk::SyncPoint;
 use crate::image::file::failed;
 use crate::image::file::layout::ImageDirectory;
 use crate::image::file::store::Shared;
+use crate::image::page_log::Found;
 use crate::image::{ImageError, Ranges, UploadRecord};
 
 /// The unfinished transfers of an image, and those that were finished not long ago.
@@ -41,7 +42,7 @@ fn describe(directory: &ImageDirectory, catalog: &Catalog, owned: &Owned) -> Res
 
 /// Nothing where the log is gone by now: it is being committed.
 fn durable(directory: &ImageDirectory, owned: &Owned) -> Result<Ranges, ImageError> {
-    match directory.disk.open(&directory.file(&owned.log)).and_then(|log| Found::read(log.as_ref())) {
+    match directory.disk.open(&directory.file(&owned.log)).and_then(|log| Found::read(&LogFile(log))) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ranges::default()),
         other => other.map(|found| found.mark.durable).map_err(failed(format!("read {}", owned.log))),
     }
