@@ -98,6 +98,55 @@ fn differing(image: &Image, from: Option<&str>, whole: bool, range: &Range<u64>)
     Ok(extents)
 }
 
+/// The first byte of a range that is not what `base` has there, or not zero. Costs reading what may differ. Blocks.
+pub(super) fn first_difference(
+    session: &Session,
+    base: Option<&Stored>,
+    range: Range<u64>,
+) -> Result<Option<u64>, ImageError> {
+    let head = session.image()?;
+    let (name, limit) = base.map_or((None, 0), |base| {
+        let record = &base.layer.record;
+        (Some(record.name.as_str()), record.size)
+    });
+    let at = base.map(|base| SnapshotReference::Id(base.snapshot));
+    let source = at.map(|at| session.pool.open(session.name.as_str(), Mode::ReadOnly, Some(at)));
+    let source = source.transpose().map_err(failed)?;
+    let whole = Extent { offset: range.start, length: range.end - range.start, exists: true };
+    for part in parts(whole) {
+        let extents = differing(head, name, false, &part)?;
+        let compared = stream::iter(extents.into_iter().flat_map(pieces))
+            .map(|piece| compare_piece(head, source.as_ref().map(|source| (source, limit)), piece));
+        let found = compared.buffered(DEPTH).try_filter_map(async |found| Ok(found));
+        if let Some(offset) = wait(async { Box::pin(found).try_next().await }).map_err(failed)? {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}
+
+async fn compare_piece(
+    head: &Image,
+    base: Option<(&Image, u64)>,
+    (offset, length): (u64, u64),
+) -> Result<Option<u64>, Error> {
+    let read = async |image: &Image, length: u64| {
+        let wanted = usize::try_from(length).unwrap_or_default();
+        let (count, mut bytes) =
+            if wanted == 0 { (0, Vec::new()) } else { image.read(offset, vec![0; wanted]).await? };
+        bytes.truncate(count);
+        Ok::<_, Error>(bytes)
+    };
+    let there = read(head, length).await?;
+    let expected = match base {
+        Some((image, limit)) => read(image, limit.saturating_sub(offset).min(length)).await?,
+        None => Vec::new(),
+    };
+    let expected = expected.into_iter().chain(std::iter::repeat(0));
+    let position = there.into_iter().zip(expected).position(|(there, expected)| there != expected);
+    Ok(position.map(|position| offset + position as u64))
+}
+
 /// An extent in parts whose differences may be listed.
 fn parts(extent: Extent) -> impl Iterator<Item = Range<u64>> {
     let end = extent.offset + extent.length;

@@ -235,7 +235,7 @@ impl LogPlace for Objects {
 
 /// Waits for an answer of the cluster, on a thread that may: not one of the runtime's only, for an image may be closed
 /// anywhere.
-pub(super) fn wait<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) fn wait<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut answer = pin!(answer);
     let waker = Waker::from(Arc::new(Waiting(std::thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -21,6 +21,8 @@ mod complete;
 mod create;
 mod note;
 mod open;
+#[cfg(test)]
+mod schedules;
 mod window;
 
 pub use append::Claims;

@@ -12,6 +12,7 @@ mod limits;
 mod strangers;
 mod stutter;
 mod support;
+mod uploads;
 
 use self::support::site;
 use crate::image::ImageStore as _;

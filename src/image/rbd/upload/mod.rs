@@ -13,15 +13,19 @@
 //! | file | subject |
 //! |---|---|
 //! | `open`, `owner` | beginning one, and taking one over |
+//! | `inherited` | what earlier owners wrote is still there |
 //! | `park` | where its bytes are while another transfer has the head |
 //! | `list` | looking at them from outside, and giving one up |
 
+mod inherited;
 mod list;
 mod open;
 mod owner;
 mod park;
 
 pub(super) use self::list::{finish, give_up, remove};
+#[cfg(test)]
+pub(super) use self::open::Step;
 pub(super) use self::owner::overtake;
 pub(super) use self::park::park;
 
@@ -88,6 +92,19 @@ impl RbdUpload {
                 result
             })
             .await
+    }
+
+    async fn prove_inherited(&self) -> Result<(), ImageError> {
+        if self.record.lock().unwrap_or_else(PoisonError::into_inner).generation == 1 {
+            return Ok(());
+        }
+        let (log, written) = (Arc::clone(&self.log), Arc::clone(&self.written));
+        self.work(move |staging, session| {
+            let written = written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let base = staging.base.as_ref().map(RbdSnapshot::stored);
+            inherited::prove(session, &staging.request, base, &log, &written)
+        })
+        .await
     }
 
     /// Notes that a block is written. False: the head is as its base there until now.
@@ -269,6 +286,7 @@ impl UploadImage for RbdUpload {
     }
 
     async fn close(&self) -> Result<(Root, Durable), ImageError> {
+        self.prove_inherited().await?;
         let staging = self.staging();
         let announce = |block, present| {
             staging.pending().insert(block, present);

@@ -35,6 +35,18 @@ use crate::image::rbd::writers::Claim;
 use crate::image::record::{RecordFault, milliseconds};
 use crate::image::{ImageError, Ranges, StageRequest};
 
+/// The gaps in which a gateway can die that takes a transfer over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::image::rbd) enum Step {
+    Entered,
+    Parked,
+    Placed,
+    Cut,
+    Reverted,
+    Owned,
+    Cleared,
+}
+
 impl RbdUpload {
     /// Begins a transfer. Blocks.
     pub(in crate::image::rbd) fn create(shared: &Arc<Shared>, request: StageRequest) -> Result<Self, ImageError> {
@@ -107,11 +119,15 @@ fn take_over(
     let upload = find(&session.survey()?, &session.name, transfer)?;
     let taken: Taken = owner::take(session, shared.patience, &upload)?;
     let (ready, catalog) = enter(shared, session, &upload.request, taken)?;
+    reached(shared, session, Step::Entered)?;
     // Its owner may have gone on until the lock was ours.
     let upload = find(&catalog, &session.name, transfer)?;
     park(session, &catalog, &upload.request)?;
+    reached(shared, session, Step::Parked)?;
     let is_there = unpark(session, &catalog, &upload)?;
+    reached(shared, session, Step::Placed)?;
     let (log, mark) = open_log(session, transfer, is_there)?;
+    reached(shared, session, Step::Cut)?;
     let request = &upload.request;
     let stored_base = ready.base.as_ref().map(RbdSnapshot::stored);
     match (is_there, &ready.base) {
@@ -123,6 +139,7 @@ fn take_over(
         (false, None) => head::clear(session, request.size)?,
         (false, Some(base)) => restore(shared, session, &catalog, base, request.size, true)?,
     }
+    reached(shared, session, Step::Reverted)?;
     let owned = Upload {
         generation: upload.generation + 1,
         owner: session.address().to_owned(),
@@ -132,11 +149,23 @@ fn take_over(
         ..upload.clone()
     };
     session.set(&upload_key(transfer), &owned)?;
+    reached(shared, session, Step::Owned)?;
     session.unset(&claim_key(transfer))?;
     if let Whereabouts::Parked(id) = upload.data {
         session.remove_snapshot(id)?;
     }
+    reached(shared, session, Step::Cleared)?;
     Ok((ready, log, mark.stored, owned))
+}
+
+#[cfg(not(test))]
+fn reached(_: &Shared, _: &Session, _: Step) -> Result<(), ImageError> {
+    Ok(())
+}
+
+#[cfg(test)]
+fn reached(shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
+    shared.deaths.strike(shared, session, step)
 }
 
 /// An unfinished transfer.
