@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rsnap_rbd::Image;
 
-use crate::content::{BLOCK_BYTES, FAN_OUT, Page, hash_leaves};
+use crate::content::{BLOCK_BYTES, Hash, LEAF_BYTES, hash_leaves};
 use crate::image::page_log::{PageLog, locked};
 use crate::image::rbd::failure::{failed, tree_failed};
 use crate::image::rbd::head;
@@ -49,8 +49,9 @@ pub(super) fn prove(
     }
     let check = |block: u64| async move {
         let page = locked(log).page(block).map_err(|error| tree_failed("of an unfinished transfer", error))?;
-        let found = page_of(image, block, request.size).await?;
-        if page.is_some_and(|leafed| leafed.page == found) { Ok(()) } else { Err(changed(block)) }
+        let found = leaves_of(image, block, request.size).await?;
+        let is_same = page.is_some_and(|leafed| leafed.page.0.iter().zip(&found).all(|(page, leaf)| page == leaf));
+        if is_same { Ok(()) } else { Err(changed(block)) }
     };
     let checked = stream::iter(inherited).map(check).buffer_unordered(DEPTH).try_collect::<()>();
     wait(checked)?;
@@ -62,12 +63,12 @@ pub(super) fn prove(
     Ok(())
 }
 
-async fn page_of(image: &Image, block: u64, size: u64) -> Result<Page, ImageError> {
+/// The hashes of a block's leaves, as far as they are inside the image: of an image that shrank, pages may tell more.
+async fn leaves_of(image: &Image, block: u64, size: u64) -> Result<Vec<Hash>, ImageError> {
     let start = block * BLOCK;
     let inside = usize::try_from(size.saturating_sub(start)).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
     let (count, mut bytes) = image.read(start, vec![0; inside]).await.map_err(failed)?;
     bytes.truncate(count);
-    bytes.resize(BLOCK_BYTES, 0);
-    let hashes: Vec<_> = hash_leaves(&bytes).collect();
-    Ok(hashes.first_chunk::<FAN_OUT>().map_or_else(Page::default, |hashes| Page(*hashes)))
+    bytes.resize(inside.next_multiple_of(LEAF_BYTES), 0);
+    Ok(hash_leaves(&bytes).collect())
 }
