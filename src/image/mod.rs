@@ -207,6 +207,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Gives up the unfinished transfers that nobody has worked on since `before`, in all images, and those whose records
+    /// cannot be believed; tells how many. One that somebody works on by now stays.
+    async fn expire(&self, _before: SystemTime) -> Result<u64, ImageError> {
+        Ok(0)
+    }
+
     /// Opens a committed snapshot for reading.
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError>;
 

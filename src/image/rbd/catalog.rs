@@ -5,6 +5,7 @@
 //! Nothing is cached between requests: another gateway may have changed the image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use rsnap_rbd::Snapshot;
 
@@ -13,7 +14,7 @@ use super::record::{
     TEMPORARY, UPLOAD, Upload, Whereabouts, deleted_key, transfer_of, upload_key,
 };
 use crate::id::{SnapshotId, SnapshotName, TransferId, VolumeId};
-use crate::image::record::{Body, RecordFault, Tombstone, unseal};
+use crate::image::record::{Body, RecordFault, Tombstone, milliseconds, unseal};
 use crate::image::{Chain, ImageError, Sealed, StageRequest};
 
 /// A record and what is true of it.
@@ -57,6 +58,7 @@ pub(super) struct Catalog {
     /// Transfers that outlive their requests, finished ones too.
     uploads: BTreeMap<TransferId, Upload>,
     claims: BTreeMap<TransferId, Claim>,
+    broken_uploads: Vec<TransferId>,
     /// The RBD snapshots that users can see, oldest first.
     pub snapshots: Vec<Snapshot>,
     /// Number of all RBD snapshots, as their limit counts them.
@@ -110,6 +112,9 @@ impl Catalog {
             _ => Ok(()),
         };
         if let Err(fault) = read {
+            // One of another version may be somebody else's.
+            let transfer = key.strip_prefix(UPLOAD).filter(|_| !matches!(fault, RecordFault::Version { .. }));
+            self.broken_uploads.extend(transfer.and_then(|transfer| transfer.parse().ok()));
             self.cannot_read(key, &fault);
         }
     }
@@ -281,6 +286,18 @@ impl Catalog {
     pub(super) fn knows(&self, transfer: &TransferId) -> bool {
         let key = upload_key(transfer);
         self.uploads.contains_key(transfer) || self.unreadable.contains(&key)
+    }
+
+    /// Unfinished uploads that nobody has worked on since `before`.
+    pub(super) fn abandoned_uploads(&self, before: SystemTime) -> Vec<TransferId> {
+        let unfinished = self.uploads().filter(|upload| !upload.is_finished && self.committed(upload).is_none());
+        let abandoned = unfinished.filter(|upload| upload.touched_ms < milliseconds(before));
+        abandoned.map(|upload| upload.request.transfer.clone()).collect()
+    }
+
+    /// Uploads whose record cannot be believed, and never will be.
+    pub(super) fn broken_uploads(&self) -> impl Iterator<Item = &TransferId> {
+        self.broken_uploads.iter().filter(|transfer| !self.is_given_up(transfer))
     }
 
     /// Whether the head holds the bytes of this upload, even if it was given up.

@@ -123,6 +123,10 @@ impl ImageStore for RbdStore {
         self.with(move |shared| shared.uploads(&image)).await
     }
 
+    async fn expire(&self, before: SystemTime) -> Result<u64, ImageError> {
+        self.with(move |shared| shared.expire(before)).await
+    }
+
     async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
         let (name, given_up) = (image.clone(), transfer.clone());
         if !self.with(move |shared| shared.give_up(&name, &given_up)).await? {

@@ -221,7 +221,7 @@ impl World {
                 Ok(Created::Upload(id)) => return id,
                 Ok(Created::Present(_)) => panic!("it is there before it was sent"),
                 Err(TransferError::Image(ImageError::Busy { .. })) => {
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
                 Err(other) => panic!("{other}"),
             }

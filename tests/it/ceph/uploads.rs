@@ -113,11 +113,11 @@ fn an_upload_waits_while_others_use_the_volume() {
     let sender = send(&one, &image, &[]);
     wait_for("progress", || durable(&one.client()) >= 8 * MIB as u64);
     sender.kill();
-    let there = Image::random(9 * MIB, 44).bytes;
+    let between = Image::random(9 * MIB, 44).bytes;
     let put = crate::support::Upload {
         path: "/v1/volumes/v/snapshots/another".to_owned(),
         content_type: Some("application/octet-stream"),
-        body: &there,
+        body: &between,
         ..crate::support::Upload::default()
     };
     wait_for("the volume", || {
@@ -125,10 +125,41 @@ fn an_upload_waits_while_others_use_the_volume() {
         assert!(matches!(answer.status, 201 | 503), "{answer:?}");
         answer.status == 201
     });
-    assert!(durable(&other.client()) >= 8 * MIB as u64);
-    assert_eq!(send(&other, &image, &[]).outcome()["outcome"], "committed");
+    let there = durable(&other.client());
+    assert!(there >= 8 * MIB as u64);
+    let outcome = send(&other, &image, &["--full"]).outcome();
+    assert_eq!(outcome["outcome"], "committed");
+    assert!(
+        outcome["moved"].as_u64().unwrap() <= (bytes.len() + MIB) as u64 - there,
+        "{there} were durable: {outcome}"
+    );
     assert_eq!(target.digest("volume-v@snapshot-s"), sha256(&bytes));
-    assert_eq!(target.digest("volume-v@snapshot-another"), sha256(&there));
+    assert_eq!(target.digest("volume-v@snapshot-another"), sha256(&between));
     let names: Vec<String> = target.snapshots("volume-v").into_iter().map(|listed| listed.name).collect();
-    assert_eq!(names, ["snapshot-another", "snapshot-s"]);
+    assert_eq!(names, ["snapshot-another", "snapshot-s"], "{}", other.log());
+}
+
+/// What was begun of a snapshot that came otherwise is of no use to anybody.
+#[test]
+fn nothing_is_left_of_an_upload_whose_snapshot_came_with_one_put() {
+    let target = Site::target();
+    let gateway = target.gateway();
+    let bytes = Image::random(72 * MIB, 45).bytes;
+    let image = file(&bytes);
+    let sender = send(&gateway, &image, &[]);
+    wait_for("progress", || durable(&gateway.client()) >= 8 * MIB as u64);
+    sender.kill();
+    let put = crate::support::Upload {
+        path: SNAPSHOT.to_owned(),
+        content_type: Some("application/octet-stream"),
+        body: &bytes,
+        ..crate::support::Upload::default()
+    };
+    wait_for("the volume", || gateway.client().put(&put).status == 201);
+    assert_eq!(target.digest("volume-v@snapshot-s"), sha256(&bytes));
+    assert_eq!(durable(&gateway.client()), 0);
+    let names: Vec<String> = target.snapshots("volume-v").into_iter().map(|listed| listed.name).collect();
+    assert_eq!(names, ["snapshot-s"], "{}", gateway.log());
+    let records = target.rbd("image-meta ls @volume-v");
+    assert!(!records.contains("rsnap.upload.") && !records.contains("rsnap.claim."), "{records}");
 }

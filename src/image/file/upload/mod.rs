@@ -19,7 +19,7 @@ mod open;
 mod power_loss;
 mod record;
 
-pub(super) use self::list::{discard, list};
+pub(super) use self::list::{discard, expire, list};
 pub(super) use self::record::{Owned, unseal_owned, upload_file};
 
 use std::io;

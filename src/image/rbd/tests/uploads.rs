@@ -1,7 +1,7 @@
 //! Transfers that outlive their requests, on a real cluster: what their owners suffer, and what strangers do.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rsnap_rbd::Mode;
 use rustix::process::Signal;
@@ -221,6 +221,73 @@ async fn a_death_of_one_who_takes_over_harms_no_other_transfer() {
         scene.go_on(THERE).await;
         scene.bench.check(2, &other).await;
     }
+}
+
+#[tokio::test]
+async fn a_full_upload_waits_while_another_transfer_has_the_head() {
+    let site = site();
+    let store = site.store();
+    let bench = Bench::new(Arc::new(store.clone()), None);
+    let upload = store.stage(upload_request(1, None, SIZE)).await.unwrap().upload().unwrap();
+    feed(&upload, 0..THERE, &new()).await.unwrap();
+    scribble(&upload, THERE..SIZE, &vec![0xee; SIZE]).await.unwrap();
+    upload.suspend().await;
+    bench.put(0, None, &old()).await.unwrap();
+    let scene = Scene { site, bench, store };
+    scene.go_on(THERE).await;
+}
+
+#[tokio::test]
+async fn abandoned_uploads_expire() {
+    let before = |age: u64| SystemTime::now() - Duration::from_secs(age);
+    for is_parked in [false, true] {
+        let (scene, upload) = Scene::new().await;
+        let now = || SystemTime::now() + Duration::from_secs(1);
+        // Somebody has it.
+        assert_eq!(scene.site.store().expire(now()).await.unwrap(), 0);
+        upload.suspend().await;
+        drop(upload);
+        if is_parked {
+            scene.bench.put(2, Some((0, &old())), &new()).await.unwrap();
+        }
+        assert_eq!(scene.site.store().expire(before(3600)).await.unwrap(), 0);
+        assert_eq!(scene.store.uploads(&image()).await.unwrap().len(), 1);
+        assert_eq!(scene.site.store().expire(now()).await.unwrap(), 1);
+        assert_eq!(scene.left().await, Vec::<String>::new());
+        assert!(scene.store.uploads(&image()).await.unwrap().is_empty());
+        assert_eq!(scene.site.store().expire(now()).await.unwrap(), 0);
+        scene.bench.put(1, Some((0, &old())), &new()).await.unwrap();
+        scene.bench.check(1, &new()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_upload_gives_its_space_back() {
+    let site = site();
+    let store = site.store();
+    let upload = store.stage(upload_request(1, None, SIZE)).await.unwrap().upload().unwrap();
+    feed(&upload, 0..SIZE, &new()).await.unwrap();
+    upload.suspend().await;
+    drop(upload);
+    assert!(site.image(Mode::ReadOnly).size().unwrap() == SIZE as u64 && !site.data().is_empty());
+    assert_eq!(store.expire(SystemTime::now() + Duration::from_secs(1)).await.unwrap(), 1);
+    assert_eq!((site.data(), site.trees()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_believed_expires_and_one_of_another_version_stays() {
+    let (scene, upload) = Scene::new().await;
+    upload.suspend().await;
+    drop(upload);
+    let key = upload_key(&transfer(1));
+    let theirs = scene.site.image(Mode::ReadWrite);
+    let text = theirs.metadata(&key).unwrap().unwrap();
+    theirs.set_metadata(&key, &text.replace("\"version\":1", "\"version\":2")).unwrap();
+    assert_eq!(scene.site.store().expire(SystemTime::now()).await.unwrap(), 0);
+    theirs.set_metadata(&key, "torn").unwrap();
+    theirs.close().unwrap();
+    assert_eq!(scene.site.store().expire(SystemTime::now()).await.unwrap(), 1);
+    assert_eq!(scene.left().await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -52,6 +52,15 @@ impl Shared {
     }
 
     fn try_to_clear(&self, name: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
+        self.alone(name, |session, catalog| self.clear(session, catalog, std::slice::from_ref(transfer)))
+    }
+
+    /// Does something to an image that nobody has, as a writer would. Blocks.
+    pub(super) fn alone<T>(
+        &self,
+        name: &ImageName,
+        work: impl FnOnce(&Session, Catalog) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
         let busy = || ImageError::Busy { image: name.clone() };
         let claim = self.writers.claim(name, self.config.timeout.0).ok_or_else(busy)?;
         claim.is_closing();
@@ -59,9 +68,19 @@ impl Shared {
         session.require_features()?;
         fence::take(&session, self.patience)?;
         let catalog = recover(&session, &self.config, session.survey()?)?;
-        let was_in_head = catalog.has_in_head(transfer);
-        let catalog = collect(&session, &self.readers, catalog, None)?;
-        if was_in_head { empty(&session, &catalog) } else { Ok(()) }
+        work(&session, catalog)
+    }
+
+    /// Removes what transfers have left that were given up, and gives the head's space back if one of them had it.
+    pub(super) fn clear(
+        &self,
+        session: &Session,
+        catalog: Catalog,
+        transfers: &[TransferId],
+    ) -> Result<(), ImageError> {
+        let was_in_head = transfers.iter().any(|transfer| catalog.has_in_head(transfer));
+        let catalog = collect(session, &self.readers, catalog, None)?;
+        if was_in_head { empty(session, &catalog) } else { Ok(()) }
     }
 }
 

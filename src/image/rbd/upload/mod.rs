@@ -15,8 +15,9 @@
 //! | `open`, `owner` | beginning one, and taking one over |
 //! | `inherited` | what earlier owners wrote is still there |
 //! | `park` | where its bytes are while another transfer has the head |
-//! | `list` | looking at them from outside, and giving one up |
+//! | `list`, `expire` | looking at them from outside, and giving one up |
 
+mod expire;
 mod inherited;
 mod list;
 mod open;
