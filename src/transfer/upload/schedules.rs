@@ -340,6 +340,20 @@ async fn run(seed: u64) {
     world.die();
 }
 
+#[tokio::test]
+async fn an_abandoned_upload_expires_by_the_clock() {
+    let mut world = World::new(1).await;
+    let id = world.begin().await;
+    let day = |count: u32| SystemTime::now() + count * Duration::from_secs(24 * 3600);
+    assert_eq!(world.any().expire_uploads(day(6)).await, 0);
+    assert!(world.any().upload(&id).await.is_ok());
+    assert_eq!(world.any().expire_uploads(day(8)).await, 1);
+    let gone = world.any().upload(&id).await;
+    assert!(matches!(gone, Err(TransferError::Image(ImageError::NoUpload { .. }))), "{gone:?}");
+    // The next one begins anew.
+    world.begin().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_schedule_ends_with_the_right_snapshot() {
     let replayed = std::env::var("RSNAP_SEED").ok().and_then(|seed| seed.parse().ok());
