@@ -31,6 +31,12 @@ impl Sender {
         Self(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
+    /// It says nothing any more, and its connections stay.
+    fn stop(&self) {
+        let process = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &process]).status().unwrap().success());
+    }
+
     fn kill(mut self) {
         let mut child = self.0.take().unwrap();
         child.kill().unwrap();
@@ -130,6 +136,28 @@ fn it_goes_on_where_it_was_killed() {
     check(&first.client(), &bytes);
     let again = Sender::start(send(&first, &path, &[])).outcome();
     assert_eq!(again["outcome"], "present");
+}
+
+/// What the first gateway still has of a sender that sleeps becomes durable when the second one has been asked what is
+/// there. It is neither sent again nor missing in the root that the second sender proves.
+#[test]
+fn it_goes_on_beside_a_sender_that_sleeps() {
+    let store = shared();
+    let (first, second) = (gateway_on(store.path()), gateway_on(store.path()));
+    let bytes = Image::random(200 * MIB, 36).bytes;
+    let path = file(store.path(), "image", &bytes);
+    let sleeper = Sender::start(send(&first, &path, &["--streams", "3"]));
+    let mut there = 0;
+    wait_until("nothing becomes durable", || {
+        there = durable(&first.client());
+        there >= 24 * MIB as u64
+    });
+    sleeper.stop();
+    let outcome = Sender::start(send(&second, &path, &[])).outcome();
+    let moved = outcome["moved"].as_u64().unwrap();
+    let most = bytes.len() as u64 - there + 3 * WINDOW + MIB as u64;
+    assert!(moved <= most, "{there} bytes of {} were durable, and {moved} were sent", bytes.len());
+    check(&first.client(), &bytes);
 }
 
 #[test]
