@@ -78,7 +78,7 @@ pub async fn sweep(arguments: &StoreSweep, json: bool) -> ExitCode {
             return fail(&format!("{} has no store {wanted}", arguments.file.display()));
         }
     }
-    let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())) {
+    let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())).await {
         Ok(stores) => stores,
         Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
     };
