@@ -64,7 +64,7 @@ pub(super) async fn sweep(shared: &Shared) -> Result<u64, ImageError> {
     let name = name.map_err(|fault| unbelievable("sweep", fault.to_string()))?;
     let lease = Lease::begin(&shared.bucket, Session::new(), &name, shared.lifetime).await?;
     let mut removed = 0;
-    while let Some(collection) = begin(shared).await? {
+    while let Some(collection) = begin(shared, &lease).await? {
         match go_on(shared, collection, &lease).await? {
             Some(count) => removed += count,
             None => break,
@@ -75,14 +75,17 @@ pub(super) async fn sweep(shared: &Shared) -> Result<u64, ImageError> {
 }
 
 /// The collection under way, or a new one; `None`: there is nothing to collect.
-async fn begin(shared: &Shared) -> Result<Option<u64>, ImageError> {
+async fn begin(shared: &Shared, lease: &Lease) -> Result<Option<u64>, ImageError> {
     loop {
         let before = match newest(&shared.bucket).await? {
             Some((collection, false)) => return Ok(Some(collection)),
-            Some((collection, true)) => collection,
+            Some((collection, true)) => {
+                tidy(shared, collection).await?;
+                collection
+            }
             None => 0,
         };
-        let garbage = garbage(shared).await?;
+        let garbage = garbage(shared, lease).await?;
         if garbage.is_empty() {
             return Ok(None);
         }
@@ -92,16 +95,21 @@ async fn begin(shared: &Shared) -> Result<Option<u64>, ImageError> {
 }
 
 /// What is there and not needed.
-async fn garbage(shared: &Shared) -> Result<Vec<Piece>, ImageError> {
-    let marked = mark(shared).await?;
-    let running: HashSet<Session> = marked.writers.iter().map(|writer| writer.session).collect();
+async fn garbage(shared: &Shared, lease: &Lease) -> Result<Vec<Piece>, ImageError> {
+    let mut running: HashSet<Session> = HashSet::new();
+    for writer in writers(shared).await? {
+        if !has_ended(shared, &writer, lease).await? {
+            running.insert(writer.session);
+        }
+    }
+    let live = mark(shared).await?;
     let mut garbage = Vec::new();
     for folder in [MANIFESTS, SEGMENTS, BLOCKS] {
         let mut there = shared.bucket.list(folder);
         while let Some(found) = there.try_next().await? {
             let Some(piece) = Piece::parse(folder, &found.name) else { continue };
             let (Piece::Manifest { session } | Piece::Segment { session, .. } | Piece::Block { session, .. }) = piece;
-            if garbage.len() < MOST && !running.contains(&session) && !marked.live.contains(&piece) {
+            if garbage.len() < MOST && !running.contains(&session) && !live.contains(&piece) {
                 garbage.push(piece);
             }
         }
@@ -176,7 +184,7 @@ async fn doomed(shared: &Shared, collection: u64, condemned: Vec<Piece>) -> Resu
         if let Some(doomed) = read(&shared.bucket, &name).await? {
             return Ok(doomed);
         }
-        let live = mark(shared).await?.live;
+        let live = mark(shared).await?;
         let doomed: Vec<Piece> = condemned.iter().filter(|piece| !live.contains(*piece)).copied().collect();
         if shared.bucket.create(&name, encode(&doomed)).await? == Made::New {
             return Ok(doomed);
@@ -184,9 +192,14 @@ async fn doomed(shared: &Shared, collection: u64, condemned: Vec<Piece>) -> Resu
     }
 }
 
-/// Ends a collection, and removes what is left of it and of those before.
+/// Ends a collection.
 async fn end(shared: &Shared, collection: u64) -> Result<(), ImageError> {
     shared.bucket.create(&Phase::Done.name(collection), Vec::new()).await?;
+    tidy(shared, collection).await
+}
+
+/// Removes what is left of a collection that is over, and of those before.
+async fn tidy(shared: &Shared, collection: u64) -> Result<(), ImageError> {
     let all = collections(&shared.bucket).await?;
     let names = all.into_iter().flat_map(|(number, phases)| {
         let old = move |phase: &Phase| number < collection || number == collection && *phase != Phase::Done;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::head::load;
 use super::layout::{Piece, Session};
+use super::manifest::Reference;
 use super::record::Stored;
 use super::snapshot::{load_manifest, load_segment};
 use super::store::Shared;
@@ -27,24 +28,16 @@ pub(super) struct Named {
     pub session: Session,
 }
 
-/// Everything that a head leads to.
-#[derive(Debug, Default)]
-pub(super) struct Marked {
-    pub live: HashSet<Piece>,
-    pub writers: Vec<Named>,
-}
-
-/// Looks at all there is.
-pub(super) async fn mark(shared: &Shared) -> Result<Marked, ImageError> {
-    let mut marked = Marked::default();
+/// Everything that a head leads to. Looks at all there is.
+pub(super) async fn mark(shared: &Shared) -> Result<HashSet<Piece>, ImageError> {
+    let mut live = HashSet::new();
     for image in shared.images().await? {
         let head = load(&shared.bucket, &image).await?.head;
         for stored in head.snapshots.iter().chain(&head.hidden) {
-            marked.snapshot(shared, stored).await?;
+            mark_snapshot(&mut live, shared, stored).await?;
         }
-        marked.writers.extend(head.writer.map(|writer| Named { image, session: writer.session }));
     }
-    Ok(marked)
+    Ok(live)
 }
 
 /// All writers there are now.
@@ -57,23 +50,20 @@ pub(super) async fn writers(shared: &Shared) -> Result<Vec<Named>, ImageError> {
     Ok(writers)
 }
 
-impl Marked {
-    async fn snapshot(&mut self, shared: &Shared, stored: &Stored) -> Result<(), ImageError> {
-        if !self.live.insert(Piece::Manifest { session: stored.manifest }) {
-            return Ok(());
-        }
-        let manifest = load_manifest(&shared.bucket, stored).await?;
-        let new = |(segment, reference): &(u64, _)| {
-            let super::manifest::Reference { session, .. } = *reference;
-            self.live.insert(Piece::Segment { session, segment: *segment })
-        };
-        let new: Vec<_> = manifest.0.into_iter().filter(new).collect();
-        let load = |(segment, reference)| load_segment(&shared.bucket, &stored.record.snapshot, segment, reference);
-        let mut segments = stream::iter(new).map(load).buffer_unordered(AT_ONCE);
-        while let Some(segment) = segments.try_next().await? {
-            let blocks = segment.entries();
-            self.live.extend(blocks.map(|block| Piece::Block { hash: block.page.hash(), session: block.session }));
-        }
-        Ok(())
+async fn mark_snapshot(live: &mut HashSet<Piece>, shared: &Shared, stored: &Stored) -> Result<(), ImageError> {
+    if !live.insert(Piece::Manifest { session: stored.manifest }) {
+        return Ok(());
     }
+    let manifest = load_manifest(&shared.bucket, stored).await?;
+    let new = |(segment, reference): &(u64, Reference)| {
+        live.insert(Piece::Segment { session: reference.session, segment: *segment })
+    };
+    let new: Vec<_> = manifest.0.into_iter().filter(new).collect();
+    let load = |(segment, reference)| load_segment(&shared.bucket, &stored.record.snapshot, segment, reference);
+    let mut segments = stream::iter(new).map(load).buffer_unordered(AT_ONCE);
+    while let Some(segment) = segments.try_next().await? {
+        let blocks = segment.entries();
+        live.extend(blocks.map(|block| Piece::Block { hash: block.page.hash(), session: block.session }));
+    }
+    Ok(())
 }
