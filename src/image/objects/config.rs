@@ -47,7 +47,7 @@ pub struct ObjectsConfig {
 }
 
 fn default_timeout() -> Seconds {
-    Seconds::new(30)
+    Seconds::new(15)
 }
 
 impl ObjectsConfig {
@@ -80,7 +80,7 @@ impl ObjectsConfig {
             fault("access_key", "and secret_key_file are given together");
         }
         if !(Duration::from_secs(1)..=LIFETIME / 3).contains(&self.timeout.0) {
-            fault("timeout", "must be from 1s to 60s");
+            fault("timeout", "must be from 1s to 20s");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::id::{ImageName, TransferId};
 use crate::image::ImageError;
 
 /// How long a transfer may be silent: several times what one request may take.
-pub(super) const LIFETIME: Duration = Duration::from_mins(3);
+pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Times that a lease is written in its life.
 const BEATS: u32 = 9;
 
