@@ -4,8 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::signer::Signer as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use rsnap_test_ceph::{Cluster, ObjectGateway, Options as Ceph};
 
 use crate::support::{Diff, Gateway, Image, Options, Upload, binary, scratch};
@@ -92,14 +93,45 @@ fn in_a_directory() {
 
 /// A signed URL of the bucket itself, which is made by putting nothing there.
 fn make_bucket(s3: &ObjectGateway, name: &str) {
-    let builder = AmazonS3Builder::new().with_endpoint(s3.endpoint()).with_allow_http(true).with_bucket_name(name);
-    let store = builder.with_access_key_id(&s3.access_key).with_secret_access_key(&s3.secret_key).build().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = bucket(s3, name);
     let root = object_store::path::Path::default();
     let signed = store.signed_url(http::Method::PUT, &root, Duration::from_mins(5));
-    let url = runtime.block_on(signed).unwrap();
+    let url = runtime().block_on(signed).unwrap();
     let made = Command::new("curl").args(["-sS", "--fail-with-body", "-X", "PUT", url.as_str()]).output().unwrap();
     assert!(made.status.success(), "{url}: {}", String::from_utf8_lossy(&made.stdout));
+}
+
+fn bucket(s3: &ObjectGateway, name: &str) -> AmazonS3 {
+    let builder = AmazonS3Builder::new().with_endpoint(s3.endpoint()).with_allow_http(true).with_bucket_name(name);
+    builder.with_access_key_id(&s3.access_key).with_secret_access_key(&s3.secret_key).build().unwrap()
+}
+
+/// What commits rest on: of many who create one name at once, one succeeds.
+fn exactly_one(s3: &ObjectGateway, name: &str) {
+    let store = bucket(s3, name);
+    let create = |round: usize, who: usize| {
+        let store = store.clone();
+        async move {
+            let path = object_store::path::Path::from(format!("race/{round}"));
+            let body = object_store::PutPayload::from(format!("{who}").into_bytes());
+            let made = store.put_opts(&path, body, object_store::PutMode::Create.into()).await;
+            made.is_ok().then_some(who)
+        }
+    };
+    runtime().block_on(async {
+        for round in 0..10 {
+            let made = futures_util::future::join_all((0..16).map(|who| create(round, who))).await;
+            let winners: Vec<usize> = made.into_iter().flatten().collect();
+            assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
+            let path = object_store::path::Path::from(format!("race/{round}"));
+            let there = store.get(&path).await.unwrap().bytes().await.unwrap();
+            assert_eq!(there, winners[0].to_string());
+        }
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 #[test]
@@ -117,6 +149,7 @@ fn in_a_bucket() {
         secret.path()
     );
     let one = gateway(store.clone());
+    exactly_one(&s3, "copies");
     story(&one);
     cut(&one);
     // Another gateway finds all of it.

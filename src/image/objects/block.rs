@@ -50,6 +50,15 @@ pub(super) fn encode(plain: &[u8]) -> Vec<u8> {
 
 /// The plain bytes of a block whose page is `expected`.
 pub(super) fn decode(object: &[u8], expected: &Page) -> Result<Vec<u8>, String> {
+    let plain = unpack(object)?;
+    match page_of(&plain) == *expected {
+        true => Ok(plain),
+        false => Err("its bytes do not have the hash recorded at the commit".to_owned()),
+    }
+}
+
+/// The bytes in an object, a whole block, whatever they are.
+pub(super) fn unpack(object: &[u8]) -> Result<Vec<u8>, String> {
     let (header, payload) = object.split_first_chunk::<HEADER_BYTES>().ok_or("it is too short for a block")?;
     let (magic, rest) = header.split_first_chunk::<8>().ok_or("it is too short for a block")?;
     let [version, codec, 0, 0, length @ ..] = rest else { return Err("it is not a block of rsnap".to_owned()) };
@@ -63,17 +72,16 @@ pub(super) fn decode(object: &[u8], expected: &Page) -> Result<Vec<u8>, String> 
         return Err("its plain length is not that of a block".to_owned());
     }
     let plain = match *codec {
-        PLAIN if payload.len() == BLOCK_BYTES => payload.to_vec(),
+        PLAIN => payload.to_vec(),
         ZSTD => {
             zstd::bulk::decompress(payload, BLOCK_BYTES).map_err(|fault| format!("it cannot be unpacked: {fault}"))?
         }
-        PLAIN => return Err("it is cut".to_owned()),
         _ => return Err(format!("its codec {codec} is unknown")),
     };
-    if plain.len() != BLOCK_BYTES || page_of(&plain) != *expected {
-        return Err("its bytes do not have the hash recorded at the commit".to_owned());
+    match plain.len() == BLOCK_BYTES {
+        true => Ok(plain),
+        false => Err("it is cut".to_owned()),
     }
-    Ok(plain)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@
 //! | `head` | all that is known of an image, and the step in which it changes |
 //! | `lease`, `stage` | who writes, and taking an image |
 //! | `staged`, `commit` | writing a new snapshot, and making it visible |
-//! | `store`, `snapshot` | what is there, and reading it |
+//! | `store`, `snapshot`, `mending` | what is there, reading it, and putting again what rotted |
 //! | `condemned`, `mark`, `collect` | giving back the space of what was deleted or left |
 
 mod block;
@@ -36,6 +36,7 @@ mod layout;
 mod lease;
 mod manifest;
 mod mark;
+mod mending;
 mod record;
 mod segment;
 mod snapshot;
@@ -53,7 +54,7 @@ use async_trait::async_trait;
 pub use self::config::ObjectsConfig;
 use self::store::Shared;
 use crate::id::{ImageName, SnapshotId};
-use crate::image::{Chain, ImageError, ImageStore, SnapshotImage, StageRequest, StagedImage};
+use crate::image::{Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage};
 
 /// Images in an object store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -85,6 +86,11 @@ impl ImageStore for ObjectsStore {
 
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {
         Ok(Arc::new(self.shared.open_snapshot(image, snapshot).await?))
+    }
+
+    async fn mend(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
+        let opened = self.shared.open_snapshot(image, snapshot).await?;
+        Ok(Arc::new(mending::ObjectsMending::new(self.shared.bucket.clone(), opened)))
     }
 
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 
 use super::bucket::{Bucket, Made, unbelievable};
 use super::head::{Advance, advance, load};
-use super::layout::{IMAGES, MANIFESTS, MARKER, Piece, Session};
+use super::layout::{IMAGES, LEASES, MANIFESTS, MARKER, Piece, Session};
 use super::lease::Writing;
 use super::record::{Marker, RECORD_MAX};
 use super::snapshot::{ObjectsSnapshot, is_sound};
@@ -43,6 +43,7 @@ impl Shared {
             Some(id) => id,
             None => initialise(&bucket).await?,
         };
+        refuse_unconditional(&bucket).await?;
         let (process, writing) = (Session::new(), Writing::default());
         Ok(Self { bucket, process, writing, lifetime, directory, id })
     }
@@ -140,6 +141,23 @@ impl Shared {
 
 fn missing(image: &ImageName, snapshot: &SnapshotId) -> ImageError {
     ImageError::NotFound { image: image.clone(), snapshot: snapshot.clone() }
+}
+
+/// A storage that ignores the condition of a creation would let two gateways overwrite each other's commits, and there are
+/// some that do. Better to find out now.
+async fn refuse_unconditional(bucket: &Bucket) -> Result<(), ImageError> {
+    let name = format!("{LEASES}/{}.trial", Session::new());
+    bucket.create(&name, Vec::new()).await?;
+    let again = bucket.create(&name, vec![1]).await?;
+    bucket.remove([name.clone()]).await?;
+    match again {
+        Made::Taken => Ok(()),
+        Made::New => {
+            let text = "the storage creates what is there already (it ignores `If-None-Match: *`), so two gateways would \
+                        overwrite each other's commits; use another one";
+            Err(unbelievable(&name, text))
+        }
+    }
 }
 
 async fn read_marker(bucket: &Bucket) -> Result<Option<String>, ImageError> {

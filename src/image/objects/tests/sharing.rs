@@ -115,6 +115,31 @@ async fn a_missing_and_an_oversized_block_are_refused() {
     assert!(read().await.contains("is missing"), "{}", read().await);
 }
 
+#[tokio::test]
+async fn a_block_that_rotted_is_mended_for_all_who_share_it() {
+    let objects = memory();
+    let bench = Bench::new(Arc::new(gateway(&objects).await), None);
+    let bytes = content(&mut Dice(9), 2 * MIB);
+    bench.put(1, None, &bytes).await.unwrap();
+    bench.put_as(other_image(1, None, bytes.len()), &[], &bytes).await.unwrap();
+    for (name, place) in folder(&objects, "blocks").await.iter().zip([3, 70_000]) {
+        flip(&objects, name, place).await;
+    }
+    let mending = bench.store.mend(&image(), &id(1)).await.unwrap();
+    let verified = Verified::new(mending.image());
+    for block in 0..2 {
+        let mut buffer = bench.pool.take().await;
+        assert!(verified.read_block(block, &mut buffer).await.is_err());
+        buffer.copy_from_slice(&bytes[block as usize * MIB..][..MIB]);
+        let proven = verified.prove(block, GrainMap::FULL, buffer).await.unwrap();
+        assert!(mending.mend(proven).await.unwrap() > 0);
+    }
+    mending.flush().await.unwrap();
+    bench.check(1, &bytes).await;
+    let shared = bench.store.open(&other_image(1, None, 0).image, &id(1)).await.unwrap();
+    bench.compare_open(&shared, &bytes).await.unwrap();
+}
+
 /// What a transfer found is there when it commits, whatever a collection of another gateway did meanwhile.
 #[tokio::test]
 async fn a_collection_beside_a_transfer_takes_nothing_from_it() {
