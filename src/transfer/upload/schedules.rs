@@ -184,7 +184,7 @@ fn upload() -> Upload {
         principal: "test".to_owned(),
         sender: None,
         digests: Vec::new(),
-        digest_trailer: false,
+        digest_trailers: crate::transfer::DigestTrailers::default(),
     }
 }
 
