@@ -11,7 +11,7 @@ macro_rules! run_upload_cases {
         $crate::image::cases::run_cases! {
             $bench;
             pieces_in_any_order, an_upload_goes_on_where_it_was_cut, an_incremental_in_pieces, a_piece_sent_twice,
-            an_overtaken_owner_changes_nothing, what_is_given_up_is_gone, what_is_finished_is_remembered,
+            an_overtaken_owner_changes_nothing, an_owner_that_is_overtaken_at_its_mark, what_is_given_up_is_gone, what_is_finished_is_remembered,
             what_was_deleted_has_no_upload, what_nobody_works_on_expires,
             an_idle_upload_keeps_nobody_out, an_upload_whose_base_is_gone, a_damaged_upload
         }
@@ -186,6 +186,27 @@ pub(in crate::image) async fn an_overtaken_owner_changes_nothing(bench: &Bench) 
     drop(old);
     bench.check(1, &bytes).await;
     assert_eq!(bench.names().await, ["s1"]);
+}
+
+/// It is told that its mark failed, and the next owner may believe that mark all the same.
+pub(in crate::image) async fn an_owner_that_is_overtaken_at_its_mark(bench: &Bench) {
+    let mut dice = Dice(32);
+    let bytes = content(&mut dice, 3 * MIB);
+    let old = begin(bench, 1, None, bytes.len()).await;
+    feed(bench, &old, 0..2 * MIB, (&[], &bytes), &mut dice).await.end_piece().await.unwrap();
+    let (new, ()) = tokio::join!(resume(bench, 1), async {
+        while old.checkpoint(whole(2 * MIB)).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let refused = old.clear(0..bytes.len() as u64).await;
+        assert!(refused.is_err(), "what the next owner takes for durable was cleared");
+        old.suspend().await;
+    });
+    let there = new.durable().end_from(0) as usize;
+    feed(bench, &new, there..bytes.len(), (&[], &bytes), &mut dice).await.end_piece().await.unwrap();
+    new.checkpoint(whole(bytes.len())).await.unwrap();
+    finish(&new, &bytes).await;
+    bench.check(1, &bytes).await;
 }
 
 pub(in crate::image) async fn what_is_given_up_is_gone(bench: &Bench) {

@@ -104,6 +104,33 @@ fn another_sender_goes_on_at_another_gateway() {
     }
 }
 
+/// A gateway that sleeps owns an upload; another one takes it over, and the first changes nothing when it wakes.
+#[test]
+fn a_stopped_gateway_loses_its_uploads() {
+    let target = target();
+    let (first, second) = (target.gateway(), target.gateway());
+    let bytes = Image::random(200 * MIB, 46).bytes;
+    let image = file(&bytes);
+    let sleeper = send(&first, &image, &["--streams", "2"]);
+    let mut there = 0;
+    wait_for("progress", || {
+        there = durable(&first.client());
+        there >= 24 * MIB as u64
+    });
+    first.signal("STOP");
+    let outcome = send(&second, &image, &[]).outcome();
+    assert_eq!(outcome["outcome"], "committed", "{outcome}");
+    let moved = outcome["moved"].as_u64().unwrap();
+    let most = bytes.len() as u64 - there + (2 * 8 + 1) * MIB as u64;
+    assert!(moved <= most, "{there} bytes of {} were durable, and {moved} were sent", bytes.len());
+    let before = target.state_that_counts("volume-v");
+    first.signal("CONT");
+    // The first sender asks again and finds the snapshot.
+    assert_eq!(sleeper.outcome()["outcome"], "present");
+    assert_eq!(target.state_that_counts("volume-v"), before, "the overtaken gateway has changed something");
+    assert_eq!(target.digest("volume-v@snapshot-s"), sha256(&bytes));
+}
+
 #[test]
 fn an_upload_waits_while_others_use_the_volume() {
     let target = target();

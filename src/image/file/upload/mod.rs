@@ -24,7 +24,7 @@ pub(super) use self::record::{Owned, unseal_owned, upload_file};
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -50,6 +50,9 @@ pub(super) struct FileUpload {
     owned: Owned,
     /// What was durable at the start.
     durable: Ranges,
+    /// There is another owner. It believes the last mark, also one that was told to have failed, so nothing behind what is
+    /// known to be durable here may be touched any more.
+    is_overtaken: Arc<AtomicBool>,
 }
 
 /// The log as a file.
@@ -87,11 +90,17 @@ impl FileUpload {
     ) -> Result<T, ImageError> {
         let running = Arc::clone(&self.staging().writes).read_owned().await;
         let (staging, log) = (Arc::clone(self.staging()), Arc::clone(&self.log));
+        let is_overtaken = Arc::clone(&self.is_overtaken);
         blocking(move || {
             staging.check_open()?;
+            if is_overtaken.load(Ordering::Acquire) {
+                return Err(ImageError::Fenced);
+            }
             let result = work(&staging, &log);
-            if matches!(result, Err(ImageError::Io { .. } | ImageError::Full { .. })) {
-                staging.break_off();
+            match &result {
+                Err(ImageError::Fenced) => is_overtaken.store(true, Ordering::Release),
+                Err(ImageError::Io { .. } | ImageError::Full { .. }) => staging.break_off(),
+                _ => {}
             }
             drop(running);
             result

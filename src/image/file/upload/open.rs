@@ -83,7 +83,7 @@ impl FileUpload {
         let staging = Staging::create(directory.clone(), request, overlay, data, Some(owned.clone()), locks)?;
         staging.stored.store(stored, std::sync::atomic::Ordering::Relaxed);
         let staged = FileStaged { staging: Arc::new(staging), base };
-        Ok(Self { staged, log: Arc::new(Mutex::new(log)), owned, durable })
+        Ok(Self { staged, log: Arc::new(Mutex::new(log)), owned, durable, is_overtaken: Arc::default() })
     }
 }
 
