@@ -134,6 +134,41 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// In files and in a directory of blocks at once. A gateway that is killed in the middle leaves neither.
+#[test]
+fn in_two_stores() {
+    let folder = tempfile::tempdir_in(scratch()).unwrap();
+    let of = |name: &str| folder.path().join(name);
+    let parts = format!(
+        "[stores.blocks]\nkind = \"objects\"\nurl = {:?}\n[stores.files]\nkind = \"file\"\npath = {:?}\n",
+        of("blocks"),
+        of("files")
+    );
+    let store = Some("kind = \"tee\"\nstores = [\"blocks\", \"files\"]".to_owned());
+    let mut gateway = Gateway::start_with(&Options { store, extra: parts, ..Options::default() });
+    let client = gateway.client();
+    let image = Image::random(8_000_000, 3);
+    let upload = Upload { path: path("v", "s1"), content_type: Some(RAW), body: &image.bytes, ..Upload::default() };
+    let mut pending = client.begin_put(&upload);
+    pending.send(&image.bytes[..6_000_000]).unwrap();
+    gateway.kill();
+    pending.cut();
+    gateway.restart();
+    let client = gateway.client();
+    assert_eq!(client.chain("v")["snapshots"].as_array().unwrap().len(), 0);
+    client.put(&upload).expect(201);
+    assert!(client.get(&path("v", "s1")).expect(200).body == image.bytes);
+    assert_eq!(blocks(&of("blocks")), 8);
+    // Whoever has one of the two alone has all of it.
+    for part in ["kind = \"objects\"\nurl", "kind = \"file\"\npath"] {
+        let name = if part.contains("url") { "blocks" } else { "files" };
+        let single = self::gateway(format!("{part} = {:?}", of(name)));
+        assert!(single.client().get(&path("v", "s1")).expect(200).body == image.bytes, "{name}");
+    }
+    assert!([200, 204].contains(&client.request("DELETE", &path("v", "s1"), &[], &[]).status));
+    client.get(&path("v", "s1")).expect(404);
+}
+
 #[test]
 fn in_a_bucket() {
     // It speaks to no cluster without keys.
