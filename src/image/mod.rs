@@ -285,6 +285,12 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
     /// As [`StagedImage::write`] with a buffer of zeroes, at no cost in data.
     async fn zero(&self, block: u64, present: GrainMap) -> Result<(), ImageError>;
 
+    /// Blocks that the storage takes at once with profit, should nobody else need the buffers. Zero: a transfer's own share
+    /// is enough.
+    fn appetite(&self) -> usize {
+        0
+    }
+
     /// Makes all that was written, zeroed and put durable.
     async fn flush(&self) -> Result<Durable, ImageError>;
 

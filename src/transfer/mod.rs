@@ -90,15 +90,31 @@ pub struct Upload {
     pub sender: Option<String>,
     /// Digests of the body that the sender announced in the header.
     pub digests: Vec<Digest>,
-    /// Whether a digest of the body will come as a trailer, so that it must be computed on the way.
-    pub digest_trailer: bool,
+    pub digest_trailers: DigestTrailers,
 }
 
-/// An RFC 9530 digest that rsnap verifies.
+/// Which digests of the body will come as trailers, so that they must be computed on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DigestTrailers {
+    /// In `Content-Digest` or `Repr-Digest`.
+    pub sha256: bool,
+    /// In `Rsnap-Body-Digest`.
+    pub blake3: bool,
+}
+
+impl DigestTrailers {
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.sha256 || self.blake3
+    }
+}
+
+/// A digest that rsnap verifies: one of RFC 9530, or its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Digest {
     Sha256([u8; 32]),
     Sha512([u8; 64]),
+    Blake3(blake3::Hash),
 }
 
 /// What came after the body.

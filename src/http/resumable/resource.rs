@@ -221,7 +221,7 @@ pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Clai
     Ok(Claims {
         length: headers::content_length(headers)?,
         digests: headers::content_digests(headers)?,
-        digest_trailer: headers::announced(headers).digest,
+        digest_trailers: headers::announced(headers).digests,
         sender,
     })
 }

