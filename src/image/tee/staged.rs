@@ -58,6 +58,10 @@ impl StagedImage for TeeStaged {
         self.first.size()
     }
 
+    fn appetite(&self) -> usize {
+        self.first.appetite().max(self.second.appetite())
+    }
+
     fn base(&self) -> Option<Arc<dyn SnapshotImage>> {
         self.base.clone()
     }
