@@ -21,6 +21,7 @@ mod inspection;
 mod memory;
 mod mend;
 mod objects;
+mod page_log;
 mod presence;
 mod ranges;
 mod rbd;
@@ -208,6 +209,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
     /// Gives up an unfinished transfer, whoever owns it, and frees its space. One that is not there is as good.
     async fn discard(&self, _image: &ImageName, _transfer: &TransferId) -> Result<(), ImageError> {
         Ok(())
+    }
+
+    /// Gives up the unfinished transfers that nobody has worked on since `before`, in all images, and those whose records
+    /// cannot be believed; tells how many. One that somebody works on by now stays.
+    async fn expire(&self, _before: SystemTime) -> Result<u64, ImageError> {
+        Ok(0)
     }
 
     /// Opens a committed snapshot for reading.

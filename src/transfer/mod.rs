@@ -21,7 +21,7 @@ mod state;
 mod tree;
 mod upload;
 
-pub use config::Config;
+pub use config::{Config, UploadConfig};
 pub use error::TransferError;
 pub use inspect::{Finding, Findings};
 pub use mend::Mended;
@@ -32,7 +32,7 @@ pub use upload::{Claims, Created, Piece, UploadId, UploadState};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -139,7 +139,7 @@ pub enum BodyError {
     #[error("the connection was cut: {0}")]
     Cut(String),
     #[error("nothing was received for {0:?}")]
-    Idle(std::time::Duration),
+    Idle(Duration),
     #[error("the trailer is malformed: {0}")]
     Trailer(String),
     /// The gateway's own deadline, and not the sender's fault.
@@ -184,6 +184,7 @@ pub struct Transfers {
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
     uploads: upload::Uploads,
+    upload_age: Duration,
     pool: BufferPool,
     depth: usize,
     load: Load,
@@ -209,6 +210,7 @@ impl Transfers {
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
             uploads: upload::Uploads::default(),
+            upload_age: UploadConfig::default().expire_after.0,
             pool: parts.pool,
             depth: config.depth,
             load: parts.load,
@@ -217,6 +219,12 @@ impl Transfers {
             reads_allowed: config.reads,
             inspections: Arc::new(Semaphore::new(inspect::AT_ONCE)),
         }
+    }
+
+    /// The same with other limits for uploads.
+    #[must_use]
+    pub fn with_uploads(self, config: &UploadConfig) -> Self {
+        Self { upload_age: config.expire_after.0, ..self }
     }
 
     /// The store and image that hold a volume, as the writer plugin names them.

@@ -184,16 +184,21 @@ impl Adding<'_> {
             if self.position == 0 {
                 refuse_disguised(&frame)?;
             }
-            let (position, length) = (self.position, frame.len() as u64);
-            if length > self.range.end - position {
-                let size = self.open.image.size();
-                return Err(TransferError::UploadLength { length: position + length, size });
+            let (position, size, end) = (self.position, self.open.image.size(), self.position + frame.len() as u64);
+            if end > size {
+                return Err(TransferError::UploadLength { length: end, size });
             }
-            check.update(&frame);
+            let free = usize::try_from(self.range.end - position).unwrap_or(usize::MAX);
+            let frame = frame.get(..free).unwrap_or(&frame);
+            check.update(frame);
             self.registered.count(frame.len());
-            self.open.guard(self.ingest.write(position, &frame).await)?;
-            self.position += length;
-            self.window.advance(length, self.position, &mut self.ingest).await?;
+            self.open.guard(self.ingest.write(position, frame).await)?;
+            self.position += frame.len() as u64;
+            self.window.advance(frame.len() as u64, self.position, &mut self.ingest).await?;
+            if end > self.range.end {
+                // What lies there came as changes. Up to it, what came counts.
+                return Err(TransferError::UploadRange(self.range.end..end));
+            }
         }
         Ok(())
     }

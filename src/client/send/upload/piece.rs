@@ -17,6 +17,7 @@ use crate::client::send::material::Pieces;
 use crate::client::send::writer::{Halt, Proof, StreamWriter, value};
 use crate::client::thread::spawn;
 use crate::client::{ClientError, Meter, Ticketed};
+use crate::content::BLOCK_BYTES;
 
 /// What went out of a piece that broke off.
 #[derive(Debug, Default)]
@@ -28,6 +29,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Everything before it was read.
+    pub(super) fn reached(&self) -> u64 {
+        self.trace.back().map_or(self.start, |(position, _)| position - position % BLOCK_BYTES as u64)
+    }
+
     /// Bytes that went out for what lies behind `there`.
     pub(super) fn beyond(&self, there: u64) -> u64 {
         let until = self.trace.iter().take_while(|(position, _)| *position <= there).last();
