@@ -79,7 +79,7 @@ fn store(table: &str, store: &Store) -> Vec<Finding> {
             let named = named.map(|(key, path)| Finding::new(format!("{table}.{key}"), path.display(), empty(path)));
             named.chain(objects.directory().map(|path| directory(&format!("{table}.url"), path))).collect()
         }
-        Store::Memory {} | Store::Discard {} => Vec::new(),
+        Store::Tee { .. } | Store::Memory {} | Store::Discard {} => Vec::new(),
     }
 }
 

@@ -73,17 +73,21 @@ pub async fn sweep(arguments: &StoreSweep, json: bool) -> ExitCode {
         Err(fault) => return fail(&fault),
     };
     if let Some(wanted) = &arguments.store {
-        config.stores.retain(|name, _| name == wanted);
-        if config.stores.is_empty() {
+        let Some(store) = config.stores.get(wanted) else {
             return fail(&format!("{} has no store {wanted}", arguments.file.display()));
-        }
+        };
+        let parts = store.parts().to_vec();
+        config.stores.retain(|name, _| name == wanted || parts.contains(name));
     }
+    // What a tee is made of is swept as what it is.
+    let single = config.stores.iter().filter(|(_, store)| store.parts().is_empty());
+    let swept: Vec<_> = single.map(|(name, _)| name.clone()).collect();
     let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())).await {
         Ok(stores) => stores,
         Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
     };
     let mut code = ExitCode::SUCCESS;
-    for (name, store) in stores {
+    for (name, store) in stores.into_iter().filter(|(name, _)| swept.contains(name)) {
         match store.sweep().await {
             Ok(removed) if json => println!("{}", serde_json::json!({"store": name, "removed": removed})),
             Ok(removed) => println!("{name}: removed {removed} objects that nothing needs any more"),

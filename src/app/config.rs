@@ -51,10 +51,23 @@ pub enum Store {
     Rbd(RbdConfig),
     /// Blocks in an object store.
     Objects(ObjectsConfig),
+    /// Two of the other stores: what is committed is in both.
+    Tee { stores: Vec<StoreName> },
     /// The memory of this process; gone when it ends. For tries and tests.
     Memory {},
     /// Keeps no data at all: measures everything else.
     Discard {},
+}
+
+impl Store {
+    /// The stores that this one is made of.
+    #[must_use]
+    pub fn parts(&self) -> &[StoreName] {
+        match self {
+            Self::Tee { stores } => stores,
+            _ => &[],
+        }
+    }
 }
 
 /// What the command line puts over the file.
@@ -160,7 +173,27 @@ impl Config {
                 }
                 Store::Rbd(rbd) => rbd.validate(&format!("stores.{name}"), faults),
                 Store::Objects(objects) => objects.validate(&format!("stores.{name}"), faults),
+                Store::Tee { stores } => self.validate_tee(name, stores, faults),
                 _ => {}
+            }
+        }
+    }
+
+    fn validate_tee(&self, name: &StoreName, parts: &[StoreName], faults: &mut Vec<String>) {
+        let mut fault = |text: String| faults.push(format!("stores.{name}.stores: {text}"));
+        if !matches!(parts, [first, second] if first != second) {
+            fault("must name two stores".to_owned());
+        }
+        for part in parts {
+            match self.stores.get(part) {
+                None => fault(format!("there is no [stores.{part}] table")),
+                Some(Store::Tee { .. }) => fault(format!("[stores.{part}] is a tee itself")),
+                Some(_) if self.plugins.writer.stores.contains(part) => {
+                    fault(format!(
+                        "[stores.{part}] is written through this one only: take it out of plugins.writer.stores"
+                    ));
+                }
+                Some(_) => {}
             }
         }
     }
@@ -214,6 +247,26 @@ mod tests {
         for text in ["[gateway]\nsiet = \"x\"", "[limts]\n", "[stores.main]\nkind = \"file\"\npaht = \"/x\""] {
             let fault = parse(text).unwrap_err().to_string();
             assert!(fault.contains("siet") || fault.contains("limts") || fault.contains("paht"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_tee_is_made_of_two_others() {
+        let parts =
+            "[stores.a]\nkind = \"memory\"\n[stores.b]\nkind = \"memory\"\n[plugins.writer]\ncomponent = \"image\"\n";
+        let tee = |stores: &str, granted: &str| {
+            parse(&format!("{parts}stores = [\"{granted}\"]\n[stores.t]\nkind = \"tee\"\nstores = {stores}\n"))
+        };
+        tee("[\"a\", \"b\"]", "t").unwrap();
+        for (stores, granted) in [
+            ("[\"a\"]", "t"),
+            ("[\"a\", \"a\"]", "t"),
+            ("[\"a\", \"c\"]", "t"),
+            ("[\"a\", \"t\"]", "t"),
+            ("[\"a\", \"b\"]", "a"),
+        ] {
+            let fault = tee(stores, granted).unwrap_err().to_string();
+            assert!(fault.contains("stores.t.stores"), "{stores}: {fault}");
         }
     }
 

@@ -28,6 +28,7 @@ mod rbd;
 mod readers;
 mod record;
 mod sidecar;
+mod tee;
 mod upload;
 mod verified;
 
@@ -41,6 +42,7 @@ pub use mend::{Mending, ProvenLeaves};
 pub use objects::{ObjectsConfig, ObjectsStore};
 pub use ranges::{Ranges, RangesError};
 pub use rbd::{RbdConfig, RbdStore};
+pub use tee::TeeStore;
 pub use upload::{UploadImage, UploadRecord};
 pub use verified::Verified;
 

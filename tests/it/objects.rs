@@ -10,6 +10,7 @@ use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use rsnap_test_ceph::{Cluster, ObjectGateway, Options as Ceph};
 
 use crate::support::{Diff, Gateway, Image, Options, Upload, binary, scratch};
+use crate::verify::{event, flip, objects, put, toward};
 
 const RAW: &str = "application/octet-stream";
 const DIFF: &str = "application/vnd.ceph.rbd-diff";
@@ -36,17 +37,17 @@ fn story(gateway: &Gateway) {
     let client = gateway.client();
     let first = Image::random(9_000_123, 1);
     let second = first.changed(2, 12);
-    let put = |volume: &str, snapshot: &str, kind: &'static str, body: &[u8]| {
+    let put_as = |volume: &str, snapshot: &str, kind: &'static str, body: &[u8]| {
         client.put(&Upload { path: path(volume, snapshot), content_type: Some(kind), body, ..Upload::default() })
     };
-    let root = put("v", "s1", RAW, &first.bytes).expect(201).json()["root"].as_str().unwrap().to_owned();
+    let root = put_as("v", "s1", RAW, &first.bytes).expect(201).json()["root"].as_str().unwrap().to_owned();
     let change = Diff::between(Some("s1"), "s2", &first.bytes, &second.bytes);
     let headers = vec![("rsnap-base", "s1".to_owned()), ("rsnap-base-root", root)];
     let diff = Upload { path: path("v", "s2"), content_type: Some(DIFF), headers, body: &change, ..Upload::default() };
     client.put(&diff).expect(201);
-    put("w", "s1", RAW, &first.bytes).expect(201);
+    put_as("w", "s1", RAW, &first.bytes).expect(201);
     // The same again is the same.
-    assert!([200, 201].contains(&put("v", "s1", RAW, &first.bytes).status));
+    assert!([200, 201].contains(&put_as("v", "s1", RAW, &first.bytes).status));
     for (volume, snapshot, image) in [("v", "s1", &first), ("v", "s2", &second), ("w", "s1", &first)] {
         assert!(client.get(&path(volume, snapshot)).expect(200).body == image.bytes, "{volume} {snapshot}");
     }
@@ -132,6 +133,63 @@ fn exactly_one(s3: &ObjectGateway, name: &str) {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// In files and in a directory of blocks at once. A gateway that is killed in the middle leaves neither.
+#[test]
+fn in_two_stores() {
+    let folder = tempfile::tempdir_in(scratch()).unwrap();
+    let of = |name: &str| folder.path().join(name);
+    let parts = format!(
+        "[stores.blocks]\nkind = \"objects\"\nurl = {:?}\n[stores.files]\nkind = \"file\"\npath = {:?}\n",
+        of("blocks"),
+        of("files")
+    );
+    let store = Some("kind = \"tee\"\nstores = [\"blocks\", \"files\"]".to_owned());
+    let mut gateway = Gateway::start_with(&Options { store, extra: parts, ..Options::default() });
+    let client = gateway.client();
+    let image = Image::random(8_000_000, 3);
+    let upload = Upload { path: path("v", "s1"), content_type: Some(RAW), body: &image.bytes, ..Upload::default() };
+    let mut pending = client.begin_put(&upload);
+    pending.send(&image.bytes[..6_000_000]).unwrap();
+    gateway.kill();
+    pending.cut();
+    gateway.restart();
+    let client = gateway.client();
+    assert_eq!(client.chain("v")["snapshots"].as_array().unwrap().len(), 0);
+    client.put(&upload).expect(201);
+    assert!(client.get(&path("v", "s1")).expect(200).body == image.bytes);
+    assert_eq!(blocks(&of("blocks")), 8);
+    // Whoever has one of the two alone has all of it.
+    for part in ["kind = \"objects\"\nurl", "kind = \"file\"\npath"] {
+        let name = if part.contains("url") { "blocks" } else { "files" };
+        let single = self::gateway(format!("{part} = {:?}", of(name)));
+        assert!(single.client().get(&path("v", "s1")).expect(200).body == image.bytes, "{name}");
+    }
+    assert!([200, 204].contains(&client.request("DELETE", &path("v", "s1"), &[], &[]).status));
+    client.get(&path("v", "s1")).expect(404);
+}
+
+/// What is wrong on a disk is found, never given out, and got back from another site.
+#[test]
+fn a_rotten_block_is_found_and_repaired() {
+    let folder = tempfile::tempdir_in(scratch()).unwrap();
+    let (damaged, intact) = (gateway(format!("kind = \"objects\"\nurl = {:?}", folder.path())), Gateway::start());
+    let image = Image::random(12_000_000, 5);
+    put(&damaged, "s", &image.bytes);
+    put(&intact, "s", &image.bytes);
+    let found = Command::new("find").arg(folder.path().join("blocks")).args(["-type", "f"]).output().unwrap();
+    let files = String::from_utf8(found.stdout).unwrap();
+    let files: Vec<&str> = files.lines().collect();
+    flip(&files[3].into(), 70_000);
+    flip(&files[5].into(), 2);
+    let deep = "verify --deep --volume v --snapshot s";
+    let checked = event(&objects(toward(&damaged, deep, None), 5), "checked");
+    assert!(!checked["extents"].as_array().unwrap().is_empty(), "{checked}");
+    assert!(damaged.client().get(&path("v", "s")).expect(200).cut, "what is damaged left the gateway");
+    objects(toward(&damaged, "repair --volume v --snapshot s", Some(&intact)), 0);
+    objects(toward(&damaged, deep, None), 0);
+    assert!(damaged.client().get(&path("v", "s")).expect(200).body == image.bytes);
 }
 
 #[test]

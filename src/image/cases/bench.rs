@@ -33,6 +33,8 @@ pub(in crate::image) struct Bench {
     pub store: Arc<dyn ImageStore>,
     pub vandal: Option<Box<dyn Vandal>>,
     pub(in crate::image) pool: BufferPool,
+    /// The store is in it.
+    _folder: Option<tempfile::TempDir>,
 }
 
 /// Stands for nothing below.
@@ -145,7 +147,12 @@ pub(in crate::image) async fn root_of(bytes: &[u8]) -> Root {
 
 impl Bench {
     pub(in crate::image) fn new(store: Arc<dyn ImageStore>, vandal: Option<Box<dyn Vandal>>) -> Self {
-        Self { store, vandal, pool: BufferPool::new(8) }
+        Self { store, vandal, pool: BufferPool::new(8), _folder: None }
+    }
+
+    /// Keeps the folder of the store for as long as the bench.
+    pub(in crate::image) fn holding(self, folder: tempfile::TempDir) -> Self {
+        Self { _folder: Some(folder), ..self }
     }
 
     /// Writes the difference of `old` and `new`, and gives the root.

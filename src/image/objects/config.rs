@@ -144,7 +144,7 @@ impl ObjectsConfig {
 }
 
 /// A directory whose objects are durable when they are written.
-pub(super) fn directory(path: &FilePath) -> Result<Arc<dyn ObjectStore>, ImageError> {
+fn directory(path: &FilePath) -> Result<Arc<dyn ObjectStore>, ImageError> {
     let action = || format!("open the store {}", path.display());
     std::fs::create_dir_all(path).map_err(|source| ImageError::Io { action: action(), source })?;
     let store = LocalFileSystem::new_with_prefix(path).map_err(failed(action()))?;

@@ -39,6 +39,7 @@ pub(super) struct Stored {
 #[serde(deny_unknown_fields)]
 pub(super) struct Writer {
     pub transfer: TransferId,
+    pub snapshot: SnapshotId,
     pub session: Session,
     /// The process, by a random number: it knows what has become of its own sessions.
     pub process: Session,

@@ -46,6 +46,7 @@ async fn take(
         next.end_writer();
         next.writer = Some(Writer {
             transfer: request.transfer.clone(),
+            snapshot: request.snapshot.clone(),
             session,
             process: shared.process,
             base: base.as_ref().map(|base| base.manifest),
@@ -66,14 +67,14 @@ fn check_owner(head: &Head, request: &StageRequest) -> Result<(), ImageError> {
 }
 
 /// Another one of this process has ended, since this one has the image in it. One of another process has, when its lease
-/// says so.
+/// says so. One that sends the same snapshot is overtaken at once: its sender has come here.
 async fn refuse_living(
     shared: &Shared,
     request: &StageRequest,
     other: &Writer,
     lease: &Lease,
 ) -> Result<(), ImageError> {
-    if other.process == shared.process {
+    if other.process == shared.process || other.snapshot == request.snapshot {
         return Ok(());
     }
     let now = lease.now().await?;

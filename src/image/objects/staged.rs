@@ -28,6 +28,9 @@ use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GrainMap, Hash, Page, PageSink, i
 use crate::image::blocking::blocking;
 use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageRequest, StagedImage};
 
+/// Blocks that a bucket is sent at once, where there are buffers for them.
+const AT_ONCE: usize = 32;
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct ObjectsStaged {
@@ -242,6 +245,11 @@ impl PageSink for ObjectsStaged {
 impl StagedImage for ObjectsStaged {
     fn size(&self) -> u64 {
         self.request.size
+    }
+
+    /// A bucket answers late and takes many at once.
+    fn appetite(&self) -> usize {
+        if self.shared.directory.is_none() { AT_ONCE } else { 0 }
     }
 
     fn base(&self) -> Option<Arc<dyn SnapshotImage>> {

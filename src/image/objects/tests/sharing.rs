@@ -189,18 +189,24 @@ async fn a_transfer_that_was_given_up_commits_nothing() {
 
 #[tokio::test]
 async fn a_successor_of_another_gateway_waits_for_the_living_and_overtakes_the_dead() {
-    let objects = memory();
-    let bytes = content(&mut Dice(6), MIB);
-    let first = Bench::new(Arc::new(gateway(&objects).await), None);
-    let staged = begin(&first, request(1, None, bytes.len()), &bytes).await;
-    let patient = Bench::new(Arc::new(gateway_with(&objects, Duration::from_hours(1)).await), None);
-    let refused = patient.store.stage(request(1, None, bytes.len())).await;
-    assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
-    let second = Bench::new(Arc::new(gateway(&objects).await), None);
-    let other = content(&mut Dice(7), MIB);
-    second.put(1, None, &other).await.unwrap();
-    assert!(matches!(finish(&staged, &bytes).await, Err(ImageError::Fenced)));
-    first.check(1, &other).await;
+    for (lifetime, number, is_busy) in [(3600, 2, true), (3600, 1, false), (0, 2, false)] {
+        let objects = memory();
+        let bytes = content(&mut Dice(6), MIB);
+        let first = Bench::new(Arc::new(gateway(&objects).await), None);
+        let staged = begin(&first, request(1, None, bytes.len()), &bytes).await;
+        let second = Bench::new(Arc::new(gateway_with(&objects, Duration::from_secs(lifetime)).await), None);
+        let other = content(&mut Dice(7), MIB);
+        let put = second.put(number, None, &other).await;
+        if is_busy {
+            assert!(matches!(put, Err(ImageError::Busy { .. })), "{put:?}");
+            finish(&staged, &bytes).await.unwrap();
+            continue;
+        }
+        put.unwrap();
+        assert!(matches!(finish(&staged, &bytes).await, Err(ImageError::Fenced)));
+        first.check(number, &other).await;
+        assert_eq!(first.names().await.len(), 1);
+    }
 }
 
 /// The base is deleted, and swept for, while a snapshot is made on it.
