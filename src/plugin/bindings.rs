@@ -26,6 +26,7 @@ pub(super) mod policy {
         world: "chain-policy",
         imports: { default: trappable },
         exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: false },
         with: {
             "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,
             "rsnap:plugin/log": super::writer::rsnap::plugin::log,

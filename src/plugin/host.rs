@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::Resource;
 
 use super::account::Limit;
+use super::bindings::policy::rsnap::plugin::chains;
 use super::bindings::writer::rsnap::plugin::{chunks, clock, image_store, log, settings, types};
 use super::flood::Verdict;
 use super::state::{Chunk, OpenImage, Opening, State};
@@ -81,6 +82,18 @@ impl log::Host for State {
             log::Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
         }
         Ok(())
+    }
+}
+
+impl chains::Host for State {
+    fn hold(&mut self) -> wasmtime::Result<()> {
+        self.holds_chains = true;
+        Ok(())
+    }
+
+    fn take(&mut self) -> wasmtime::Result<chains::Packed> {
+        let nothing = || Breach::new("it takes chains a second time, outside of decide, or without saying so before");
+        Ok(self.chains.take().ok_or_else(nothing)?)
     }
 }
 

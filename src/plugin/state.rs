@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
+use super::bindings::policy::rsnap::plugin::chains::Packed;
 use super::ledger::Ledger;
 use super::limits::Limits;
 use super::pace::Pace;
@@ -36,6 +37,10 @@ pub(in crate::plugin) struct State {
     pub(super) ledger: Ledger,
     /// Bytes of chunks that the guest holds.
     pub(super) held: Arc<AtomicUsize>,
+    /// Whether the guest takes the chains of a question itself.
+    pub(super) holds_chains: bool,
+    /// Those that it may take now.
+    pub(super) chains: Option<Packed>,
 }
 
 /// The permission to open one image, in the place that the writer itself named for the volume.
@@ -75,6 +80,8 @@ impl State {
             storage_calls: 0,
             ledger: Ledger::default(),
             held: Arc::default(),
+            holds_chains: false,
+            chains: None,
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limits);
