@@ -130,14 +130,12 @@ impl<'a> Session<'a> {
     /// What goes into the header of the next request, by what the answer asks for.
     async fn authorize(&self, answer: &Response) -> Result<Option<HeaderValue>, Fault> {
         let file = self.config.credentials.as_deref();
-        let basic = match file.map(|file| credentials::basic(file, &self.reference.registry)).transpose()?.flatten() {
-            Some(basic) => Some(secret(&format!("Basic {basic}"))),
-            None => None,
-        };
+        let basic = file.map(|file| credentials::basic(file, &self.reference.registry)).transpose()?.flatten();
+        let basic = basic.and_then(|basic| secret(&format!("Basic {basic}")));
         match Challenge::read(answer.headers()) {
-            None | Some(Challenge::Basic) => Ok(basic.flatten()),
+            None | Some(Challenge::Basic) => Ok(basic),
             Some(Challenge::Bearer { realm, service, scope }) => {
-                let token = self.token(&realm, service, scope, basic.flatten()).await?;
+                let token = self.token(&realm, service, scope, basic).await?;
                 Ok(secret(&format!("Bearer {token}")))
             }
         }

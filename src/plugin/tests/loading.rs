@@ -145,7 +145,7 @@ async fn check_reports_what_a_start_would_say() {
     let good = check(&target().join("plugins/image.wasm"), None, Options::default()).await;
     assert!(good.is_good(), "{good}");
     assert_eq!((good.kind, good.interface.as_deref()), (Some(Kind::Writer), Some("0.1.1")));
-    assert!(good.imports.contains(&"rsnap:plugin/image-store@0.1.0".to_owned()));
+    assert!(good.imports.contains(&"rsnap:plugin/image-store@0.1.1".to_owned()));
     assert!(good.to_string().ends_with("result     good"));
     let other = check(&target().join("plugins/static.wasm"), Some(Kind::Policy), Options::default()).await;
     assert!(other.problem.unwrap().fault.starts_with("it is a resolver"));
