@@ -55,7 +55,7 @@ pub struct PluginConfig {
     /// Time of the plugin's own code in one call.
     #[serde(default = "default_call_timeout")]
     pub call_timeout: Seconds,
-    /// Time that the host works for the plugin (opening an image, writing to it) in one call.
+    /// Time that the host works for the plugin (opening an image) in one call.
     #[serde(default = "default_host_timeout")]
     pub host_timeout: Seconds,
     /// The plugin's own table.

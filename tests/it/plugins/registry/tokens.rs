@@ -81,8 +81,8 @@ fn token(pair: &Pair, lasting: i64) -> String {
         "exp": now + lasting,
         "access": [{ "type": "repository", "name": "site/house-rule", "actions": ["pull"] }],
     });
-    let key = EncodingKey::from_ec_pem(pair.key.as_bytes()).unwrap();
-    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    jsonwebtoken::encode(&header, &claims, &EncodingKey::from_ec_der(key.secret_der())).unwrap()
 }
 
 #[test]
