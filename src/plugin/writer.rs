@@ -69,7 +69,7 @@ impl ComponentWriter {
             Ok(Begun::Chunks(image)) => Ok(Destination::Chunks(Box::new(ComponentChunks {
                 shared: Arc::clone(&self.0.shared),
                 volume,
-                open: Some(Open { instance, image }),
+                open: Some(Open { instance, image, queue: Vec::new() }),
             }))),
             Err(error) => Err(give_up(instance, error).await),
         }
@@ -169,6 +169,8 @@ struct ComponentChunks {
 struct Open {
     instance: Instance<BackendWriter>,
     image: OpenImage,
+    /// What the guest wrote in its last call.
+    queue: Vec<Piece>,
 }
 
 #[async_trait]
@@ -186,20 +188,34 @@ impl ChunkWriter for ComponentChunks {
 
     async fn finish(mut self: Box<Self>) -> Result<Ingest, PluginError> {
         self.call(0, |instance| Box::pin(finish(instance))).await?;
-        let finished = self.open.take().and_then(|open| open.image.take());
-        let finished = finished.ok_or_else(|| self.shared.failed("it failed before in this transfer"));
+        // What it wrote in its last calls.
+        let finished = self.close().await;
         self.shared.transfers.note(&self.volume, &finished, Instant::now());
         finished
     }
 }
 
 impl ComponentChunks {
+    /// Writes what is left to write; the guest is not needed any more.
+    async fn close(&mut self) -> Result<Ingest, PluginError> {
+        let gone = || self.shared.failed("it failed before in this transfer");
+        let Open { instance, mut image, queue } = self.open.take().ok_or_else(gone)?;
+        let watch = Arc::clone(&instance.store.data().watch);
+        drop(instance);
+        if let Err(error) = image.write(queue).await {
+            drop(image);
+            watch.settle().await;
+            return Err(error.into());
+        }
+        image.take().ok_or_else(gone)
+    }
+
     async fn deliver(&mut self, batch: Batch) -> Result<(), PluginError> {
         self.call(batch.bytes, |instance| Box::pin(write(instance, batch.pieces))).await
     }
 
-    /// Calls the guest, then writes what it has queued: on this side, where the fast path writes too. The transfer stays
-    /// open only when all of that went well.
+    /// Calls the guest, and meanwhile writes what it queued in its last call: on this side, where the fast path writes too.
+    /// The transfer stays open only when all of that went well.
     async fn call<T: Send + 'static>(
         &mut self,
         bytes: usize,
@@ -207,28 +223,29 @@ impl ComponentChunks {
     ) -> Result<T, PluginError> {
         let shared = &self.shared;
         let open = self.open.take().ok_or_else(|| shared.failed("it failed before in this transfer"))?;
-        let Open { instance, mut image } = open;
+        let Open { instance, mut image, queue } = open;
         let watch = Arc::clone(&instance.store.data().watch);
         let called = async {
-            match instance.resume(bytes, job).await? {
+            let (answered, written) = tokio::join!(instance.resume(bytes, job), image.write(queue));
+            written?;
+            match answered? {
                 (mut instance, Ok(answer)) => {
                     let queue = std::mem::take(&mut instance.store.data_mut().queue);
-                    image.write(queue).await?;
-                    Ok((instance, answer))
+                    Ok((instance, queue, answer))
                 }
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }
         };
         match shared.account.call(called).await {
-            Ok((instance, answer)) => {
-                self.open = Some(Open { instance, image });
+            Ok((instance, queue, answer)) => {
+                self.open = Some(Open { instance, image, queue });
                 Ok(answer)
             }
             failed => {
                 // A retry must not find the image busy.
                 drop(image);
                 watch.settle().await;
-                let failed = failed.map(|(_, answer)| answer);
+                let failed = failed.map(|(.., answer)| answer);
                 shared.transfers.note(&self.volume, &failed, Instant::now());
                 failed
             }
