@@ -24,6 +24,9 @@ pub const BASE: &str = "rsnap-base";
 pub const BASE_ROOT: &str = "rsnap-base-root";
 /// Request header or trailer, and response header: the content root of the whole snapshot.
 pub const CONTENT_ROOT: &str = "rsnap-content-root";
+/// Request trailer: the BLAKE3 digest of the body, 64 hexadecimal digits, from senders that cannot tell the content root.
+/// The registered digests of `Content-Digest` cost several times as much.
+pub const BODY_DIGEST: &str = "rsnap-body-digest";
 /// Request header: the volume's id at the source.
 pub const SOURCE_VOLUME: &str = "rsnap-source-volume";
 /// Request header: the snapshot's id at the source.

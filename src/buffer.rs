@@ -46,6 +46,17 @@ impl BufferPool {
     /// Waits for a buffer. Its content is arbitrary.
     pub async fn take(&self) -> BlockBuffer {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        self.buffer(permit)
+    }
+
+    /// A buffer that nobody uses or waits for, if there is one.
+    #[must_use]
+    pub fn try_take(&self) -> Option<BlockBuffer> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(self.buffer(Some(permit)))
+    }
+
+    fn buffer(&self, permit: Option<OwnedSemaphorePermit>) -> BlockBuffer {
         let recycled = self.shared.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let memory = recycled.unwrap_or_else(|| vec![0; BLOCK_BYTES + GRAIN_BYTES]);
         let start = memory.as_ptr().align_offset(GRAIN_BYTES).min(GRAIN_BYTES);
@@ -90,6 +101,10 @@ impl Drop for BlockBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -99,10 +114,22 @@ mod tests {
         let second = pool.take().await;
         assert_eq!((first.len(), first.as_ptr().align_offset(GRAIN_BYTES)), (BLOCK_BYTES, 0));
         assert_eq!(pool.in_use(), 2);
+        assert!(pool.try_take().is_none());
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(20), pool.take()).await;
         assert!(waiting.is_err(), "a third buffer was handed out");
         let address = second.as_ptr();
         drop(second);
         assert_eq!(pool.take().await.as_ptr(), address);
+    }
+
+    #[tokio::test]
+    async fn who_waits_comes_before_who_only_asks() {
+        let pool = BufferPool::new(1);
+        let only = pool.try_take().unwrap();
+        let mut waiting = pin!(pool.take());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(only);
+        assert!(pool.try_take().is_none());
+        assert!(waiting.now_or_never().is_some());
     }
 }

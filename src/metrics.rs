@@ -133,6 +133,8 @@ pub struct Metrics {
     pub sent_bytes: Counter,
     /// Heads of images that were not as their newest snapshot and were reverted: a transfer failed, or somebody wrote.
     pub heads_reverted: Counter,
+    /// Unfinished uploads that were given up because nobody worked on them.
+    pub uploads_expired: Counter,
     /// Connections that are open now, on the listener that serves transfers.
     pub connections_open: Gauge,
     transfers: Family<OutcomeLabel, Counter>,
@@ -158,6 +160,7 @@ impl Metrics {
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
             heads_reverted: Counter::default(),
+            uploads_expired: Counter::default(),
             connections_open: Gauge::default(),
             transfers: Family::default(),
             transfer_duration: Histogram::new(DURATION_BUCKETS),
@@ -178,6 +181,8 @@ impl Metrics {
         self.add("rsnap_transfers", "Transfers that ended, by outcome", None, self.transfers.clone());
         let help = "Heads of images that were not as their newest snapshot and were reverted";
         self.add("rsnap_heads_reverted", help, None, self.heads_reverted.clone());
+        let help = "Unfinished uploads that were given up because nobody worked on them";
+        self.add("rsnap_uploads_expired", help, None, self.uploads_expired.clone());
         let duration = self.transfer_duration.clone();
         self.add("rsnap_transfer_duration", "Time from admission to outcome", Some(Unit::Seconds), duration);
     }

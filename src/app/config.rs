@@ -25,6 +25,7 @@ pub struct Config {
     pub etcd: Option<cluster::Config>,
     pub admin: admin::Config,
     pub limits: transfer::Config,
+    pub uploads: transfer::UploadConfig,
     /// The storage backends, by the names that plugins are granted.
     pub stores: BTreeMap<StoreName, Store>,
     pub plugins: plugin::Config,
@@ -144,6 +145,7 @@ impl Config {
         self.tls.validate(faults);
         self.auth.validate(faults);
         self.limits.validate(faults);
+        self.uploads.validate(faults);
         self.validate_etcd(faults);
         self.plugins.validate(faults);
         for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {

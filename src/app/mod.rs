@@ -6,6 +6,7 @@
 mod check;
 pub mod commands;
 mod config;
+mod expiry;
 mod greeting;
 mod group;
 mod health;
@@ -119,7 +120,7 @@ impl App {
             stores,
             pool: pool.clone(),
         };
-        let transfers = Arc::new(Transfers::new(parts, &config.limits));
+        let transfers = Arc::new(Transfers::new(parts, &config.limits).with_uploads(&config.uploads));
         sample(&metrics, pool);
 
         let authority = Arc::new(http::Authority::load(&config.auth, data, config.gateway.site.clone())?);
@@ -188,6 +189,7 @@ impl App {
         let (cluster, offering) = (self.gateway.cluster.clone(), self.gateway.cluster.clone());
         let health = self.health.watch(move |well| offering.offer(well));
         let _reload = self.reload.watch();
+        let _expiry = expiry::watch(&self.gateway.transfers);
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
         let accepting = serving.abort_handle();
         let draining = drain.clone();

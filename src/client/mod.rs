@@ -45,7 +45,7 @@ pub use error::{ClientError, Heal};
 pub use gateway::{Gateway, Permission, Ticketed};
 pub use progress::{Event, Meter, Outcome, Reporter, Stage};
 pub use rate::{LOWEST as LOWEST_RATE, Rate};
-pub(crate) use root::BlockHashes;
 pub use root::RootMeter;
+pub(crate) use root::{BlockHashes, leaves_of};
 pub(crate) use thread::on_thread;
 pub use tls::Trust;

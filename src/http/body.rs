@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::headers::{self, Announced};
+use crate::api;
 use crate::drain::Drain;
 use crate::transfer::{self, BodyError, Trailers};
 
@@ -82,15 +83,20 @@ impl transfer::Body for Upstream {
         let malformed = |problem: super::Problem| BodyError::Trailer(problem.text().to_owned());
         let digests = headers::digests(&self.trailers).map_err(malformed)?;
         let root = headers::root(&self.trailers).map_err(malformed)?;
-        match (self.announced.digest, digests.is_empty()) {
-            (true, true) => return Err(missing("a digest that is verified here (sha-256 or sha-512)")),
-            (false, false) => return Err(BodyError::Trailer("announce the digest in the Trailer header".to_owned())),
+        let own = headers::body_digest(&self.trailers).map_err(malformed)?;
+        let announced = self.announced.digests;
+        match (announced.sha256, digests.is_empty(), announced.blake3, own.is_none()) {
+            (true, true, ..) => return Err(missing("a digest that is verified here (sha-256 or sha-512)")),
+            (.., true, true) => return Err(missing(api::BODY_DIGEST)),
+            (false, false, ..) | (.., false, false) => {
+                return Err(BodyError::Trailer("announce the digest in the Trailer header".to_owned()));
+            }
             _ => {}
         }
         if self.announced.root && root.is_none() {
             return Err(missing("the content root"));
         }
-        Ok(Trailers { digests, root })
+        Ok(Trailers { digests: digests.into_iter().chain(own).collect(), root })
     }
 }
 
@@ -152,6 +158,10 @@ mod tests {
             ("rsnap-content-root", vec![]),
             ("rsnap-content-root", vec![("rsnap-content-root", "rsnap1:xyz")]),
             ("", vec![("content-digest", digest.as_str())]),
+            ("rsnap-body-digest", vec![]),
+            ("rsnap-body-digest", vec![("rsnap-body-digest", "abc")]),
+            ("rsnap-body-digest", vec![("content-digest", digest.as_str())]),
+            ("", vec![("rsnap-body-digest", &"0".repeat(64))]),
         ] {
             let read = trailers(upstream(announced, &lines)).await;
             assert!(matches!(read, Err(BodyError::Trailer(_))), "{announced} {lines:?}");

@@ -11,10 +11,11 @@ use crate::api;
 use crate::content::Root;
 use crate::id::SnapshotId;
 use crate::image::Identity;
-use crate::transfer::{BaseClaim, Digest};
+use crate::transfer::{BaseClaim, Digest, DigestTrailers};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
+const BODY_DIGEST: HeaderName = HeaderName::from_static(api::BODY_DIGEST);
 const BASE: HeaderName = HeaderName::from_static(api::BASE);
 const BASE_ROOT: HeaderName = HeaderName::from_static(api::BASE_ROOT);
 const CONTENT_ROOT: HeaderName = HeaderName::from_static(api::CONTENT_ROOT);
@@ -64,6 +65,13 @@ pub(super) fn digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
     Ok(all)
 }
 
+/// The digest in `Rsnap-Body-Digest`.
+pub(super) fn body_digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem> {
+    let Some(text) = one(headers, &BODY_DIGEST)? else { return Ok(None) };
+    let malformed = |fault| Problem::new(Kind::BadDigest, format!("{BODY_DIGEST}: {fault}"));
+    blake3::Hash::from_hex(text).map(|hash| Some(Digest::Blake3(hash))).map_err(malformed)
+}
+
 /// The digests of the content of one request, which is a part of the representation: a digest of the whole of it could
 /// not be computed over several gateways, so it is refused and not ignored.
 pub(super) fn content_digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
@@ -78,7 +86,7 @@ pub(super) fn content_digests(headers: &HeaderMap) -> Result<Vec<Digest>, Proble
 /// What the sender says will come after the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Announced {
-    pub(super) digest: bool,
+    pub(super) digests: DigestTrailers,
     pub(super) root: bool,
 }
 
@@ -87,7 +95,8 @@ pub(super) fn announced(headers: &HeaderMap) -> Announced {
     let lines = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
     let names: Vec<_> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     let has = |name: &HeaderName| names.iter().any(|found| found.eq_ignore_ascii_case(name.as_str()));
-    Announced { digest: has(&CONTENT_DIGEST) || has(&REPR_DIGEST), root: has(&CONTENT_ROOT) }
+    let digests = DigestTrailers { sha256: has(&CONTENT_DIGEST) || has(&REPR_DIGEST), blake3: has(&BODY_DIGEST) };
+    Announced { digests, root: has(&CONTENT_ROOT) }
 }
 
 /// What the sender claims of the base.
@@ -172,10 +181,13 @@ mod tests {
 
     #[test]
     fn trailers_are_announced_in_one_line_or_several() {
-        let both = Announced { digest: true, root: true };
+        let digests = DigestTrailers { sha256: true, blake3: false };
+        let both = Announced { digests, root: true };
         assert_eq!(announced(&headers(&[("trailer", "Content-Digest, rsnap-content-root")])), both);
         assert_eq!(announced(&headers(&[("trailer", "rsnap-content-root"), ("trailer", "repr-digest")])), both);
         assert_eq!(announced(&headers(&[("trailer", "expires")])), Announced::default());
+        let own = announced(&headers(&[("trailer", "Rsnap-Body-Digest")]));
+        assert_eq!(own.digests, DigestTrailers { sha256: false, blake3: true });
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::transfer::Upload;
         ("rsnap-source-snapshot" = Option<String>, Header, description = "The snapshot's id at the source"),
         ("rsnap-source-mark" = Option<String>, Header, description = "A mark that the source gives to this content and to no other"),
         ("Content-Digest" = Option<String>, Header, description = "RFC 9530, sha-256 or sha-512; also as trailer; Repr-Digest is the same"),
+        ("rsnap-body-digest" = Option<String>, Header, description = "Trailer only: BLAKE3 of the body, 64 hexadecimal digits"),
     ),
     request_body(content((Vec<u8> = "application/octet-stream"), (Vec<u8> = "application/vnd.ceph.rbd-diff"))),
     responses(

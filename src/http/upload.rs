@@ -91,7 +91,7 @@ fn upload(
         principal: permission.principal,
         sender: permission.sender,
         digests: headers::digests(headers)?,
-        digest_trailer: headers::announced(headers).digest,
+        digest_trailers: headers::announced(headers).digests,
     })
 }
 

@@ -239,6 +239,10 @@ impl PageSink for FaultStaged {
 
 #[async_trait]
 impl StagedImage for FaultStaged {
+    fn appetite(&self) -> usize {
+        self.staged.appetite()
+    }
+
     fn size(&self) -> u64 {
         self.staged.size()
     }

@@ -3,8 +3,8 @@
 //! The sender decides where extents begin and end; storage wants aligned blocks and the tree wants whole leaves. The
 //! repair of edges is done here, once for all stores: bytes that an extent leaves open are taken from the base, at
 //! grain granularity, and only touched leaves are completed and hashed. Up to `depth` blocks are filled, hashed and
-//! written side by side, while their pages enter the tree in order. Memory is that of the buffers, whatever the size
-//! of the image.
+//! written side by side, and more where the storage wants them and nobody else the buffers, while their pages enter the
+//! tree in order. Memory is that of the buffers, whatever the size of the image.
 //!
 //! A transfer that comes in pieces has one of these for each piece. The tree is then built at the end, from the pages
 //! that the storage keeps: pieces come in any order, and a piece may end inside a block.
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::block::{Filled, seal};
 use super::{Durable, ImageError, StagedImage, UploadImage, Verified};
-use crate::buffer::BufferPool;
+use crate::buffer::{BlockBuffer, BufferPool};
 use crate::content::{BLOCK_BYTES, GrainMap, NoPages, Page, PageSource, Root, TreeBuilder, next_data};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -29,6 +29,10 @@ pub struct Ingest {
     base: Option<Arc<Verified>>,
     pool: BufferPool,
     depth: usize,
+    /// Blocks at work that the storage would take.
+    appetite: usize,
+    /// Beyond its own share: for the block that comes next.
+    spare: Option<BlockBuffer>,
     tree: Tree,
     /// Where the extents must end, at the latest.
     limit: u64,
@@ -57,7 +61,7 @@ pub struct Ingested {
 }
 
 impl Ingest {
-    /// Uses at most `depth` buffers (at least two) of `pool` at once.
+    /// Uses at most `depth` buffers (at least two) of `pool` at once, and such as nobody else wants.
     #[must_use]
     pub fn new(staged: Arc<dyn StagedImage>, pool: BufferPool, depth: usize) -> Self {
         let tree = Tree::Growing(TreeBuilder::new(staged.size()));
@@ -87,8 +91,9 @@ impl Ingest {
     fn from(range: Range<u64>, staged: Arc<dyn StagedImage>, tree: Tree, pool: BufferPool, depth: usize) -> Self {
         let base = staged.base().map(|base| Arc::new(Verified::new(base)));
         let (position, limit, depth) = (range.start, range.end, depth.max(2));
-        let at_work = VecDeque::with_capacity(depth);
-        Self { staged, base, pool, depth, tree, limit, position, current: None, at_work, latest: None }
+        let (appetite, at_work) = (staged.appetite(), VecDeque::with_capacity(depth));
+        let spare = None;
+        Self { staged, base, pool, depth, appetite, spare, tree, limit, position, current: None, at_work, latest: None }
     }
 
     /// The image that is being filled.
@@ -183,11 +188,14 @@ impl Ingest {
         if self.current.is_none() {
             self.make_room().await?;
         }
-        let (pool, base) = (&self.pool, &self.base);
+        let (pool, spare, base) = (&self.pool, &mut self.spare, &self.base);
         match &mut self.current {
             Some(current) => Ok(current),
             empty => {
-                let buffer = pool.take().await;
+                let buffer = match spare.take() {
+                    Some(buffer) => buffer,
+                    None => pool.take().await,
+                };
                 Ok(empty.insert(Filled::new(block, buffer, base.clone())))
             }
         }
@@ -209,6 +217,12 @@ impl Ingest {
     /// Waits until another block may start: one buffer of `depth` is for the block that is being received.
     async fn make_room(&mut self) -> Result<(), ImageError> {
         while self.at_work.len() + 1 >= self.depth {
+            if self.spare.is_none() && self.at_work.len() < self.appetite {
+                self.spare = self.pool.try_take();
+            }
+            if self.spare.is_some() && self.at_work.len() < self.appetite {
+                return Ok(());
+            }
             self.collect_one().await?;
         }
         Ok(())

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use async_trait::async_trait;
 use proptest::prelude::*;
 
 use super::*;
-use crate::buffer::BufferPool;
-use crate::content::{BLOCK_BYTES, LEAF_BYTES, NoBase, Page, TreeBuilder, hash_leaf};
+use crate::buffer::{BlockBuffer, BufferPool};
+use crate::content::{BLOCK_BYTES, GrainMap, LEAF_BYTES, NoBase, Page, TreeBuilder, hash_leaf};
 
 const SIZE_MAX: usize = 5 * BLOCK_BYTES / 2;
 
@@ -163,4 +164,90 @@ async fn extents_out_of_order_or_beyond_the_end_are_refused() {
         assert!(matches!(refused, Err(ImageError::Extent { .. })), "{offset}+{length}: {refused:?}");
     }
     ingest.write(20, &[1; 80]).await.unwrap();
+}
+
+/// A storage that takes some blocks at once, and none of them before it is told.
+#[derive(Debug)]
+struct Slow {
+    appetite: usize,
+    leave: tokio::sync::Semaphore,
+}
+
+#[async_trait]
+impl PageSink for Slow {
+    type Error = ImageError;
+
+    async fn put(&self, _level: u8, _index: u64, _page: &Page) -> Result<(), ImageError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StagedImage for Slow {
+    fn size(&self) -> u64 {
+        1 << 30
+    }
+
+    fn base(&self) -> Option<Arc<dyn SnapshotImage>> {
+        None
+    }
+
+    fn appetite(&self) -> usize {
+        self.appetite
+    }
+
+    async fn write(&self, _block: u64, _present: GrainMap, _buffer: BlockBuffer) -> Result<(), ImageError> {
+        self.leave.acquire().await.unwrap().forget();
+        Ok(())
+    }
+
+    async fn zero(&self, _block: u64, _present: GrainMap) -> Result<(), ImageError> {
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<Durable, ImageError> {
+        Ok(Durable::new())
+    }
+
+    async fn commit(&self, _durable: Durable, _sealed: Sealed) -> Result<Committed, ImageError> {
+        Err(ImageError::Fenced)
+    }
+
+    async fn abort(&self) {}
+}
+
+/// Writes a few bytes into each of a thousand blocks, until it must wait; gives how many buffers are taken then.
+async fn taken(pool: &BufferPool, staged: &Arc<Slow>, others: usize) -> usize {
+    let mut ingest = Ingest::new(Arc::<Slow>::clone(staged), pool.clone(), 3);
+    let taken = {
+        let mut writing = std::pin::pin!(async {
+            for block in 0..1000 {
+                ingest.write(block * BLOCK_BYTES as u64, &[1; 5000]).await.unwrap();
+            }
+        });
+        // It goes on by itself until it has to wait for the storage.
+        let waited = tokio::time::timeout(std::time::Duration::from_millis(50), &mut writing).await;
+        assert!(waited.is_err(), "a storage that takes nothing has taken all");
+        let taken = pool.in_use() - others;
+        staged.leave.add_permits(1000);
+        writing.await;
+        taken
+    };
+    ingest.abort().await;
+    taken
+}
+
+#[tokio::test]
+async fn buffers_beyond_the_share_are_taken_while_nobody_wants_them() {
+    let slow = |appetite| Arc::new(Slow { appetite, leave: tokio::sync::Semaphore::new(0) });
+    let pool = BufferPool::new(8);
+    assert_eq!(taken(&pool, &slow(0), 0).await, 2, "a storage without appetite has its share");
+    assert_eq!(taken(&pool, &slow(5), 0).await, 5, "as many as it wants");
+    assert_eq!(taken(&pool, &slow(100), 0).await, 8, "all that there are");
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        others.push(pool.take().await);
+    }
+    assert_eq!(taken(&pool, &slow(100), 4).await, 4);
+    assert_eq!(pool.in_use(), 4);
 }

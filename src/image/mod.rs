@@ -20,6 +20,7 @@ mod ingest_tests;
 mod inspection;
 mod memory;
 mod mend;
+mod page_log;
 mod presence;
 mod ranges;
 mod rbd;
@@ -206,6 +207,12 @@ pub trait ImageStore: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Gives up the unfinished transfers that nobody has worked on since `before`, in all images, and those whose records
+    /// cannot be believed; tells how many. One that somebody works on by now stays.
+    async fn expire(&self, _before: SystemTime) -> Result<u64, ImageError> {
+        Ok(0)
+    }
+
     /// Opens a committed snapshot for reading.
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError>;
 
@@ -280,6 +287,12 @@ pub trait StagedImage: PageSink<Error = ImageError> + fmt::Debug {
 
     /// As [`StagedImage::write`] with a buffer of zeroes, at no cost in data.
     async fn zero(&self, block: u64, present: GrainMap) -> Result<(), ImageError>;
+
+    /// Blocks that the storage takes at once with profit, should nobody else need the buffers. Zero: a transfer's own share
+    /// is enough.
+    fn appetite(&self) -> usize {
+        0
+    }
 
     /// Makes all that was written, zeroed and put durable.
     async fn flush(&self) -> Result<Durable, ImageError>;

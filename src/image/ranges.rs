@@ -69,6 +69,11 @@ impl Ranges {
         self.0.iter().cloned()
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether all of `range` is there.
     #[must_use]
     pub fn contains(&self, range: &Range<u64>) -> bool {

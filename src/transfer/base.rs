@@ -183,7 +183,7 @@ mod tests {
             principal: "test".to_owned(),
             sender: (!sender.is_empty()).then(|| sender.to_owned()),
             digests: Vec::new(),
-            digest_trailer: false,
+            digest_trailers: crate::transfer::DigestTrailers::default(),
         };
         match resolve(&upload, from, chain) {
             Ok(found) => found.is_some(),

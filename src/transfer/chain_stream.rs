@@ -22,7 +22,7 @@ impl Transfers {
         snapshots: Vec<SnapshotId>,
         body: &mut dyn Body,
     ) -> Result<Vec<Committed>, TransferError> {
-        if upload.digest_trailer || !upload.digests.is_empty() || upload.root.is_some() {
+        if upload.digest_trailers.any() || !upload.digests.is_empty() || upload.root.is_some() {
             let text = "a chain commits its snapshots one by one, so a digest of the whole stream comes too late; \
                         leave it out, or send the snapshots as single diffs";
             return Err(TransferError::Request(text.to_owned()));

@@ -1,9 +1,11 @@
 //! The `[limits]` table: how much memory transfers may use, and the arithmetic that holds it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::content::BLOCK_BYTES;
-use crate::quantity::Bytes;
+use crate::quantity::{Bytes, Seconds};
 
 /// Limits of all transfers together.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +24,33 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { memory: Bytes::mib(512), depth: 8, transfers: 16, reads: 8 }
+    }
+}
+
+/// `[uploads]`: transfers that are made of several requests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UploadConfig {
+    /// One that nobody has worked on for so long is given up, and its space is free again.
+    pub expire_after: Seconds,
+}
+
+impl Default for UploadConfig {
+    fn default() -> Self {
+        Self { expire_after: Seconds::new(7 * 24 * 3600) }
+    }
+}
+
+impl UploadConfig {
+    /// A sender that waits for a gateway to come back must not find its work gone.
+    const LEAST: Duration = Duration::from_secs(3600);
+    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+    /// Pushes what is wrong in the words of the file.
+    pub fn validate(&self, faults: &mut Vec<String>) {
+        if !(Self::LEAST..=Self::MOST).contains(&self.expire_after.0) {
+            faults.push("uploads.expire_after: must be between \"1h\" and \"365d\"".to_owned());
+        }
     }
 }
 
@@ -84,6 +113,15 @@ mod tests {
         let mut faults = Vec::new();
         Config::default().validate(&mut faults);
         assert_eq!(faults, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_upload_lives_neither_for_a_moment_nor_for_ever() {
+        for (hours, is_right) in [(0, false), (1, true), (24 * 365, true), (24 * 366, false)] {
+            let mut faults = Vec::new();
+            UploadConfig { expire_after: Seconds::new(hours * 3600) }.validate(&mut faults);
+            assert_eq!(faults.is_empty(), is_right, "{hours} hours: {faults:?}");
+        }
     }
 
     #[test]

@@ -13,12 +13,13 @@ pub(super) struct BodyCheck {
     announced: Vec<Digest>,
     sha256: Option<Context>,
     sha512: Option<Context>,
+    blake3: Option<blake3::Hasher>,
 }
 
 impl BodyCheck {
     pub(super) fn new(upload: &Upload) -> Self {
         let wants = |kind: fn(&Digest) -> bool| upload.digests.iter().any(kind);
-        let sha256 = upload.digest_trailer || wants(|digest| matches!(digest, Digest::Sha256(_)));
+        let sha256 = upload.digest_trailers.sha256 || wants(|digest| matches!(digest, Digest::Sha256(_)));
         let sha512 = wants(|digest| matches!(digest, Digest::Sha512(_)));
         Self {
             received: 0,
@@ -26,6 +27,7 @@ impl BodyCheck {
             announced: upload.digests.clone(),
             sha256: sha256.then(|| Context::new(&SHA256)),
             sha512: sha512.then(|| Context::new(&SHA512)),
+            blake3: upload.digest_trailers.blake3.then(blake3::Hasher::new),
         }
     }
 
@@ -39,6 +41,9 @@ impl BodyCheck {
         for context in [&mut self.sha256, &mut self.sha512].into_iter().flatten() {
             context.update(bytes);
         }
+        if let Some(hasher) = &mut self.blake3 {
+            hasher.update(bytes);
+        }
     }
 
     /// Compares with everything that the sender declared.
@@ -48,10 +53,12 @@ impl BodyCheck {
         }
         let sha256 = self.sha256.map(|context| hexadecimal(context.finish().as_ref()));
         let sha512 = self.sha512.map(|context| hexadecimal(context.finish().as_ref()));
+        let blake3 = self.blake3.map(|hasher| hasher.finalize().to_string());
         for digest in self.announced.iter().chain(&trailers.digests) {
             let (what, expected, actual) = match digest {
                 Digest::Sha256(expected) => ("the SHA-256 digest", hexadecimal(expected), &sha256),
                 Digest::Sha512(expected) => ("the SHA-512 digest", hexadecimal(expected), &sha512),
+                Digest::Blake3(expected) => ("the BLAKE3 digest", expected.to_string(), &blake3),
             };
             let actual = actual.clone().unwrap_or_else(|| {
                 "none, because it was not announced: give sha-512 in the header or sha-256 in the trailer".to_owned()

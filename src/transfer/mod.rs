@@ -21,7 +21,7 @@ mod state;
 mod tree;
 mod upload;
 
-pub use config::Config;
+pub use config::{Config, UploadConfig};
 pub use error::TransferError;
 pub use inspect::{Finding, Findings};
 pub use mend::Mended;
@@ -32,7 +32,7 @@ pub use upload::{Claims, Created, Piece, UploadId, UploadState};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -90,15 +90,31 @@ pub struct Upload {
     pub sender: Option<String>,
     /// Digests of the body that the sender announced in the header.
     pub digests: Vec<Digest>,
-    /// Whether a digest of the body will come as a trailer, so that it must be computed on the way.
-    pub digest_trailer: bool,
+    pub digest_trailers: DigestTrailers,
 }
 
-/// An RFC 9530 digest that rsnap verifies.
+/// Which digests of the body will come as trailers, so that they must be computed on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DigestTrailers {
+    /// In `Content-Digest` or `Repr-Digest`.
+    pub sha256: bool,
+    /// In `Rsnap-Body-Digest`.
+    pub blake3: bool,
+}
+
+impl DigestTrailers {
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.sha256 || self.blake3
+    }
+}
+
+/// A digest that rsnap verifies: one of RFC 9530, or its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Digest {
     Sha256([u8; 32]),
     Sha512([u8; 64]),
+    Blake3(blake3::Hash),
 }
 
 /// What came after the body.
@@ -123,7 +139,7 @@ pub enum BodyError {
     #[error("the connection was cut: {0}")]
     Cut(String),
     #[error("nothing was received for {0:?}")]
-    Idle(std::time::Duration),
+    Idle(Duration),
     #[error("the trailer is malformed: {0}")]
     Trailer(String),
     /// The gateway's own deadline, and not the sender's fault.
@@ -168,6 +184,7 @@ pub struct Transfers {
     stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     registry: Registry,
     uploads: upload::Uploads,
+    upload_age: Duration,
     pool: BufferPool,
     depth: usize,
     load: Load,
@@ -193,6 +210,7 @@ impl Transfers {
             stores: parts.stores,
             registry: Registry::new(config.transfers, parts.metrics),
             uploads: upload::Uploads::default(),
+            upload_age: UploadConfig::default().expire_after.0,
             pool: parts.pool,
             depth: config.depth,
             load: parts.load,
@@ -201,6 +219,12 @@ impl Transfers {
             reads_allowed: config.reads,
             inspections: Arc::new(Semaphore::new(inspect::AT_ONCE)),
         }
+    }
+
+    /// The same with other limits for uploads.
+    #[must_use]
+    pub fn with_uploads(self, config: &UploadConfig) -> Self {
+        Self { upload_age: config.expire_after.0, ..self }
     }
 
     /// The store and image that hold a volume, as the writer plugin names them.

@@ -56,6 +56,7 @@ impl Transfers {
 
     /// Receives one snapshot. Not cancel-safe: run it on the drain's tracker.
     pub async fn receive(&self, upload: Upload, body: &mut dyn Body) -> Result<Committed, TransferError> {
+        let (volume, snapshot) = (upload.volume.clone(), upload.snapshot.clone());
         let mut reception = self.start(upload).await?;
         let counted = self.load.enter();
         let result = reception.run(body).await;
@@ -64,6 +65,9 @@ impl Transfers {
         }
         drop(reception);
         counted.leave().await;
+        if result.is_ok() {
+            self.drop_uploads(&volume, &snapshot).await;
+        }
         result
     }
 

@@ -41,6 +41,11 @@ pub(super) struct Registered {
 }
 
 impl Registry {
+    /// Counts uploads that were abandoned.
+    pub(super) fn expired(&self, count: u64) {
+        self.metrics.uploads_expired.inc_by(count);
+    }
+
     pub(super) fn new(capacity: usize, metrics: Arc<Metrics>) -> Self {
         let running = Arc::default();
         Self { slots: Arc::new(Semaphore::new(capacity)), capacity, running, metrics }

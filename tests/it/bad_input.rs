@@ -108,6 +108,8 @@ fn a_flipped_bit_is_noticed_by_every_digest_that_a_sender_can_give() {
         ..Upload::default()
     };
     assert_eq!(scene.client.put(&chunked).expect(422).problem(), "digest-mismatch");
+    let own = Upload { trailers: vec![("Rsnap-Body-Digest", "0".repeat(64))], ..chunked.clone() };
+    assert_eq!(scene.client.put(&own).expect(422).problem(), "digest-mismatch");
     let other_root = scene.root.clone();
     assert_eq!(scene.put("b", &good, &[("rsnap-content-root", &other_root)]).expect(422).problem(), "digest-mismatch");
     assert_eq!(scene.put("b", &good, &[("Content-Digest", "sha-256=nonsense")]).expect(400).problem(), "bad-digest");

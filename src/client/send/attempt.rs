@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::material::{Choice, Work};
-use super::writer::{Halt, StreamWriter, value};
+use super::writer::{Halt, Proof, StreamWriter, value};
 use super::{Job, Run};
 use crate::api::{self, ChainAnswer, SnapshotAnswer};
 use crate::client::answer::Answer;
@@ -37,8 +37,8 @@ impl Run<'_> {
         let work = self.job.material.begin(&choice, &self.job.source_snapshot)?;
         let (parts, body) = UploadBody::stream();
         let meter = Arc::new(Meter::default());
-        let digested = self.job.material.is_digested();
-        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter), digested)?;
+        let proof = self.job.material.proof(&choice);
+        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter), proof)?;
         let name = self.job.snapshot()?.to_string();
         let size = self.job.material.size();
         let put = ticketed.gateway.put(&path, headers, body);
@@ -78,21 +78,17 @@ fn make(
     parts: mpsc::Sender<Part>,
     leave: CancellationToken,
     meter: Arc<Meter>,
-    digested: bool,
+    proof: Proof,
 ) -> Result<Made, ClientError> {
     let (done, made) = oneshot::channel();
     spawn("source", move || {
         let allowed = Handle::current().block_on(async {
             tokio::select! { biased; () = parts.closed() => false, () = leave.cancelled() => true }
         });
-        let mut writer = StreamWriter::new(parts, meter);
+        let mut writer = StreamWriter::new(parts, meter, proof);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
         let ended = result.and_then(|root| {
-            if digested {
-                writer.finish(root)?
-            } else {
-                writer.finish_bare()?
-            }
+            writer.finish(root)?;
             Ok(root)
         });
         // The result must be there before the writer's drop makes the body fail.
@@ -115,11 +111,7 @@ fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
         (CONTENT_TYPE, HeaderValue::from_static(job.material.media_type())),
         (EXPECT, HeaderValue::from_static("100-continue")),
     ]);
-    if job.material.is_digested() {
-        let both = "content-digest, rsnap-content-root";
-        let trailers = if job.material.has_root(choice) { both } else { "content-digest" };
-        headers.insert(TRAILER, HeaderValue::from_static(trailers));
-    }
+    headers.extend(job.material.proof(choice).announcement().map(|trailer| (TRAILER, trailer)));
     headers.extend(source_headers(job, choice)?);
     Ok(headers)
 }

@@ -19,7 +19,7 @@ use super::writer::StreamWriter;
 use crate::api::{Action, PlanAnswer, RBD_DIFF, SourceSnapshot};
 use crate::client::source::{Blocks, ImageFile, Sequential};
 use crate::client::tree::{LocalTree, RemoteTree};
-use crate::client::{BlockHashes, ClientError, Meter, Reporter};
+use crate::client::{BlockHashes, ClientError, Meter, Reporter, leaves_of};
 use crate::content::{BLOCK_BYTES, Root};
 
 /// An earlier snapshot of the source.
@@ -271,7 +271,7 @@ impl Pieces for ImagePieces {
         let mut block = blocks.start;
         while let Some(next) = source.next(block)?.filter(|next| *next < blocks.end) {
             source.read(next, &mut buffer)?;
-            self.hashes.take(next, &buffer);
+            self.hashes.take(next, &leaves_of(&buffer));
             block = next + 1;
             meter.reach(block * BLOCK_BYTES as u64);
         }

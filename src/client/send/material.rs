@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::writer::{Halt, StreamWriter};
+use super::writer::{Halt, Proof, StreamWriter};
 use crate::api::{PlanAnswer, PlanBase, SourceSnapshot};
 use crate::client::tree::RemoteTree;
 use crate::client::{ClientError, Meter, Reporter};
@@ -53,13 +53,17 @@ pub trait Material: Send + Sync + std::fmt::Debug {
     fn media_type(&self) -> &'static str;
     /// Whether one plan can be asked for it.
     fn is_planned(&self) -> bool;
-    /// Whether the body ends with its digest. A chain does not: its snapshots are committed before the end comes, so a
-    /// gateway refuses what would prove them too late.
-    fn is_digested(&self) -> bool {
-        self.is_planned()
-    }
     /// Whether the content root is known at the end of the body.
     fn has_root(&self, choice: &Choice) -> bool;
+    /// What proves a body of this choice. A chain has nothing: its snapshots are committed before the end comes, so a
+    /// gateway refuses what would prove them too late.
+    fn proof(&self, choice: &Choice) -> Proof {
+        match (self.is_planned(), self.has_root(choice)) {
+            (false, _) => Proof::Nothing,
+            (true, true) => Proof::Root,
+            (true, false) => Proof::Digest,
+        }
+    }
     /// A mark that the source gives to the wanted snapshot's content and to no other, where it has such marks.
     fn mark(&self) -> Option<String> {
         None

@@ -241,10 +241,7 @@ fn pour_range(
     while let Some(piece) = reader.next()? {
         let position = match piece {
             Piece::Data { offset, bytes } => {
-                if let Some(root) = root {
-                    root.write(offset, &bytes);
-                }
-                write(offset, &bytes, earlier.is_some(), &mut records, writer)?;
+                write(offset, &bytes, earlier.is_some(), root, &mut records, writer)?;
                 offset + bytes.len() as u64
             }
             Piece::Zero { offset, length } => {
@@ -259,18 +256,24 @@ fn pour_range(
     records.end(writer, || snapshot.prove(earlier))
 }
 
-/// Writes what was read, its grains of zeroes as zeroes; from nothing, they need not be said.
+/// Writes what was read, its grains of zeroes as zeroes; from nothing, they need not be said. The root is not shown
+/// them: of an object that is read whole they are most, and one look through them is enough.
 fn write(
     offset: u64,
     bytes: &Bytes,
     say_zeroes: bool,
+    root: &mut Option<RootMeter>,
     records: &mut Records,
     writer: &mut StreamWriter,
 ) -> Result<(), Halt> {
     for (range, zero) in runs(bytes) {
         let at = offset + range.start as u64;
         match zero {
-            false => records.data(at, bytes.slice(range), writer)?,
+            false => {
+                let data = bytes.slice(range);
+                root.iter_mut().for_each(|root| root.write(at, &data));
+                records.data(at, data, writer)?;
+            }
             true if say_zeroes => records.zero(at, range.len() as u64, writer)?,
             true => {}
         }

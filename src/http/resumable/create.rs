@@ -1,6 +1,7 @@
 //! `POST /v1/volumes/{volume}/snapshots/{snapshot}`: an upload begins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, ALLOW, LOCATION};
@@ -82,7 +83,7 @@ pub(in crate::http) async fn create(
     if complete == Completeness::Complete && declared.is_some() {
         return resource::finish(&gateway, &id, root).await;
     }
-    Ok(begun(&id, offset))
+    Ok(begun(&id, offset, gateway.transfers.upload_age()))
 }
 
 /// The length of the representation, as far as the request tells it.
@@ -108,9 +109,13 @@ async fn begin(gateway: Arc<Gateway>, upload: Upload, caller: Caller) -> Result<
     created
 }
 
-fn begun(id: &UploadId, offset: u64) -> Response {
-    let headers =
-        HeaderMap::from_iter([(LOCATION, location(id)), (OFFSET, number(offset)), (COMPLETE, flag(false)), limits()]);
+fn begun(id: &UploadId, offset: u64, age: Duration) -> Response {
+    let headers = HeaderMap::from_iter([
+        (LOCATION, location(id)),
+        (OFFSET, number(offset)),
+        (COMPLETE, flag(false)),
+        limits(age),
+    ]);
     (StatusCode::CREATED, headers).into_response()
 }
 
@@ -122,13 +127,13 @@ pub(super) fn finished(mut response: Response, size: u64) -> Response {
 }
 
 /// `OPTIONS`: that uploads can be resumed here, and their limits.
-pub(in crate::http) async fn offer() -> Response {
+pub(in crate::http) async fn offer(State(gateway): State<Arc<Gateway>>) -> Response {
     let allowed = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
     let headers = HeaderMap::from_iter([
         (ACCEPT_PATCH, HeaderValue::from_static(PARTIAL)),
         (ALLOW, HeaderValue::from_static(allowed)),
         (ACCEPT, HeaderValue::from_static(api::RAW)),
-        limits(),
+        limits(gateway.transfers.upload_age()),
     ]);
     (StatusCode::NO_CONTENT, headers).into_response()
 }

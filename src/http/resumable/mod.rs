@@ -18,6 +18,8 @@ pub(super) use resource::{
     __path_append, __path_cancel, __path_list, __path_look, __path_state, append, cancel, list, look, state,
 };
 
+use std::time::{Duration, SystemTime};
+
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -46,20 +48,30 @@ fn flag(is_complete: bool) -> HeaderValue {
     HeaderValue::from_static(if is_complete { "?1" } else { "?0" })
 }
 
-/// What this gateway takes.
-fn limits() -> (HeaderName, HeaderValue) {
-    let text = format!("max-size={SIZE_MAX}, min-size=0");
+/// What this gateway takes, and how long an upload that nobody works on stays from now on.
+fn limits(age: Duration) -> (HeaderName, HeaderValue) {
+    let text = format!("max-size={SIZE_MAX}, min-size=0, max-age={}", age.as_secs());
     (LIMIT, HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("min-size=0")))
 }
 
-/// The headers that say how far an upload is.
-fn progress(offset: u64, size: u64, is_complete: bool) -> HeaderMap {
+/// How long an upload stays that was last worked on then.
+fn rest(age: Duration, touched: SystemTime) -> Duration {
+    age.saturating_sub(touched.elapsed().unwrap_or_default())
+}
+
+/// How far an upload is, for [`progress`].
+fn progress_of(state: &UploadState, age: Duration) -> HeaderMap {
+    progress(state.offset(), state.size, state.committed.is_some(), rest(age, state.touched))
+}
+
+/// The headers that say how far an upload is, and how long it stays.
+fn progress(offset: u64, size: u64, is_complete: bool, rest: Duration) -> HeaderMap {
     HeaderMap::from_iter([
         (OFFSET, number(offset)),
         (LENGTH, number(size)),
         (COMPLETE, flag(is_complete)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        limits(),
+        limits(rest),
     ])
 }
 

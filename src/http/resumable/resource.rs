@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::create::finished;
-use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress};
+use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress, progress_of};
 use crate::api::{self, UploadAnswer, UploadsAnswer};
 use crate::content::Root;
 use crate::http::audit::{Entry, Event};
@@ -78,7 +78,7 @@ pub(in crate::http) async fn state(
 ) -> Result<(HeaderMap, Json<UploadAnswer>), Problem> {
     let permission = permit(&caller, &upload)?;
     let state = gateway.transfers.upload(&id(upload)).await?;
-    let headers = progress(state.offset(), state.size, state.committed.is_some());
+    let headers = progress_of(&state, gateway.transfers.upload_age());
     Ok((headers, Json(describe(&state, permission.sender.as_deref()))))
 }
 
@@ -104,7 +104,7 @@ pub(in crate::http) async fn look(
 ) -> Result<(StatusCode, HeaderMap), Problem> {
     permit(&caller, &upload)?;
     let state = gateway.transfers.upload(&id(upload)).await?;
-    Ok((StatusCode::NO_CONTENT, progress(state.offset(), state.size, state.committed.is_some())))
+    Ok((StatusCode::NO_CONTENT, progress_of(&state, gateway.transfers.upload_age())))
 }
 
 /// Add to an upload
@@ -160,7 +160,8 @@ pub(in crate::http) async fn append(
         return finish(&gateway, &id, root).await;
     }
     let size = gateway.transfers.upload_size(&id).await?;
-    Ok((StatusCode::NO_CONTENT, progress(durable.end_from(0), size, false)).into_response())
+    Ok((StatusCode::NO_CONTENT, progress(durable.end_from(0), size, false, gateway.transfers.upload_age()))
+        .into_response())
 }
 
 /// Give an upload up
@@ -221,7 +222,7 @@ pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Clai
     Ok(Claims {
         length: headers::content_length(headers)?,
         digests: headers::content_digests(headers)?,
-        digest_trailer: headers::announced(headers).digest,
+        digest_trailers: headers::announced(headers).digests,
         sender,
     })
 }

@@ -12,7 +12,7 @@ macro_rules! run_upload_cases {
             $bench;
             pieces_in_any_order, an_upload_goes_on_where_it_was_cut, an_incremental_in_pieces, a_piece_sent_twice,
             an_overtaken_owner_changes_nothing, what_is_given_up_is_gone, what_is_finished_is_remembered,
-            what_was_deleted_has_no_upload,
+            what_was_deleted_has_no_upload, what_nobody_works_on_expires,
             an_idle_upload_keeps_nobody_out, an_upload_whose_base_is_gone, a_damaged_upload
         }
     };
@@ -228,6 +228,43 @@ pub(in crate::image) async fn what_is_finished_is_remembered(bench: &Bench) {
     bench.store.discard(&image(), &transfer(1)).await.unwrap();
     assert!(bench.store.uploads(&image()).await.unwrap().is_empty());
     bench.check(1, &bytes).await;
+}
+
+/// By the clock of whoever asks.
+pub(in crate::image) async fn what_nobody_works_on_expires(bench: &Bench) {
+    let bytes = content(&mut Dice(31), 2 * MIB);
+    let hour = Duration::from_secs(3600);
+    let finished = begin(bench, 2, None, bytes.len()).await;
+    feed(bench, &finished, 0..bytes.len(), (&[], &bytes), &mut Dice(1)).await.end_piece().await.unwrap();
+    finished.checkpoint(whole(bytes.len())).await.unwrap();
+    finish(&finished, &bytes).await;
+    drop(finished);
+    let upload = begin(bench, 1, None, bytes.len()).await;
+    feed(bench, &upload, 0..MIB, (&[], &bytes), &mut Dice(1)).await.end_piece().await.unwrap();
+    upload.checkpoint(Ranges::try_from(vec![(0, MIB as u64)]).unwrap()).await.unwrap();
+    upload.suspend().await;
+    drop(upload);
+    let touched = async || {
+        let there = bench.store.uploads(&image()).await.unwrap();
+        there.iter().find(|upload| upload.committed.is_none()).unwrap().touched
+    };
+    let first = touched().await;
+    assert_eq!(bench.store.expire(first).await.unwrap(), 0);
+    // To go on with it is to use it.
+    resume(bench, 1).await.suspend().await;
+    assert!(touched().await > first);
+    assert_eq!(bench.store.expire(first + Duration::from_nanos(1)).await.unwrap(), 0);
+    assert_eq!(bench.store.expire(touched().await + hour).await.unwrap(), 1);
+    let left = bench.store.uploads(&image()).await.unwrap();
+    assert!(left.iter().all(|upload| upload.committed.is_some()) && left.len() == 1, "{left:?}");
+    let gone = bench.store.resume(&image(), &transfer(1)).await;
+    assert!(matches!(gone, Err(ImageError::NoUpload { .. })), "{gone:?}");
+    assert_eq!(bench.store.expire(first + 2 * hour).await.unwrap(), 0);
+    if let Some(vandal) = &bench.vandal {
+        assert_eq!((vandal.files(".pages"), vandal.files(".upload").len()), (Vec::new(), 1));
+    }
+    bench.check(2, &bytes).await;
+    bench.put(1, Some((2, &bytes)), &bytes).await.unwrap();
 }
 
 /// Its next sender begins anew.

@@ -13,7 +13,7 @@
 //!     <layer>.hidden                the record of a deleted snapshot whose data others still need
 //!     <snapshot>.deleted            tombstone (image::record::Tombstone), kept for at least seven days
 //!     <transfer>.upload             who owns an unfinished transfer, and its files (upload::record)
-//!     <name>.<transfer>.pages       its log (upload::log); its data is a .raw or .delta as above
+//!     <name>.<transfer>.pages       its log (page_log); its data is a .raw or .delta as above
 //!     *.new                         a record on its way to its name
 //! ```
 //!

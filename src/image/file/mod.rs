@@ -121,6 +121,10 @@ impl ImageStore for FileStore {
         self.with(move |shared| upload::list(&shared.directory(&image))).await
     }
 
+    async fn expire(&self, before: SystemTime) -> Result<u64, ImageError> {
+        self.with(move |shared| upload::expire(shared, before)).await
+    }
+
     async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
         let (image, transfer) = (image.clone(), transfer.clone());
         self.with(move |shared| upload::discard(shared, &image, &transfer)).await

@@ -64,6 +64,12 @@ impl Shared {
         Ok(directory)
     }
 
+    /// All images that have a directory.
+    pub(super) fn images(&self) -> Result<Vec<ImageName>, ImageError> {
+        let listed = self.disk.list(&self.root.join(IMAGES)).map_err(failed("list the images of the store"))?;
+        Ok(listed.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     pub(super) fn sync_images(&self) -> Result<(), ImageError> {
         let synced = self.disk.sync_directory(&self.root.join(IMAGES), SyncPoint::ImageName);
         synced.map_err(failed("sync the directory of images"))

@@ -187,6 +187,19 @@ impl ImageStore for MemoryStore {
             .unwrap_or_default())
     }
 
+    async fn expire(&self, before: SystemTime) -> Result<u64, ImageError> {
+        let mut expired = 0;
+        for image in self.images().values_mut() {
+            let abandoned =
+                image.uploads.extract_if(|_, upload| upload.is_abandoned(before)).map(|(transfer, _)| transfer);
+            for transfer in abandoned.collect::<Vec<_>>() {
+                image.writer.take_if(|writer| *writer == transfer);
+                expired += 1;
+            }
+        }
+        Ok(expired)
+    }
+
     async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
         if let Some(image) = self.images().get_mut(image) {
             image.uploads.remove(transfer);

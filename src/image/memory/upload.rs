@@ -51,6 +51,10 @@ impl Unfinished {
         }
     }
 
+    pub(super) fn is_abandoned(&self, before: SystemTime) -> bool {
+        self.committed.is_none() && self.touched < before
+    }
+
     /// Whether this snapshot was committed from it.
     pub(super) fn came_to(&self, snapshot: &SnapshotId) -> bool {
         self.committed.as_ref().is_some_and(|record| record.snapshot == *snapshot)

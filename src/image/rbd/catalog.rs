@@ -5,14 +5,16 @@
 //! Nothing is cached between requests: another gateway may have changed the image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use rsnap_rbd::Snapshot;
 
 use super::record::{
-    DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, SNAPSHOT, Stored, TEMPORARY, deleted_key,
+    CLAIM, Claim, DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, PARKED, SNAPSHOT, Stored,
+    TEMPORARY, UPLOAD, Upload, Whereabouts, deleted_key, transfer_of, upload_key,
 };
-use crate::id::{SnapshotId, SnapshotName, VolumeId};
-use crate::image::record::{Body, RecordFault, Tombstone, unseal};
+use crate::id::{SnapshotId, SnapshotName, TransferId, VolumeId};
+use crate::image::record::{Body, RecordFault, Tombstone, milliseconds, unseal};
 use crate::image::{Chain, ImageError, Sealed, StageRequest};
 
 /// A record and what is true of it.
@@ -53,6 +55,10 @@ pub(super) struct Catalog {
     pub tombstones: Vec<Tombstone>,
     /// Records under the names of snapshots that are deleted: a deletion was cut short.
     pub misplaced: Vec<Stored>,
+    /// Transfers that outlive their requests, finished ones too.
+    uploads: BTreeMap<TransferId, Upload>,
+    claims: BTreeMap<TransferId, Claim>,
+    broken_uploads: Vec<TransferId>,
     /// The RBD snapshots that users can see, oldest first.
     pub snapshots: Vec<Snapshot>,
     /// Number of all RBD snapshots, as their limit counts them.
@@ -94,9 +100,21 @@ impl Catalog {
             _ if key.starts_with(DELETED) => {
                 unsealed::<Tombstone>(value).map(|tombstone| self.tombstones.push(tombstone))
             }
+            _ if key.starts_with(UPLOAD) => unsealed::<Upload>(value).map(|upload| {
+                let is_ours =
+                    upload.image == image && key.strip_prefix(UPLOAD) == Some(upload.request.transfer.as_str());
+                self.uploads.extend(is_ours.then(|| (upload.request.transfer.clone(), upload)));
+            }),
+            _ if key.starts_with(CLAIM) => unsealed::<Claim>(value).map(|claim| {
+                let transfer = key.strip_prefix(CLAIM).and_then(|transfer| transfer.parse().ok());
+                self.claims.extend(transfer.filter(|_| claim.image == image).map(|transfer| (transfer, claim)));
+            }),
             _ => Ok(()),
         };
         if let Err(fault) = read {
+            // One of another version may be somebody else's.
+            let transfer = key.strip_prefix(UPLOAD).filter(|_| !matches!(fault, RecordFault::Version { .. }));
+            self.broken_uploads.extend(transfer.and_then(|transfer| transfer.parse().ok()));
             self.cannot_read(key, &fault);
         }
     }
@@ -240,6 +258,63 @@ impl Catalog {
         }
     }
 
+    /// Transfers that outlive their requests, without those that were given up.
+    pub(super) fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        self.uploads.values().filter(|upload| !self.is_given_up(&upload.request.transfer))
+    }
+
+    pub(super) fn upload(&self, transfer: &TransferId) -> Option<&Upload> {
+        self.uploads.get(transfer).filter(|_| !self.is_given_up(transfer))
+    }
+
+    /// The snapshot that came of an upload.
+    pub(super) fn committed(&self, upload: &Upload) -> Option<&Entry> {
+        let transfer = upload.request.transfer.as_str();
+        self.find(&upload.request.snapshot).filter(|entry| transfer_of(&entry.stored.layer.name) == transfer)
+    }
+
+    /// The upload whose bytes are in the head.
+    pub(super) fn in_head(&self) -> Option<&Upload> {
+        self.uploads().find(|upload| upload.data == Whereabouts::Head && self.committed(upload).is_none())
+    }
+
+    pub(super) fn is_given_up(&self, transfer: &TransferId) -> bool {
+        self.claims.get(transfer).is_some_and(|claim| claim.by.is_none())
+    }
+
+    /// Whether anything is there of an upload.
+    pub(super) fn knows(&self, transfer: &TransferId) -> bool {
+        let key = upload_key(transfer);
+        self.uploads.contains_key(transfer) || self.unreadable.contains(&key)
+    }
+
+    /// Unfinished uploads that nobody has worked on since `before`.
+    pub(super) fn abandoned_uploads(&self, before: SystemTime) -> Vec<TransferId> {
+        let unfinished = self.uploads().filter(|upload| !upload.is_finished && self.committed(upload).is_none());
+        let abandoned = unfinished.filter(|upload| upload.touched_ms < milliseconds(before));
+        abandoned.map(|upload| upload.request.transfer.clone()).collect()
+    }
+
+    /// Uploads whose record cannot be believed, and never will be.
+    pub(super) fn broken_uploads(&self) -> impl Iterator<Item = &TransferId> {
+        self.broken_uploads.iter().filter(|transfer| !self.is_given_up(transfer))
+    }
+
+    /// Whether the head holds the bytes of this upload, even if it was given up.
+    pub(super) fn has_in_head(&self, transfer: &TransferId) -> bool {
+        let there = self.uploads.get(transfer).filter(|upload| upload.data == Whereabouts::Head);
+        there.is_some_and(|upload| self.committed(upload).is_none())
+    }
+
+    /// What is to be removed: uploads that were given up, and claims on what is not there.
+    pub(super) fn given_up(&self) -> impl Iterator<Item = &TransferId> {
+        let is_over = |transfer: &&TransferId| {
+            let is_unreadable = self.unreadable.iter().any(|key| key.strip_prefix(UPLOAD) == Some(transfer.as_str()));
+            self.is_given_up(transfer) || !self.uploads.contains_key(*transfer) && !is_unreadable
+        };
+        self.claims.keys().filter(is_over)
+    }
+
     pub(super) fn next_sequence(&self) -> u64 {
         self.entries.values().map(|entry| entry.stored.layer.sequence + 1).max().unwrap_or(1)
     }
@@ -257,8 +332,12 @@ impl Catalog {
 
     /// The RBD snapshots with a name of ours that nothing explains: left by a commit that failed or replaced another one.
     pub(super) fn abandoned_snapshots(&self) -> impl Iterator<Item = u64> {
-        let explained = |id| self.entries.values().any(|entry| entry.stored.snapshot == id);
+        let parked = |id| self.uploads.values().any(|upload| upload.data == Whereabouts::Parked(id));
+        let explained = move |id| parked(id) || self.entries.values().any(|entry| entry.stored.snapshot == id);
+        // Any of them may be that of an upload whose record cannot be read.
+        let is_doubtful = self.unreadable.iter().any(|key| key.starts_with(UPLOAD));
         let ours = self.snapshots.iter().filter(|snapshot| snapshot.name.starts_with(TEMPORARY));
+        let ours = ours.filter(move |snapshot| !(is_doubtful && snapshot.name.starts_with(PARKED)));
         ours.map(|snapshot| snapshot.id).filter(move |id| self.intent.is_none() && !explained(*id))
     }
 

@@ -13,11 +13,14 @@ use std::io;
 use super::catalog::Catalog;
 use super::failure::tree_failed;
 use super::objects::Objects;
-use super::record::{DELETED, GENERATION, Generation, Layer, Stored, deleted_key, layer_key, snapshot_key};
+use super::record::{
+    CLAIM, DELETED, GENERATION, Generation, Layer, Stored, UPLOAD, Upload, deleted_key, layer_key, snapshot_key,
+};
 use super::session::Session;
 use super::tree::Pages;
+use super::upload;
 use crate::content::HEIGHT;
-use crate::id::SnapshotId;
+use crate::id::{SnapshotId, TransferId};
 use crate::image::ImageError;
 use crate::image::readers::Readers;
 use crate::image::sidecar::{Key, Place as _, SidecarWriter};
@@ -30,6 +33,10 @@ const RATIO: u64 = 4;
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Chore<'a> {
+    /// Remove an unfinished transfer that was given up.
+    Upload(&'a TransferId),
+    /// Remove the log of a transfer that is finished.
+    Finish(&'a Upload),
     /// Put the record of a deleted snapshot where those of deleted ones are.
     Hide(&'a Stored),
     /// Remove trees that the last transfers began and that no record names.
@@ -48,6 +55,8 @@ impl Chore<'_> {
     /// Tells it from the others, to try each once.
     fn name(&self) -> String {
         match self {
+            Self::Upload(transfer) => format!("upload {transfer}"),
+            Self::Finish(upload) => format!("finish {}", upload.request.transfer),
             Self::Hide(stored) => format!("hide {}", stored.layer.name),
             Self::Trees(trees) => format!("trees {}", trees.join(" ")),
             Self::Snapshot(id) => format!("snapshot {id}"),
@@ -84,10 +93,13 @@ pub(super) fn collect(
 
 /// What there is to do, the first first.
 fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: Option<&str>) -> Vec<Chore<'a>> {
-    let mut chores = Vec::new();
-    if catalog.unreadable.iter().any(|key| !key.starts_with(DELETED)) {
+    let mut chores: Vec<Chore<'_>> = catalog.given_up().map(Chore::Upload).collect();
+    let names_nothing = |key: &String| [DELETED, UPLOAD, CLAIM].iter().any(|prefix| key.starts_with(prefix));
+    if !catalog.unreadable.iter().all(names_nothing) {
         return chores;
     }
+    let is_over = |upload: &&Upload| !upload.is_finished && catalog.committed(upload).is_some();
+    chores.extend(catalog.uploads().filter(is_over).map(Chore::Finish));
     chores.extend(catalog.misplaced.iter().map(Chore::Hide));
     let abandoned: Vec<String> =
         catalog.abandoned_trees().into_iter().filter(|tree| Some(tree.as_str()) != writing).collect();
@@ -111,6 +123,8 @@ fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: 
 
 fn perform(session: &Session, catalog: &Catalog, chore: &Chore<'_>, writing: Option<&str>) -> Result<(), ImageError> {
     match chore {
+        Chore::Upload(transfer) => upload::remove(session, transfer),
+        Chore::Finish(upload) => upload::finish(session, upload),
         Chore::Hide(stored) => hide(session, catalog, stored),
         Chore::Trees(trees) => remove_trees(session, catalog, trees, writing),
         Chore::Snapshot(id) => session.remove_snapshot(*id),

@@ -9,12 +9,13 @@ use std::sync::{Arc, PoisonError};
 use super::catalog::{Catalog, Entry, Named};
 use super::failure::failed;
 use super::publish::{Committing, Step};
-use super::record::{Intent, Layer, TEMPORARY};
+use super::record::{Intent, Layer, TEMPORARY, upload_key};
 use super::session::Session;
 use super::stage::is_owned;
 use super::staging::{Phase, Staging, closed};
 use super::store::Shared;
 use super::tree::Tree;
+use super::upload;
 use crate::id::{ImageName, SnapshotName};
 use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord, StageRequest};
@@ -27,6 +28,11 @@ impl Staging {
         let Phase::Flushed(session) = &*phase else { return Err(closed()) };
         let session = Arc::clone(session);
         let result = self.commit_with(&session, sealed);
+        if let (Ok(Committed::New(_)), Some(_)) = (&result, &self.request.upload)
+            && let Err(error) = self.finish_upload(&session)
+        {
+            tracing::debug!(%error, "leave the log of a finished transfer to the next one");
+        }
         drop(session);
         if matches!(result, Ok(Committed::New(_)) | Err(ImageError::Unsure { .. }))
             && let Some(ending) = self.end(&mut phase)
@@ -35,6 +41,13 @@ impl Staging {
             ending.keep_tree().finish();
         }
         result
+    }
+
+    fn finish_upload(&self, session: &Session) -> Result<(), ImageError> {
+        match session.get(&upload_key(&self.request.transfer))? {
+            Some(there) => upload::finish(session, &there),
+            None => Ok(()),
+        }
     }
 
     fn commit_with(&self, session: &Session, sealed: &Sealed) -> Result<Committed, ImageError> {

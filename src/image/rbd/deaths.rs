@@ -1,4 +1,4 @@
-//! What happens in the middle of a commit, for tests.
+//! What happens in the middle of a commit or of a takeover, for tests.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -6,11 +6,31 @@ use std::sync::Mutex;
 use super::publish::Step;
 use super::session::Session;
 use super::store::Shared;
+use super::upload;
 use crate::image::ImageError;
 
-/// What happens in the next commit of a store.
+/// Where a gateway can die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    Commit(Step),
+    TakeOver(upload::Step),
+}
+
+impl From<Step> for Gap {
+    fn from(step: Step) -> Self {
+        Self::Commit(step)
+    }
+}
+
+impl From<upload::Step> for Gap {
+    fn from(step: upload::Step) -> Self {
+        Self::TakeOver(step)
+    }
+}
+
+/// What happens in the next commit or takeover of a store.
 #[derive(Default)]
-pub(super) struct Deaths(Mutex<Option<(Step, Happening)>>);
+pub(super) struct Deaths(Mutex<Option<(Gap, Happening)>>);
 
 type Happening = Box<dyn FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send>;
 
@@ -22,7 +42,7 @@ impl fmt::Debug for Deaths {
 
 impl Deaths {
     /// The writer ends as a dead gateway ends: in the middle, with its lock and its watch left behind.
-    pub(super) fn at(&self, step: Step) {
+    pub(super) fn at(&self, step: impl Into<Gap>) {
         self.put(step, |shared, session| {
             let executioner = shared.connect().unwrap();
             executioner.blocklist(session.address(), 3600).unwrap();
@@ -38,11 +58,16 @@ impl Deaths {
         });
     }
 
-    fn put(&self, step: Step, happening: impl FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send + 'static) {
-        *self.0.lock().unwrap() = Some((step, Box::new(happening)));
+    fn put(
+        &self,
+        step: impl Into<Gap>,
+        happening: impl FnOnce(&Shared, &Session) -> Result<(), ImageError> + Send + 'static,
+    ) {
+        *self.0.lock().unwrap() = Some((step.into(), Box::new(happening)));
     }
 
-    pub(super) fn strike(&self, shared: &Shared, session: &Session, step: Step) -> Result<(), ImageError> {
+    pub(super) fn strike(&self, shared: &Shared, session: &Session, step: impl Into<Gap>) -> Result<(), ImageError> {
+        let step = step.into();
         let happening = self.0.lock().unwrap().take_if(|(at, _)| *at == step);
         happening.map_or(Ok(()), |(_, happening)| happening(shared, session))
     }

@@ -20,6 +20,7 @@ use super::record::{Stored, TEMPORARY, deleted_key, layer_key, snapshot_key};
 use super::session::Session;
 use super::staging::Staging;
 use super::store::Shared;
+use super::upload;
 use crate::id::{ImageName, SnapshotId};
 use crate::image::ImageError;
 use crate::image::record::Tombstone;
@@ -77,10 +78,16 @@ impl Shared {
         let stored = &catalog.find(snapshot).ok_or_else(|| missing(&session.name, snapshot))?.stored;
         let layer = &stored.layer;
         let there = catalog.snapshot(stored.snapshot);
+        let uploads = catalog.uploads().filter(|upload| upload.request.snapshot == *snapshot);
+        let uploads = uploads.filter(|upload| catalog.committed(upload).is_some());
+        let uploads: Vec<_> = uploads.map(|upload| upload.request.transfer.clone()).collect();
         if let Some(there) = there.filter(|there| there.protected) {
             unprotect(session, session.image()?, &there.name)?;
         }
         session.set(&deleted_key(snapshot), &Tombstone::now(snapshot).of_layer(&layer.name))?;
+        for transfer in uploads {
+            upload::give_up(session, &transfer)?;
+        }
         session.set(&layer_key(&layer.name), stored)?;
         session.unset(&snapshot_key(&layer.record.name))?;
         match there.map_or(Ok(()), |there| self.remove_snapshot(session, stored, there)) {

@@ -59,7 +59,7 @@ impl Staging {
             session,
             tree: Some(Arc::clone(&self.objects)),
             image: self.request.image.clone(),
-            empties: self.base.is_none() && self.is_full.load(Ordering::Acquire),
+            empties: self.request.upload.is_none() && self.base.is_none() && self.is_full.load(Ordering::Acquire),
             _claim: claim,
         })
     }

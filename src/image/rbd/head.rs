@@ -21,6 +21,8 @@ use crate::image::ImageError;
 
 /// Bytes that are read from the base and written to the head at once.
 const PIECE: u64 = 1 << 20;
+/// Bytes whose differences are listed at once.
+const PART: u64 = 1 << 30;
 /// Pieces under way at a time.
 const DEPTH: usize = 16;
 /// More extents than these are not listed: a rollback is cheaper by then.
@@ -47,6 +49,116 @@ pub(super) fn clear(session: &Session, size: u64) -> Result<(), ImageError> {
         session.changed(image.resize(0))?;
     }
     resize(session, size)
+}
+
+/// Makes a range of the head what `base` has there, or zeroes. Costs what differs. Blocks.
+pub(super) fn revert(session: &Session, base: Option<&Stored>, range: Range<u64>) -> Result<(), ImageError> {
+    let limit = base.map_or(0, |base| base.layer.record.size).clamp(range.start, range.end);
+    if let Some(base) = base {
+        let name = base.layer.record.name.as_str();
+        for changed in changed_ranges(session.image()?, name, range.start..limit)? {
+            for part in parts(changed) {
+                let extents = differing(session.image()?, Some(name), false, &part)?;
+                write_back(session, base, extents)?;
+            }
+        }
+        check_base(session, base)?;
+    }
+    zero(session, limit..range.end)
+}
+
+/// Zeroes what there is in a range.
+fn zero(session: &Session, range: Range<u64>) -> Result<(), ImageError> {
+    let head = session.image()?;
+    let there = match maps_tell(head, range.end)? {
+        true => differing(head, None, true, &range)?,
+        false => vec![Extent { offset: range.start, length: range.end - range.start, exists: true }],
+    };
+    for extent in there.into_iter().filter(|extent| extent.length > 0) {
+        session.changed(wait(head.write_zeroes(extent.offset, extent.length)))?;
+    }
+    session.changed(wait(head.flush()))
+}
+
+/// What differs in a range, merged.
+fn differing(image: &Image, from: Option<&str>, whole: bool, range: &Range<u64>) -> Result<Vec<Extent>, ImageError> {
+    let mut extents: Vec<Extent> = Vec::new();
+    let each = |extent: Extent| {
+        let (start, end) = (extent.offset.max(range.start), (extent.offset + extent.length).min(range.end));
+        match extents.last_mut() {
+            Some(last) if last.offset + last.length == start => last.length = end.saturating_sub(last.offset),
+            _ if start < end => extents.push(Extent { offset: start, length: end - start, exists: true }),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    if !range.is_empty() {
+        image.differences(from, whole, range.start, range.end - range.start, each).map_err(failed)?;
+    }
+    Ok(extents)
+}
+
+/// The first byte of a range that is not what `base` has there, or not zero. Costs reading what may differ. Blocks.
+pub(super) fn first_difference(
+    session: &Session,
+    base: Option<&Stored>,
+    range: Range<u64>,
+) -> Result<Option<u64>, ImageError> {
+    let head = session.image()?;
+    let (name, limit) = base.map_or((None, 0), |base| {
+        let record = &base.layer.record;
+        (Some(record.name.as_str()), record.size)
+    });
+    let at = base.map(|base| SnapshotReference::Id(base.snapshot));
+    let source = at.map(|at| session.pool.open(session.name.as_str(), Mode::ReadOnly, Some(at)));
+    let source = source.transpose().map_err(failed)?;
+    let whole = Extent { offset: range.start, length: range.end - range.start, exists: true };
+    for part in parts(whole) {
+        let extents = differing(head, name, false, &part)?;
+        let compared = stream::iter(extents.into_iter().flat_map(pieces))
+            .map(|piece| compare_piece(head, source.as_ref().map(|source| (source, limit)), piece));
+        let found = compared.buffered(DEPTH).try_filter_map(async |found| Ok(found));
+        if let Some(offset) = wait(async { Box::pin(found).try_next().await }).map_err(failed)? {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}
+
+async fn compare_piece(
+    head: &Image,
+    base: Option<(&Image, u64)>,
+    (offset, length): (u64, u64),
+) -> Result<Option<u64>, Error> {
+    let read = async |image: &Image, length: u64| {
+        let wanted = usize::try_from(length).unwrap_or_default();
+        let (count, mut bytes) =
+            if wanted == 0 { (0, Vec::new()) } else { image.read(offset, vec![0; wanted]).await? };
+        bytes.truncate(count);
+        Ok::<_, Error>(bytes)
+    };
+    let there = read(head, length).await?;
+    let expected = match base {
+        Some((image, limit)) => read(image, limit.saturating_sub(offset).min(length)).await?,
+        None => Vec::new(),
+    };
+    let expected = expected.into_iter().chain(std::iter::repeat(0));
+    let position = there.into_iter().zip(expected).position(|(there, expected)| there != expected);
+    Ok(position.map(|position| offset + position as u64))
+}
+
+/// An extent in parts whose differences may be listed.
+fn parts(extent: Extent) -> impl Iterator<Item = Range<u64>> {
+    let end = extent.offset + extent.length;
+    (0..extent.length.div_ceil(PART)).map(move |number| {
+        let start = extent.offset + number * PART;
+        start..end.min(start + PART)
+    })
+}
+
+/// Makes the head what a snapshot is, size and all. Blocks.
+pub(super) fn roll_back(session: &Session, snapshot: &str) -> Result<(), ImageError> {
+    session.changed(session.image()?.rollback(snapshot))
 }
 
 /// What differed between a head and its base, and what was done about it.
@@ -104,7 +216,7 @@ fn resize(session: &Session, size: u64) -> Result<(), ImageError> {
 fn compare(image: &Image, snapshot: &str, size: u64) -> Result<(Difference, Vec<Extent>), ImageError> {
     let mut extents = Vec::new();
     let mut difference = Difference::default();
-    for changed in changed_ranges(image, snapshot, size)? {
+    for changed in changed_ranges(image, snapshot, 0..size)? {
         let each = |extent: Extent| {
             difference.extents += 1;
             difference.bytes += extent.length;
@@ -124,27 +236,22 @@ fn compare(image: &Image, snapshot: &str, size: u64) -> Result<(Difference, Vec<
     Ok((difference, extents))
 }
 
-/// The ranges that may differ: whole objects where the object maps tell, else everything. Maps are compared one after the
-/// other, and what the map of a smaller snapshot in between does not cover counts as never written from there on: then
-/// they tell nothing.
-fn changed_ranges(image: &Image, snapshot: &str, size: u64) -> Result<Vec<Extent>, ImageError> {
-    let everything = Extent { offset: 0, length: size, exists: true };
+/// Whether object maps tell what differs before `end`. Maps are compared one after the other, and what the map of a smaller
+/// snapshot in between does not cover counts as never written from there on: then they tell nothing.
+fn maps_tell(image: &Image, end: u64) -> Result<bool, ImageError> {
     let flags = image.flags().map_err(failed)?;
     let has_map = image.features().map_err(failed)?.contains(Features::FAST_DIFF);
-    let shrank = image.snapshots().map_err(failed)?.iter().any(|between| between.size < size);
-    if !has_map || shrank || flags.fast_diff_invalid || flags.object_map_invalid {
+    let shrank = image.snapshots().map_err(failed)?.iter().any(|between| between.size < end);
+    Ok(has_map && !shrank && !flags.fast_diff_invalid && !flags.object_map_invalid)
+}
+
+/// The ranges that may differ: whole objects where the object maps tell, else everything.
+fn changed_ranges(image: &Image, snapshot: &str, range: Range<u64>) -> Result<Vec<Extent>, ImageError> {
+    let everything = Extent { offset: range.start, length: range.end - range.start, exists: true };
+    if !maps_tell(image, range.end)? {
         return Ok(vec![everything]);
     }
-    let mut ranges: Vec<Extent> = Vec::new();
-    let each = |extent: Extent| {
-        match ranges.last_mut() {
-            Some(last) if last.offset + last.length == extent.offset => last.length += extent.length,
-            _ => ranges.push(extent),
-        }
-        ControlFlow::Continue(())
-    };
-    image.differences(Some(snapshot), true, 0, size, each).map_err(failed)?;
-    Ok(ranges)
+    differing(image, Some(snapshot), true, &range)
 }
 
 fn count_objects(image: &Image, size: u64) -> Result<u64, ImageError> {

@@ -17,6 +17,7 @@
 //! | `session`, `clients`, `fence`, `writers` | one writer at a time, what happens to the one before, and who is no concern of ours |
 //! | `stage`, `head` | taking an image, and making its head the base |
 //! | `staged`, `staging`, `ending` | writing a new snapshot |
+//! | `upload` | transfers that outlive their requests |
 //! | `commit`, `publish` | making it visible |
 //! | `store`, `snapshot` | what is there, and reading it |
 //! | `delete`, `collect`, `sweep` | deleting, and giving back the space of what was deleted or left |
@@ -48,6 +49,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod upload;
 mod writers;
 
 use std::sync::Arc;
@@ -58,9 +60,12 @@ use async_trait::async_trait;
 pub use self::config::RbdConfig;
 use self::staged::RbdStaged;
 use self::store::Shared;
-use crate::id::{ImageName, SnapshotId};
+use self::upload::RbdUpload;
+use crate::id::{ImageName, SnapshotId, TransferId};
 use crate::image::blocking::blocking;
-use crate::image::{Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage};
+use crate::image::{
+    Chain, ImageError, ImageStore, Mending, SnapshotImage, StageRequest, StagedImage, UploadImage, UploadRecord,
+};
 use crate::metrics::Metrics;
 
 /// Images in a Ceph pool. Cheap to clone.
@@ -97,8 +102,39 @@ impl ImageStore for RbdStore {
     }
 
     async fn stage(&self, request: StageRequest) -> Result<Arc<dyn StagedImage>, ImageError> {
-        let staged = self.with(move |shared| RbdStaged::open(shared, request)).await?;
-        Ok(Arc::new(staged))
+        if request.upload.is_some() {
+            return Ok(Arc::new(self.with(move |shared| RbdUpload::create(shared, request)).await?));
+        }
+        Ok(Arc::new(self.with(move |shared| RbdStaged::open(shared, request)).await?))
+    }
+
+    fn is_resumable(&self) -> bool {
+        true
+    }
+
+    async fn resume(&self, image: &ImageName, transfer: &TransferId) -> Result<Arc<dyn UploadImage>, ImageError> {
+        upload::overtake(&self.shared, image, transfer).await;
+        let (image, transfer) = (image.clone(), transfer.clone());
+        Ok(Arc::new(self.with(move |shared| RbdUpload::resume(shared, &image, &transfer)).await?))
+    }
+
+    async fn uploads(&self, image: &ImageName) -> Result<Vec<UploadRecord>, ImageError> {
+        let image = image.clone();
+        self.with(move |shared| shared.uploads(&image)).await
+    }
+
+    async fn expire(&self, before: SystemTime) -> Result<u64, ImageError> {
+        self.with(move |shared| shared.expire(before)).await
+    }
+
+    async fn discard(&self, image: &ImageName, transfer: &TransferId) -> Result<(), ImageError> {
+        let (name, given_up) = (image.clone(), transfer.clone());
+        if !self.with(move |shared| shared.give_up(&name, &given_up)).await? {
+            return Ok(());
+        }
+        upload::overtake(&self.shared, image, transfer).await;
+        let (image, transfer) = (image.clone(), transfer.clone());
+        self.with(move |shared| shared.clear_away(&image, &transfer)).await
     }
 
     async fn open(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn SnapshotImage>, ImageError> {

@@ -19,6 +19,7 @@ use std::thread::Thread;
 use rsnap_rbd::{Error, Kind, Pool};
 
 use super::failure::as_io;
+use crate::image::page_log::LogPlace;
 use crate::image::sidecar::Place;
 
 /// What the names of all these objects begin with.
@@ -47,6 +48,29 @@ impl Objects {
         Self { pool: pool.clone(), stem, length: AtomicU64::new(length), segments: Mutex::default() }
     }
 
+    /// The objects of `tree`, of which nobody has noted how much is written.
+    pub(super) fn find(pool: &Pool, image: &str, tree: &str) -> Result<Self, Error> {
+        let objects = Self::new(pool, image, tree, 0);
+        let (mut length, mut number) = (0, 0);
+        while let Some(size) = objects.size(number)? {
+            length += size;
+            number += 1;
+            if size < PIECE {
+                break;
+            }
+        }
+        objects.length.store(length, Ordering::Release);
+        Ok(objects)
+    }
+
+    fn size(&self, number: u64) -> Result<Option<u64>, Error> {
+        match wait(self.pool.stat(&self.piece(number))) {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn piece(&self, number: u64) -> String {
         format!("{}.{number:08x}", self.stem)
     }
@@ -68,11 +92,7 @@ impl Objects {
     }
 
     fn has(&self, number: u64) -> Result<bool, Error> {
-        match wait(self.pool.stat(&self.piece(number))) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == Kind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.size(number)?.is_some())
     }
 
     fn segment(&self, number: u64) -> io::Result<Arc<Vec<u8>>> {
@@ -87,6 +107,12 @@ impl Objects {
         segments.truncate(SEGMENTS - 1);
         segments.push_front((number, Arc::clone(&bytes)));
         Ok(bytes)
+    }
+
+    /// Forgets what was read from `offset` on.
+    fn forget_from(&self, offset: u64) {
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.retain(|(number, _)| (number + 1) * SEGMENT <= offset);
     }
 
     fn recall(&self, number: u64) -> Option<Arc<Vec<u8>>> {
@@ -164,13 +190,52 @@ impl Place for Objects {
             rest = later;
         }
         self.length.fetch_max(position, Ordering::AcqRel);
+        self.forget_from(offset);
+        Ok(())
+    }
+}
+
+impl LogPlace for Objects {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Place::read_at(self, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        Place::write_at(self, bytes, offset)
+    }
+
+    /// From the end on, so that what is left is a beginning at any moment. An object is cut by writing it anew.
+    fn cut(&self, length: u64) -> io::Result<()> {
+        let (last, inside) = (length / PIECE, length % PIECE);
+        let mut count = self.written().div_ceil(PIECE);
+        while self.has(count).map_err(as_io)? {
+            count += 1;
+        }
+        for number in (last + u64::from(inside > 0)..count).rev() {
+            match wait(self.pool.remove(&self.piece(number))) {
+                Err(error) if error.kind() != Kind::NotFound => return Err(as_io(error)),
+                _ => {}
+            }
+        }
+        if inside > 0 && self.size(last).map_err(as_io)?.is_some_and(|size| size > inside) {
+            let mut kept = vec![0; usize::try_from(inside).unwrap_or_default()];
+            self.fetch(&mut kept, last * PIECE)?;
+            wait(self.pool.write_full(&self.piece(last), kept)).map_err(as_io)?;
+        }
+        self.length.store(length, Ordering::Release);
+        self.forget_from(length);
+        Ok(())
+    }
+
+    /// An object is durable once it is written.
+    fn sync(&self) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// Waits for an answer of the cluster, on a thread that may: not one of the runtime's only, for an image may be closed
 /// anywhere.
-pub(super) fn wait<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) fn wait<T, E>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let mut answer = pin!(answer);
     let waker = Waker::from(Arc::new(Waiting(std::thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -8,15 +8,17 @@
 //! | `rsnap.snapshot.<name>` | [`Stored`] | a committed snapshot |
 //! | `rsnap.layer.<layer>` | [`Stored`] | a deleted snapshot; others may still need its pages |
 //! | `rsnap.deleted.<snapshot>` | [`Tombstone`](crate::image::record::Tombstone) | when it was deleted, for at least seven days, and its layer |
+//! | `rsnap.upload.<transfer>` | [`Upload`] | a transfer that outlives its requests |
+//! | `rsnap.claim.<transfer>` | [`Claim`] | somebody else wants that transfer, or it was given up |
 //! | `rsnap.client.<address>` | [`Opener`](super::clients::Opener) | a client of ours that has the image open to change it |
 //!
 //! Keys are made of names of ours, of [`crate::id`] and of Ceph's addresses only: a key that begins with `conf_` would be a setting of librbd.
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{SnapshotId, SnapshotName, VolumeId};
-use crate::image::SnapshotRecord;
+use crate::id::{SnapshotId, SnapshotName, TransferId, VolumeId};
 use crate::image::record::Body;
+use crate::image::{Ranges, SnapshotRecord, StageRequest};
 
 /// What all keys of the store begin with.
 pub(super) const PREFIX: &str = "rsnap.";
@@ -27,6 +29,10 @@ pub(super) const SNAPSHOT: &str = "rsnap.snapshot.";
 pub(super) const LAYER: &str = "rsnap.layer.";
 pub(super) const DELETED: &str = "rsnap.deleted.";
 pub(super) const CLIENT: &str = "rsnap.client.";
+pub(super) const UPLOAD: &str = "rsnap.upload.";
+pub(super) const CLAIM: &str = "rsnap.claim.";
+/// What the names of RBD snapshots begin with that hold an unfinished transfer's bytes.
+pub(super) const PARKED: &str = "rsnap.parked.";
 /// What the names of RBD snapshots begin with that are not, or not any more, a snapshot for anybody.
 pub(super) const TEMPORARY: &str = "rsnap.";
 
@@ -40,6 +46,24 @@ pub(super) fn layer_key(layer: &str) -> String {
 
 pub(super) fn deleted_key(snapshot: &SnapshotId) -> String {
     format!("{DELETED}{snapshot}")
+}
+
+pub(super) fn upload_key(transfer: &TransferId) -> String {
+    format!("{UPLOAD}{transfer}")
+}
+
+pub(super) fn claim_key(transfer: &TransferId) -> String {
+    format!("{CLAIM}{transfer}")
+}
+
+/// Names the log of an unfinished transfer. A layer begins with a number.
+pub(super) fn log_name(transfer: &TransferId) -> String {
+    format!("log.{transfer}")
+}
+
+/// The transfer that has made a layer.
+pub(super) fn transfer_of(layer: &str) -> &str {
+    layer.split_once('.').map_or("", |(_, transfer)| transfer)
 }
 
 /// See [`OWNER`]'s line in the table.
@@ -126,4 +150,54 @@ impl Intent {
     pub(super) fn stored(&self, snapshot: u64) -> Stored {
         Stored { image: self.image.clone(), snapshot, layer: self.layer.clone() }
     }
+}
+
+/// Where the bytes of an unfinished transfer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Whereabouts {
+    /// It has none that count.
+    Nowhere,
+    /// In the head, as far as they are durable.
+    Head,
+    /// In the RBD snapshot with this id: another transfer needed the head.
+    Parked(u64),
+}
+
+/// An unfinished transfer. Written with the image's lock held, and by nobody else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upload {
+    /// Ceph's id of the image, as in [`Stored`].
+    pub image: String,
+    pub request: StageRequest,
+    /// Counts the owners.
+    pub generation: u64,
+    /// Address of the client that is the owner, or was the last one.
+    pub owner: String,
+    pub data: Whereabouts,
+    /// What is durable. Its log says the same, or more.
+    pub durable: Ranges,
+    /// When somebody last worked on it, in milliseconds since the Unix epoch.
+    pub touched_ms: u64,
+    /// A snapshot has come of it, and its log is gone.
+    pub is_finished: bool,
+}
+
+impl Body for Upload {
+    const KIND: &'static str = "rbd upload";
+}
+
+/// Who wants an unfinished transfer. Anybody may write it: its owner looks here and ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claim {
+    /// Ceph's id of the image, as in [`Stored`].
+    pub image: String,
+    /// Address of the client that wants it. `None`: it was given up, and whoever has the lock next removes it.
+    pub by: Option<String>,
+}
+
+impl Body for Claim {
+    const KIND: &'static str = "rbd claim";
 }

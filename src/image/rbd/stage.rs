@@ -18,6 +18,7 @@ use super::revert::{Difference, Revert};
 use super::session::Session;
 use super::snapshot::{Client, RbdSnapshot};
 use super::store::Shared;
+use super::upload;
 use crate::image::{ImageError, StageRequest};
 
 /// An image that is ready to be written.
@@ -37,8 +38,25 @@ pub(super) fn prepare(
 ) -> Result<Ready, ImageError> {
     session.require_features()?;
     let taken = fence::take(session, shared.patience)?;
+    let (ready, catalog) = enter(shared, session, request, taken)?;
+    let is_parked = upload::park(session, &catalog, request)?;
+    match &ready.base {
+        None => head::clear(session, request.size)?,
+        Some(base) => restore(shared, session, &catalog, base, request.size, is_parked)?,
+    }
+    Ok(ready)
+}
+
+/// What is done with the lock of an image before its head is touched. Blocks.
+pub(super) fn enter(
+    shared: &Arc<Shared>,
+    session: &Arc<Session>,
+    request: &StageRequest,
+    taken: Taken,
+) -> Result<(Ready, Catalog), ImageError> {
     let catalog = session.survey()?;
     is_owned(&catalog, request)?;
+    // Whoever wrote to the head and did not commit may have died in the middle of a write.
     if taken == Taken::Over || !catalog.abandoned_trees().is_empty() {
         fence::settle(session)?;
     }
@@ -49,11 +67,7 @@ pub(super) fn prepare(
     check_name(&catalog, request)?;
     check_limit(session, &catalog, request)?;
     let base = find_base(shared, session, &catalog, request)?;
-    match &base {
-        None => head::clear(session, request.size)?,
-        Some(base) => restore(shared, session, &catalog, base, request.size)?,
-    }
-    Ok(Ready { base, generation, layer })
+    Ok((Ready { base, generation, layer }, catalog))
 }
 
 pub(super) fn is_owned(catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError> {
@@ -99,7 +113,8 @@ fn raise(session: &Session, catalog: &Catalog, request: &StageRequest) -> Result
 /// Said before the data, because Ceph says it after.
 fn check_limit(session: &Session, catalog: &Catalog, request: &StageRequest) -> Result<(), ImageError> {
     let limit = session.image()?.snapshot_limit().map_err(failed)?;
-    let count = catalog.snapshot_count as u64;
+    let is_parked = catalog.in_head().is_some_and(|upload| upload.request.transfer != request.transfer);
+    let count = catalog.snapshot_count as u64 + u64::from(is_parked);
     match limit.filter(|limit| count >= *limit && catalog.find(&request.snapshot).is_none()) {
         None => Ok(()),
         Some(limit) => Err(ImageError::Full {
@@ -132,18 +147,19 @@ fn find_base(
 }
 
 /// Brings the head to the base. What differs from an older base was committed since; from the newest snapshot nothing
-/// should differ.
-fn restore(
+/// should differ, unless what was in the head has been parked.
+pub(super) fn restore(
     shared: &Shared,
     session: &Session,
     catalog: &Catalog,
     base: &RbdSnapshot,
     size: u64,
+    is_parked: bool,
 ) -> Result<(), ImageError> {
     let reverted = head::restore(session, base.stored(), size)?;
     let sequence = base.stored().layer.sequence;
     let is_newest = catalog.entries().all(|entry| entry.stored.layer.sequence <= sequence);
-    if is_newest && reverted.way != Revert::Nothing {
+    if is_newest && !is_parked && reverted.way != Revert::Nothing {
         shared.metrics.heads_reverted.inc();
         let Difference { extents, bytes, .. } = reverted.difference;
         tracing::warn!(

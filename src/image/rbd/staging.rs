@@ -114,6 +114,17 @@ impl Staging {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing of its tree was written.
+    pub(super) fn is_without_tree(&self) -> bool {
+        self.objects.length().is_ok_and(|length| length == 0)
+    }
+
+    /// Another one owns the transfer.
+    pub(super) fn is_overtaken(&self) {
+        self.is_fenced.store(true, Ordering::Release);
+        self.breaks();
+    }
+
     pub(super) fn breaks(&self) {
         self.is_broken.store(true, Ordering::Release);
     }

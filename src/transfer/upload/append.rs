@@ -20,7 +20,7 @@ use crate::transfer::digest::BodyCheck;
 use crate::transfer::receive::refuse_disguised;
 use crate::transfer::registry::Registered;
 use crate::transfer::state::State;
-use crate::transfer::{Body, BodyError, Digest, TransferError, Transfers, Upload};
+use crate::transfer::{Body, BodyError, Digest, DigestTrailers, TransferError, Transfers, Upload};
 
 /// How often a request that waits for its sender looks whether it is still wanted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Claims {
     pub length: Option<u64>,
     pub digests: Vec<Digest>,
-    pub digest_trailer: bool,
+    pub digest_trailers: DigestTrailers,
     /// On whose account it comes.
     pub sender: Option<String>,
 }
@@ -82,8 +82,12 @@ impl Transfers {
             let text = "the upload was begun by another sender, with a mark of its content; begin one of your own";
             return Err(TransferError::Request(text.to_owned()));
         }
-        let upload =
-            Upload { length: claims.length, digests: claims.digests, digest_trailer: claims.digest_trailer, ..upload };
+        let upload = Upload {
+            length: claims.length,
+            digests: claims.digests,
+            digest_trailers: claims.digest_trailers,
+            ..upload
+        };
         let registered = self.registry.enter(&upload)?;
         registered.advance(State::Receiving)?;
         let place = open.enter(whole(piece, open.image.size())).await;
@@ -180,16 +184,21 @@ impl Adding<'_> {
             if self.position == 0 {
                 refuse_disguised(&frame)?;
             }
-            let (position, length) = (self.position, frame.len() as u64);
-            if length > self.range.end - position {
-                let size = self.open.image.size();
-                return Err(TransferError::UploadLength { length: position + length, size });
+            let (position, size, end) = (self.position, self.open.image.size(), self.position + frame.len() as u64);
+            if end > size {
+                return Err(TransferError::UploadLength { length: end, size });
             }
-            check.update(&frame);
+            let free = usize::try_from(self.range.end - position).unwrap_or(usize::MAX);
+            let frame = frame.get(..free).unwrap_or(&frame);
+            check.update(frame);
             self.registered.count(frame.len());
-            self.open.guard(self.ingest.write(position, &frame).await)?;
-            self.position += length;
-            self.window.advance(length, self.position, &mut self.ingest).await?;
+            self.open.guard(self.ingest.write(position, frame).await)?;
+            self.position += frame.len() as u64;
+            self.window.advance(frame.len() as u64, self.position, &mut self.ingest).await?;
+            if end > self.range.end {
+                // What lies there came as changes. Up to it, what came counts.
+                return Err(TransferError::UploadRange(self.range.end..end));
+            }
         }
         Ok(())
     }

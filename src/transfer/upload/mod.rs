@@ -21,13 +21,15 @@ mod complete;
 mod create;
 mod note;
 mod open;
+#[cfg(test)]
+mod schedules;
 mod window;
 
 pub use append::Claims;
 pub(super) use open::Uploads;
 
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{TransferError, Transfers};
 use crate::id::{SnapshotId, TransferId, VolumeId};
@@ -118,6 +120,38 @@ impl Transfers {
         match found.iter().find(|state| state.id == *id) {
             Some(state) => Ok(state.size),
             None => self.upload(id).await.map(|state| state.size),
+        }
+    }
+
+    /// How long an upload stays that nobody works on.
+    #[must_use]
+    pub fn upload_age(&self) -> Duration {
+        self.upload_age
+    }
+
+    /// Gives up what was abandoned, by the clock that says it is `now`; tells how many uploads. A store that does not
+    /// answer is asked again next time.
+    pub async fn expire_uploads(&self, now: SystemTime) -> u64 {
+        let Some(before) = now.checked_sub(self.upload_age) else { return 0 };
+        let mut expired = 0;
+        for (name, store) in &self.stores {
+            match store.expire(before).await {
+                Ok(count) => expired += count,
+                Err(error) => tracing::warn!(store = %name, %error, "put off giving up abandoned uploads"),
+            }
+        }
+        self.registry.expired(expired);
+        expired
+    }
+
+    /// What was begun of a snapshot that is there now is of no use to anybody.
+    pub(super) async fn drop_uploads(&self, volume: &VolumeId, snapshot: &SnapshotId) {
+        for there in self.uploads(volume, snapshot).await.unwrap_or_default() {
+            if there.committed.is_none()
+                && let Err(error) = self.cancel(&there.id).await
+            {
+                tracing::debug!(transfer = %there.id.transfer, %error, "leave a needless upload until it expires");
+            }
         }
     }
 

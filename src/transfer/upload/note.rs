@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::content::Root;
 use crate::image::{Identity, StageRequest};
-use crate::transfer::{BaseClaim, Format, TransferError, Upload};
+use crate::transfer::{BaseClaim, DigestTrailers, Format, TransferError, Upload};
 
 /// History: 1, the first.
 const VERSION: u32 = 1;
@@ -68,7 +68,7 @@ impl Note {
             principal: self.principal.clone(),
             sender: self.source.marked_by.clone(),
             digests: Vec::new(),
-            digest_trailer: false,
+            digest_trailers: DigestTrailers::default(),
         }
     }
 }

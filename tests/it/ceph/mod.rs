@@ -15,3 +15,4 @@ mod stock;
 mod story;
 mod support;
 mod takeover;
+mod uploads;

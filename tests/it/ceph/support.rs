@@ -220,6 +220,7 @@ pub fn committed(output: Output) -> serde_json::Value {
 pub fn succeeded(output: Output) -> serde_json::Value {
     let (answers, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     assert!(output.status.success(), "{}: {answers}{errors}", output.status);
+    assert!(!errors.contains("stays protected"), "{errors}");
     serde_json::from_str(answers.lines().last().unwrap()).unwrap()
 }
 

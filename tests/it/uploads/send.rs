@@ -9,6 +9,8 @@ use super::{SNAPSHOT, check, gateway_on, shared};
 use crate::support::{Client, Gateway, Image};
 
 const MIB: usize = 1 << 20;
+/// What a gateway may have of one stream and not made durable.
+const WINDOW: u64 = 8 << 20;
 /// What may be sent twice of one stream: the gateway's window, and what the sockets of both sides hold.
 const TWICE: u64 = (8 + 16) << 20;
 
@@ -27,6 +29,12 @@ impl Drop for Sender {
 impl Sender {
     fn start(mut command: Command) -> Self {
         Self(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    /// It says nothing any more, and its connections stay.
+    fn stop(&self) {
+        let process = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-STOP", &process]).status().unwrap().success());
     }
 
     fn kill(mut self) {
@@ -114,12 +122,42 @@ fn it_goes_on_where_it_was_killed() {
     let bytes = Image::random(96 * MIB, 32).bytes;
     let path = file(store.path(), "image", &bytes);
     let sender = Sender::start(send(&first, &path, &["--streams", "3"]));
-    wait_until("nothing becomes durable", || durable(&first.client()) >= 24 * MIB as u64);
+    let mut there = 0;
+    wait_until("nothing becomes durable", || {
+        there = durable(&first.client());
+        there >= 24 * MIB as u64
+    });
     sender.kill();
-    Sender::start(send(&second, &path, &[])).outcome();
+    // What was durable is not sent again, though the first gateway may not have noticed yet that nobody sends any more.
+    let outcome = Sender::start(send(&second, &path, &[])).outcome();
+    let moved = outcome["moved"].as_u64().unwrap();
+    let most = bytes.len() as u64 - there + 3 * WINDOW + MIB as u64;
+    assert!(moved <= most, "{there} bytes of {} were durable, and {moved} were sent", bytes.len());
     check(&first.client(), &bytes);
     let again = Sender::start(send(&first, &path, &[])).outcome();
     assert_eq!(again["outcome"], "present");
+}
+
+/// What the first gateway still has of a sender that sleeps becomes durable when the second one has been asked what is
+/// there. It is neither sent again nor missing in the root that the second sender proves.
+#[test]
+fn it_goes_on_beside_a_sender_that_sleeps() {
+    let store = shared();
+    let (first, second) = (gateway_on(store.path()), gateway_on(store.path()));
+    let bytes = Image::random(200 * MIB, 36).bytes;
+    let path = file(store.path(), "image", &bytes);
+    let sleeper = Sender::start(send(&first, &path, &["--streams", "3"]));
+    let mut there = 0;
+    wait_until("nothing becomes durable", || {
+        there = durable(&first.client());
+        there >= 24 * MIB as u64
+    });
+    sleeper.stop();
+    let outcome = Sender::start(send(&second, &path, &[])).outcome();
+    let moved = outcome["moved"].as_u64().unwrap();
+    let most = bytes.len() as u64 - there + 3 * WINDOW + MIB as u64;
+    assert!(moved <= most, "{there} bytes of {} were durable, and {moved} were sent", bytes.len());
+    check(&first.client(), &bytes);
 }
 
 #[test]

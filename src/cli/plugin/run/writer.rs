@@ -24,7 +24,7 @@ use crate::plugin::{
     Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot,
     TransferDescription, Writer,
 };
-use crate::transfer::{BaseClaim, Config, Format, Parts, Transfers, Upload};
+use crate::transfer::{BaseClaim, Config, DigestTrailers, Format, Parts, Transfers, Upload};
 
 /// The stores that a writer may use.
 pub(super) fn stores(args: &WriterArgs) -> Result<HashMap<StoreName, Arc<dyn ImageStore>>, Fault> {
@@ -85,7 +85,7 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
         principal: "rsnap plugin run".to_owned(),
         sender: None,
         digests: Vec::new(),
-        digest_trailer: false,
+        digest_trailers: DigestTrailers::default(),
     })
 }
 

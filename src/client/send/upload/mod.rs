@@ -24,6 +24,7 @@ use crate::api::{self, SnapshotAnswer, UploadAnswer};
 use crate::client::progress::{Streams, telling, telling_streams};
 use crate::client::{ClientError, Event, Meter, Outcome, Stage, Ticketed, kind, on_thread};
 use crate::content::Root;
+use crate::image::Ranges;
 use piece::Sent;
 
 /// Images below this go with one PUT: that is all that could be sent twice.
@@ -50,8 +51,9 @@ pub(super) struct Memory {
     progressed: bool,
     /// The gateway keeps no unfinished transfers.
     refused: bool,
-    /// Ranges that were durable before this process read them.
-    unread: Vec<Range<u64>>,
+    /// What this process has read, and so hashed. What is durable need not be among it, and may become more at any time
+    /// while a gateway still takes what an earlier process has sent.
+    read: Ranges,
 }
 
 impl Memory {
@@ -74,6 +76,7 @@ impl Memory {
             let there = durable.iter().find(|range| range.contains(&sent.start)).map_or(sent.start, |range| range.end);
             self.again += sent.beyond(there);
             self.progressed |= there > sent.start;
+            self.read.insert(sent.start..there.min(sent.reached()));
         }
     }
 }
@@ -105,6 +108,7 @@ impl Run<'_> {
             Some((same, there)) if same == choice => Arc::clone(there),
             _ => {
                 self.memory.source = Some((choice.clone(), Arc::clone(&pieces)));
+                self.memory.read = Ranges::default();
                 self.memory.path = None;
                 pieces
             }
@@ -149,7 +153,6 @@ impl Run<'_> {
             if self.memory.path.as_deref() != Some(&*found.path) {
                 self.memory.inherited = true;
                 self.memory.path = Some(found.path.clone());
-                self.memory.unread = found.durable.iter().map(|range| range.start..range.end).collect();
             }
             return Ok(Some(found.clone()));
         }
@@ -159,7 +162,6 @@ impl Run<'_> {
         };
         self.memory.inherited = false;
         self.memory.path = Some(path.clone());
-        self.memory.unread.clear();
         let begun = |upload: &UploadAnswer| upload.path == path;
         let there = ticketed.gateway.uploads(&self.job.volume, &snapshot).await?;
         let found = there.and_then(|there| there.uploads.into_iter().find(begun));
@@ -196,20 +198,24 @@ impl Run<'_> {
         let ended = telling_streams(self.reporter, Stage::Sending, &name, size, &shown, all).await;
         self.memory.moved += shown.moved();
         let (mut fault, mut done) = (None, false);
-        for (result, broken) in ended {
+        for (result, whole, broken) in ended {
             self.memory.broken.extend(broken);
-            match result {
-                Ok(whole) => done |= whole,
-                Err(error) => fault = Some(prefer(fault, error)),
+            for range in whole {
+                done = true;
+                self.memory.read.insert(range);
+            }
+            if let Err(error) = result {
+                fault = Some(prefer(fault, error));
             }
         }
         self.memory.progressed |= done;
         fault.map_or(Ok(()), Err)
     }
 
-    /// The content root of the source, for which what is there already is read and not sent.
+    /// The content root of the source, for which what is there and was not sent is read.
     async fn root(&mut self, pieces: &Arc<dyn Pieces>) -> Result<Option<Root>, ClientError> {
-        let unread = if pieces.has_root() { std::mem::take(&mut self.memory.unread) } else { Vec::new() };
+        let size = self.job.material.size();
+        let unread = if pieces.has_root() { self.memory.read.gaps(size) } else { Vec::new() };
         let (source, meter) = (Arc::clone(pieces), Arc::new(Meter::default()));
         let counted = Arc::clone(&meter);
         let work = on_thread("proof", move || {
@@ -220,7 +226,9 @@ impl Run<'_> {
             Ok(source.root())
         });
         let name = self.job.snapshot()?.to_string();
-        telling(self.reporter, Stage::Proving, &name, self.job.material.size(), &meter, work).await?
+        let root = telling(self.reporter, Stage::Proving, &name, size, &meter, work).await?;
+        self.memory.read.insert(0..size);
+        root
     }
 
     async fn complete(
@@ -253,27 +261,27 @@ impl Run<'_> {
     }
 }
 
-/// One connection after the other, until nothing waits; whether any piece was whole, and what broke off.
+/// One connection after the other, until nothing waits; which pieces were whole, and what broke off.
 async fn stream(
     ticketed: &Ticketed,
     path: &str,
     pieces: &Arc<dyn Pieces>,
     waiting: &Mutex<VecDeque<Range<u64>>>,
     shown: &Streams,
-) -> (Result<bool, ClientError>, Vec<Sent>) {
+) -> (Result<(), ClientError>, Vec<Range<u64>>, Option<Sent>) {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let mut whole = false;
+    let mut whole = Vec::new();
     while let Some(range) = next() {
-        match piece::send(ticketed, path, Arc::clone(pieces), range, shown).await {
-            Ok(()) => whole = true,
+        match piece::send(ticketed, path, Arc::clone(pieces), range.clone(), shown).await {
+            Ok(()) => whole.push(range),
             Err((error, sent)) => {
                 // The others end with the pieces that they have.
                 waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                return (Err(error), sent.into_iter().collect());
+                return (Err(error), whole, sent);
             }
         }
     }
-    (Ok(whole), Vec::new())
+    (Ok(()), whole, None)
 }
 
 /// Of several streams' errors, the one that says most: what will not heal.

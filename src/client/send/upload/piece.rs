@@ -14,9 +14,10 @@ use crate::api;
 use crate::client::body::{Part, UploadBody};
 use crate::client::progress::Streams;
 use crate::client::send::material::Pieces;
-use crate::client::send::writer::{Halt, StreamWriter, value};
+use crate::client::send::writer::{Halt, Proof, StreamWriter, value};
 use crate::client::thread::spawn;
 use crate::client::{ClientError, Meter, Ticketed};
+use crate::content::BLOCK_BYTES;
 
 /// What went out of a piece that broke off.
 #[derive(Debug, Default)]
@@ -28,6 +29,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Everything before it was read.
+    pub(super) fn reached(&self) -> u64 {
+        self.trace.back().map_or(self.start, |(position, _)| position - position % BLOCK_BYTES as u64)
+    }
+
     /// Bytes that went out for what lies behind `there`.
     pub(super) fn beyond(&self, there: u64) -> u64 {
         let until = self.trace.iter().take_while(|(position, _)| *position <= there).last();
@@ -43,11 +49,14 @@ pub(super) async fn send(
     range: Range<u64>,
     shown: &Streams,
 ) -> Result<(), (ClientError, Option<Sent>)> {
-    let headers = headers(&range).map_err(|error| (error, None))?;
+    // The root of the whole proves its pieces.
+    let proof = if pieces.has_root() { Proof::Nothing } else { Proof::Digest };
+    let headers = headers(&range, proof).map_err(|error| (error, None))?;
     let (parts, body) = UploadBody::stream();
     let meter = shown.begin(range.start);
     let leave = body.leave().unwrap_or_default();
-    let mut made = make(pieces, range.clone(), parts, leave, Arc::clone(&meter)).map_err(|error| (error, None))?;
+    let mut made =
+        make(pieces, range.clone(), parts, leave, Arc::clone(&meter), proof).map_err(|error| (error, None))?;
     let answer = ticketed.gateway.patch(path, headers, body).await;
     let answer = match answer {
         Ok(answer) => answer.success().await,
@@ -77,13 +86,14 @@ fn make(
     parts: mpsc::Sender<Part>,
     leave: CancellationToken,
     meter: Arc<Meter>,
+    proof: Proof,
 ) -> Result<oneshot::Receiver<Result<(), Halt>>, ClientError> {
     let (done, made) = oneshot::channel();
     spawn("source", move || {
         let allowed = Handle::current().block_on(async {
             tokio::select! { biased; () = parts.closed() => false, () = leave.cancelled() => true }
         });
-        let mut writer = StreamWriter::new(parts, meter);
+        let mut writer = StreamWriter::new(parts, meter, proof);
         let work = pieces.begin(range);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
         let ended = result.and_then(|()| writer.finish(None));
@@ -94,11 +104,12 @@ fn make(
     Ok(made)
 }
 
-fn headers(range: &Range<u64>) -> Result<HeaderMap, ClientError> {
-    Ok(HeaderMap::from_iter([
+fn headers(range: &Range<u64>, proof: Proof) -> Result<HeaderMap, ClientError> {
+    let trailer = proof.announcement().map(|trailer| (TRAILER, trailer));
+    let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)),
         (EXPECT, HeaderValue::from_static("100-continue")),
-        (TRAILER, HeaderValue::from_static("content-digest")),
         (HeaderName::from_static(api::RANGE), value(&format!("{}-{}", range.start, range.end))?),
-    ]))
+    ];
+    Ok(headers.into_iter().chain(trailer).collect())
 }

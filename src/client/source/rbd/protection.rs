@@ -6,9 +6,16 @@
 //! Ceph asks for the image's exclusive lock for this, as for every change to an image, and gives it back to whoever wants
 //! it; it is given back before anything is read.
 
+use std::time::Duration;
+
 use rsnap_rbd::{Error, Mode, Pool};
 
 use super::RbdSnapshot;
+
+/// How often to try to take a protection away.
+const ATTEMPTS: u32 = 5;
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// A snapshot that was protected here, and is until this is dropped, which blocks.
 #[derive(Debug)]
@@ -56,8 +63,17 @@ impl Place {
 }
 
 impl Drop for Protection {
+    /// Tries more than once: Ceph looks through all pools for clones, and whatever comes and goes there meanwhile fails it.
     fn drop(&mut self) {
-        if let Err(error) = self.0.protect(false) {
+        let mut last = self.0.protect(false);
+        for _ in 1..ATTEMPTS {
+            if last.is_ok() {
+                return;
+            }
+            std::thread::sleep(PAUSE);
+            last = self.0.protect(false);
+        }
+        if let Err(error) = last {
             let (image, snapshot) = (&self.0.image, &self.0.snapshot);
             tracing::warn!(%error, "snapshot {snapshot} of image {image} stays protected; undo it with rbd snap unprotect");
         }

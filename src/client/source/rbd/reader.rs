@@ -21,8 +21,8 @@ use crate::client::thread::spawn;
 
 /// Bytes of one read, at most, and what they are multiples of: objects are that large or a part of it.
 const READ_MAX: u64 = 4 << 20;
-/// Bytes under way, at most.
-const AHEAD_BYTES: u64 = 64 << 20;
+/// Bytes under way, at most: what processors keep near them, because what was read is looked at by another core.
+const AHEAD_BYTES: u64 = 24 << 20;
 /// Reads under way, at most.
 const AHEAD_READS: usize = 128;
 /// Unchanged bytes between two changes that are read along with them, because a second read costs more.

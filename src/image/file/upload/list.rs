@@ -2,15 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::log::Found;
+use super::LogFile;
 use super::record::{Owned, upload_file};
 use crate::id::{ImageName, TransferId};
 use crate::image::file::catalog::Catalog;
 use crate::image::file::collect::collect;
 use crate::image::file::disk::SyncPoint;
 use crate::image::file::failed;
-use crate::image::file::layout::ImageDirectory;
+use crate::image::file::layout::{ImageDirectory, UPLOAD};
 use crate::image::file::store::Shared;
+use crate::image::page_log::Found;
 use crate::image::{ImageError, Ranges, UploadRecord};
 
 /// The unfinished transfers of an image, and those that were finished not long ago.
@@ -27,21 +28,20 @@ fn describe(directory: &ImageDirectory, catalog: &Catalog, owned: &Owned) -> Res
         Some(record) => Ranges::try_from(vec![(0, record.size)]).unwrap_or_default(),
         None => durable(directory, owned)?,
     };
-    let names = [upload_file(&owned.request.transfer), owned.log.clone()];
+    let touched = touched(directory, &[upload_file(&owned.request.transfer), owned.log.clone()]);
+    Ok(UploadRecord { request: owned.request.clone(), generation: owned.generation, durable, touched, committed })
+}
+
+/// When any of these files was last written.
+fn touched(directory: &ImageDirectory, names: &[String]) -> SystemTime {
     let stamps = names.iter().filter_map(|name| directory.disk.stamp(&directory.file(name)).ok());
-    let touched = stamps.map(|stamp| stamp.modified).max().unwrap_or_default();
-    Ok(UploadRecord {
-        request: owned.request.clone(),
-        generation: owned.generation,
-        durable,
-        touched: SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(touched).unwrap_or_default()),
-        committed,
-    })
+    let latest = stamps.map(|stamp| stamp.modified).max().unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(latest).unwrap_or_default())
 }
 
 /// Nothing where the log is gone by now: it is being committed.
 fn durable(directory: &ImageDirectory, owned: &Owned) -> Result<Ranges, ImageError> {
-    match directory.disk.open(&directory.file(&owned.log)).and_then(|log| Found::read(log.as_ref())) {
+    match directory.disk.open(&directory.file(&owned.log)).and_then(|log| Found::read(&LogFile(log))) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ranges::default()),
         other => other.map(|found| found.mark.durable).map_err(failed(format!("read {}", owned.log))),
     }
@@ -67,6 +67,52 @@ pub(in crate::image::file) fn discard(
         collect(&directory, &shared.readers)?;
     }
     Ok(())
+}
+
+/// Gives up what nobody has worked on since `before`, in all images.
+pub(in crate::image::file) fn expire(shared: &Shared, before: SystemTime) -> Result<u64, ImageError> {
+    let mut expired = 0;
+    for image in shared.images()? {
+        match expire_in(shared, &image, before) {
+            Ok(count) => expired += count,
+            Err(error) => tracing::warn!(%image, %error, "put off giving up abandoned transfers"),
+        }
+    }
+    Ok(expired)
+}
+
+fn expire_in(shared: &Shared, image: &ImageName, before: SystemTime) -> Result<u64, ImageError> {
+    let directory = shared.directory(image);
+    let names = directory.list()?;
+    let there: Vec<TransferId> = names.iter().filter_map(|name| name.strip_suffix(UPLOAD)?.parse().ok()).collect();
+    if there.is_empty() {
+        return Ok(0);
+    }
+    let records = directory.lock_records()?;
+    let catalog = Catalog::load(&directory)?;
+    let mut expired = 0;
+    for transfer in there.iter().filter(|transfer| is_abandoned(&directory, &catalog, transfer, before)) {
+        tracing::info!(%image, %transfer, "give up a transfer that nobody has worked on");
+        directory.remove(&upload_file(transfer))?;
+        expired += 1;
+    }
+    if expired > 0 {
+        directory.sync_names(SyncPoint::UploadName)?;
+    }
+    drop(records);
+    if expired > 0
+        && let Ok(_image) = directory.lock()
+    {
+        collect(&directory, &shared.readers)?;
+    }
+    Ok(expired)
+}
+
+/// With the lock on records: who takes a transfer over writes its record under it.
+fn is_abandoned(directory: &ImageDirectory, catalog: &Catalog, transfer: &TransferId, before: SystemTime) -> bool {
+    let owned = catalog.uploads.iter().find(|owned| owned.request.transfer == *transfer);
+    let names: Vec<String> = [upload_file(transfer)].into_iter().chain(owned.map(|owned| owned.log.clone())).collect();
+    owned.is_none_or(|owned| owned.committed(catalog).is_none()) && touched(directory, &names) < before
 }
 
 /// Removes the record and then the files. Wants the lock on records.

@@ -9,42 +9,38 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `record`, `log` | what is kept |
+//! | `record`, [`page_log`](crate::image::page_log) | what is kept |
 //! | `open` | beginning one, and taking one over |
 //! | `list` | looking at them from outside, and giving one up |
 
 mod list;
-mod log;
 mod open;
 #[cfg(test)]
 mod power_loss;
 mod record;
 
-pub(super) use self::list::{discard, list};
+pub(super) use self::list::{discard, expire, list};
 pub(super) use self::record::{Owned, unseal_owned, upload_file};
 
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use self::log::{Mark, PageLog};
-use super::disk::SyncPoint;
+use super::disk::{DiskFile, SyncPoint};
 use super::failed;
 use super::staged::{FileStaged, Phase, Staging};
 use crate::buffer::BlockBuffer;
-use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GrainMap, NoPages, Page, PageSink, PageSource, Root, TreeBuilder};
+use crate::content::{BLOCK_BYTES, GRAIN_BYTES, GrainMap, Page, PageSink, Root};
 use crate::image::blocking::blocking;
+use crate::image::page_log::{LogPlace, Mark, PageLog, locked, plant};
 use crate::image::presence::{below, zero_grains};
 use crate::image::sidecar::Leafed;
 use crate::image::{
-    Committed, Durable, ImageError, Ranges, Sealed, SnapshotImage, StageRequest, StagedImage, UploadImage, Verified,
+    Committed, Durable, ImageError, Ranges, Sealed, SnapshotImage, StageRequest, StagedImage, UploadImage,
 };
-
-/// Pages read at once when the tree is built.
-const PAGES_AT_ONCE: usize = 512;
 
 /// See the module's text.
 #[derive(Debug)]
@@ -56,8 +52,26 @@ pub(super) struct FileUpload {
     durable: Ranges,
 }
 
-fn locked(log: &Mutex<PageLog>) -> MutexGuard<'_, PageLog> {
-    log.lock().unwrap_or_else(PoisonError::into_inner)
+/// The log as a file.
+#[derive(Debug)]
+struct LogFile(Arc<dyn DiskFile>);
+
+impl LogPlace for LogFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.0.set_length(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync(SyncPoint::UploadLog)
+    }
 }
 
 impl FileUpload {
@@ -123,37 +137,12 @@ impl FileUpload {
         }
     }
 
-    /// The pages from block `first` on.
-    async fn pages(&self, first: u64) -> Result<Vec<(u64, Leafed)>, ImageError> {
-        let log = Arc::clone(&self.log);
-        blocking(move || {
-            let log = locked(&log);
-            let blocks = log.blocks(first, PAGES_AT_ONCE);
-            let page = |block: u64| Ok(log.page(block)?.map(|leafed| (block, leafed)));
-            let pages = blocks.into_iter().filter_map(|block| page(block).transpose());
-            pages.collect::<io::Result<_>>().map_err(failed("read the pages of an unfinished transfer"))
-        })
-        .await
-    }
-
     async fn root(&self) -> Result<Root, ImageError> {
         let staging = self.staging();
-        let base = self.staged.base().map(Verified::new);
-        let below: &dyn PageSource<Error = ImageError> = match &base {
-            Some(base) => base,
-            None => const { &NoPages::new() },
+        let announce = |block, present| {
+            staging.pending().insert(block, present);
         };
-        let (mut tree, mut first) = (TreeBuilder::new(staging.request.size), 0);
-        loop {
-            let pages = self.pages(first).await?;
-            let Some((last, _)) = pages.last() else { break };
-            first = last + 1;
-            for (block, leafed) in pages {
-                staging.pending().insert(block, leafed.present);
-                tree.push(block, leafed.page, below, &self.staged).await?;
-            }
-        }
-        tree.finish(below, &self.staged).await
+        plant(&self.log, staging.request.size, self.staged.base(), &self.staged, announce).await
     }
 }
 

@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::FileUpload;
-use super::log::{Found, Mark, PageLog};
 use super::record::Owned;
+use super::{FileUpload, LogFile};
 use crate::content::{BLOCK_BYTES, GrainMap};
 use crate::id::{ImageName, TransferId};
 use crate::image::file::catalog::Catalog;
@@ -16,6 +15,7 @@ use crate::image::file::layout::{ImageDirectory, LOG, stem};
 use crate::image::file::snapshot::FileSnapshot;
 use crate::image::file::staged::{FileStaged, Locks, Staging, find_base, is_owned};
 use crate::image::file::store::Shared;
+use crate::image::page_log::{Found, Mark, PageLog};
 use crate::image::presence::below;
 use crate::image::{ImageError, Ranges, StageRequest};
 
@@ -130,10 +130,10 @@ fn lock_log(directory: &ImageDirectory, log: &str) -> Result<Option<Lock>, Image
 /// The files as they are: nobody else writes to them.
 fn adopt(directory: &ImageDirectory, owned: &Owned) -> Result<Files, ImageError> {
     let opening = || failed(format!("open the unfinished transfer {}", owned.request.transfer));
-    let log = directory.disk.open_to_change(&directory.file(&owned.log)).map_err(opening())?;
-    let found = Found::read(log.as_ref()).map_err(opening())?;
+    let log = LogFile(directory.disk.open_to_change(&directory.file(&owned.log)).map_err(opening())?);
+    let found = Found::read(&log).map_err(opening())?;
     let mark = found.mark.clone();
-    let log = PageLog::adopt(log, found).map_err(opening())?;
+    let log = PageLog::adopt(Arc::new(log), found).map_err(opening())?;
     let data = directory.disk.open_to_change(&directory.file(&owned.data)).map_err(opening())?;
     Ok(Files { data, log, mark })
 }
@@ -146,11 +146,13 @@ fn copy(directory: &ImageDirectory, owned: Owned) -> Result<(Owned, Files, Locks
     owned.check(directory)?;
     let image = directory.break_lock()?;
     drop(records);
-    let old = directory.disk.open(&directory.file(&owned.log)).map_err(copying())?;
-    let found = Found::read(old.as_ref()).map_err(copying())?;
+    let old = LogFile(directory.disk.open(&directory.file(&owned.log)).map_err(copying())?);
+    let found = Found::read(&old).map_err(copying())?;
     let mark = found.mark.clone();
-    let (old, from) =
-        (PageLog::of_another(old, found), directory.disk.open(&directory.file(&owned.data)).map_err(copying())?);
+    let (old, from) = (
+        PageLog::of_another(Arc::new(old), found),
+        directory.disk.open(&directory.file(&owned.data)).map_err(copying())?,
+    );
     let (data, to) = Staging::create_data(directory, &owned.request)?;
     to.set_length(owned.request.size).map_err(copying())?;
     let (log, lock, pages) = create_log(directory, &owned.request, &mark, |pages| {
@@ -198,7 +200,7 @@ fn create_log(
 ) -> Result<(String, Lock, PageLog), ImageError> {
     let (name, file) = directory.create(&stem(&request.name, &request.transfer), LOG)?;
     let lock = lock_log(directory, &name)?.ok_or_else(|| ImageError::Busy { image: directory.image.clone() })?;
-    let mut log = PageLog::new(file);
+    let mut log = PageLog::new(Arc::new(LogFile(file)));
     fill(&mut log).and_then(|()| log.mark(mark)).map_err(failed(format!("write {name}")))?;
     Ok((name, lock, log))
 }

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use super::child::{Writer, listen, orders, request_for, say};
 use super::support::{Site, site, store};
+use super::uploads::Uploads;
 use crate::buffer::BufferPool;
 use crate::content::{GrainMap, Hash, Root};
 use crate::id::ImageName;
@@ -180,12 +181,17 @@ async fn the_writer() {
     let store = store(&orders.config(), Arc::default());
     let mut staged: HashMap<String, Arc<RbdStaged>> = HashMap::new();
     let mut bystanders = Bystanders::default();
+    let mut uploads = Uploads::default();
     let pool = BufferPool::new(32);
     say("ready");
     loop {
         let order = listen();
         let [verb, volume, rest @ ..] = order.as_slice() else { return };
         if let Some(said) = bystander(verb, volume, &store, &mut bystanders).await {
+            say(&said);
+            continue;
+        }
+        if let Some(said) = uploads.obey(verb, volume, rest, &store).await {
             say(&said);
             continue;
         }
@@ -259,7 +265,7 @@ async fn bystander(verb: &str, operand: &str, store: &RbdStore, bystanders: &mut
     }
 }
 
-fn told<T>(result: Result<T, ImageError>) -> String {
+pub(super) fn told<T>(result: Result<T, ImageError>) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
         Err(ImageError::Fenced) => "Fenced".to_owned(),

@@ -12,10 +12,11 @@ mod limits;
 mod strangers;
 mod stutter;
 mod support;
+mod uploads;
 
 use self::support::site;
 use crate::image::ImageStore as _;
-use crate::image::cases::run_cases;
+use crate::image::cases::{run_cases, run_upload_cases};
 
 #[tokio::test]
 async fn gateways_tell_one_store_from_another() {
@@ -24,6 +25,12 @@ async fn gateways_tell_one_store_from_another() {
     assert!(name.starts_with("ceph:") && name.ends_with(&one.namespace), "{name}");
     assert_eq!(one.store().identity().await.unwrap().unwrap(), name);
     assert_ne!(other.store().identity().await.unwrap().unwrap(), name);
+}
+
+mod shared_upload_cases {
+    use super::*;
+
+    run_upload_cases! { site().bench() }
 }
 
 mod shared_cases {

@@ -114,6 +114,12 @@ impl Site {
         listed.lines().filter(|name| name.starts_with("rsnap.tree.")).map(str::to_owned).collect()
     }
 
+    /// Names of the objects of images' data.
+    pub(super) fn data(&self) -> Vec<String> {
+        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
+        listed.lines().filter(|name| name.starts_with("rbd_data.")).map(str::to_owned).collect()
+    }
+
     /// The image, opened by a stranger.
     pub(super) fn image(&self, mode: Mode) -> Image {
         self.pool().open(image().as_str(), mode, None).unwrap()

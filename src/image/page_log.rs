@@ -1,7 +1,8 @@
 //! The log of an unfinished transfer: the pages of its blocks, and how far it is.
 //!
 //! Only ever appended to, by one owner. What counts is what stands before the last mark, so a torn end costs nothing and
-//! a mark costs one write. Pages come in any order; the sidecar is made of them when the snapshot is complete.
+//! a mark costs one write. Pages come in any order; the sidecar is made of them when the snapshot is complete. Where the
+//! bytes lie is the store's business: a [`LogPlace`] is a file, or a row of objects.
 //! Frames follow each other without gaps. Format 1, integers little-endian:
 //!
 //! | part | bytes | content |
@@ -12,16 +13,17 @@
 //! | checksum | 16 | the first bytes of the BLAKE3 hash of the frame's offset (8), kind, length and content |
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{BLOCK_BYTES, GRAINS_IN_BLOCK, GrainMap, Page};
-use crate::image::Ranges;
-use crate::image::file::disk::{DiskFile, SyncPoint};
-use crate::image::sidecar::Leafed;
+use super::blocking::blocking;
+use super::sidecar::Leafed;
+use super::{ImageError, Ranges, SnapshotImage, Verified};
+use crate::content::{BLOCK_BYTES, GRAINS_IN_BLOCK, GrainMap, NoPages, Page, PageSink, PageSource, Root, TreeBuilder};
 
 const PAGE: u8 = 1;
 const CLEARED: u8 = 2;
@@ -34,6 +36,20 @@ const CONTENT_MAX: usize = 1 << 20;
 /// Frames are collected in memory up to this many bytes before they are written.
 const SPILL_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 1 << 20;
+/// Pages read at once when the tree is built.
+const PAGES_AT_ONCE: usize = 512;
+
+/// Where a log lies. Its calls may block.
+pub(super) trait LogPlace: Send + Sync + Debug {
+    /// Fills `buffer` from `offset` on; fewer bytes only at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes` at the end.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Removes what is behind `length`. A frame of a former owner must not appear behind one of the next.
+    fn cut(&self, length: u64) -> io::Result<()>;
+    /// Makes it durable.
+    fn sync(&self) -> io::Result<()>;
+}
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +64,7 @@ pub(super) struct Mark {
 /// A log that is open for its one owner.
 #[derive(Debug)]
 pub(super) struct PageLog {
-    file: Arc<dyn DiskFile>,
+    file: Arc<dyn LogPlace>,
     /// Bytes of the file.
     length: u64,
     waiting: Vec<u8>,
@@ -67,7 +83,7 @@ pub(super) struct Found {
 
 impl Found {
     /// Reads a log up to its last mark.
-    pub(super) fn read(file: &dyn DiskFile) -> io::Result<Self> {
+    pub(super) fn read(file: &dyn LogPlace) -> io::Result<Self> {
         let mut reader = Frames { file, offset: 0, start: 0, buffer: Vec::new() };
         let (mut pages, mut found) = (BTreeMap::new(), Self::default());
         while let Some((offset, kind, content)) = reader.next()? {
@@ -96,18 +112,18 @@ fn is_begun(durable: &Ranges, block: u64) -> bool {
 }
 
 impl PageLog {
-    pub(super) fn new(file: Arc<dyn DiskFile>) -> Self {
+    pub(super) fn new(file: Arc<dyn LogPlace>) -> Self {
         Self { file, length: 0, waiting: Vec::new(), pages: BTreeMap::new() }
     }
 
     /// Goes on with a log that nobody else writes to.
-    pub(super) fn adopt(file: Arc<dyn DiskFile>, found: Found) -> io::Result<Self> {
-        file.set_length(found.length)?;
+    pub(super) fn adopt(file: Arc<dyn LogPlace>, found: Found) -> io::Result<Self> {
+        file.cut(found.length)?;
         Ok(Self { file, length: found.length, waiting: Vec::new(), pages: found.pages })
     }
 
     /// A log to read only, because somebody else may write to it.
-    pub(super) fn of_another(file: Arc<dyn DiskFile>, found: Found) -> Self {
+    pub(super) fn of_another(file: Arc<dyn LogPlace>, found: Found) -> Self {
         Self { file, length: found.length, waiting: Vec::new(), pages: found.pages }
     }
 
@@ -148,7 +164,7 @@ impl PageLog {
         }
         self.append(MARK, &content);
         self.spill()?;
-        self.file.sync(SyncPoint::UploadLog)
+        self.file.sync()
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -196,7 +212,7 @@ impl PageLog {
 
 /// The frames of a log, until the first that is not whole.
 struct Frames<'a> {
-    file: &'a dyn DiskFile,
+    file: &'a dyn LogPlace,
     /// Of the next frame.
     offset: u64,
     /// Where `buffer` begins in the file.
@@ -258,4 +274,51 @@ fn integer(bytes: &[u8]) -> u64 {
 
 fn damaged(how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the log of the unfinished transfer is damaged {how}"))
+}
+
+pub(super) fn locked(log: &Mutex<PageLog>) -> MutexGuard<'_, PageLog> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The pages from block `first` on, at most some.
+async fn pages(log: &Arc<Mutex<PageLog>>, first: u64) -> Result<Vec<(u64, Leafed)>, ImageError> {
+    let log = Arc::clone(log);
+    blocking(move || {
+        let log = locked(&log);
+        let blocks = log.blocks(first, PAGES_AT_ONCE);
+        let page = |block: u64| Ok(log.page(block)?.map(|leafed| (block, leafed)));
+        let pages = blocks.into_iter().filter_map(|block| page(block).transpose());
+        pages.collect::<io::Result<_>>().map_err(|source| match source.kind() {
+            io::ErrorKind::NotConnected => ImageError::Fenced,
+            _ => ImageError::Io { action: "read the pages of an unfinished transfer".to_owned(), source },
+        })
+    })
+    .await
+}
+
+/// Makes the tree of all pages in a log, for an image of `size` bytes over `base`. `announce` is told the grains of each
+/// block before its page goes to `sink`.
+pub(super) async fn plant(
+    log: &Arc<Mutex<PageLog>>,
+    size: u64,
+    base: Option<Arc<dyn SnapshotImage>>,
+    sink: &dyn PageSink<Error = ImageError>,
+    announce: impl Fn(u64, GrainMap) + Send,
+) -> Result<Root, ImageError> {
+    let base = base.map(Verified::new);
+    let below: &dyn PageSource<Error = ImageError> = match &base {
+        Some(base) => base,
+        None => const { &NoPages::new() },
+    };
+    let (mut tree, mut first) = (TreeBuilder::new(size), 0);
+    loop {
+        let pages = pages(log, first).await?;
+        let Some((last, _)) = pages.last() else { break };
+        first = last + 1;
+        for (block, leafed) in pages {
+            announce(block, leafed.present);
+            tree.push(block, leafed.page, below, sink).await?;
+        }
+    }
+    tree.finish(below, sink).await
 }
