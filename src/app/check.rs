@@ -73,6 +73,12 @@ fn store(table: &str, store: &Store) -> Vec<Finding> {
             let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
             named.map(|(key, path)| Finding::new(format!("{table}.{key}"), path.display(), empty(path))).collect()
         }
+        Store::Objects(objects) => {
+            let files = [("secret_key_file", &objects.secret_key_file), ("ca", &objects.ca)];
+            let named = files.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+            let named = named.map(|(key, path)| Finding::new(format!("{table}.{key}"), path.display(), empty(path)));
+            named.chain(objects.directory().map(|path| directory(&format!("{table}.url"), path))).collect()
+        }
         Store::Memory {} | Store::Discard {} => Vec::new(),
     }
 }

@@ -78,7 +78,7 @@ pub async fn sweep(arguments: &StoreSweep, json: bool) -> ExitCode {
             return fail(&format!("{} has no store {wanted}", arguments.file.display()));
         }
     }
-    let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())) {
+    let stores = match stores::open(&config.stores, &Arc::new(Metrics::new())).await {
         Ok(stores) => stores,
         Err(fault) => return fail(&format!("{fault}{}", fault.remedy())),
     };
@@ -86,7 +86,7 @@ pub async fn sweep(arguments: &StoreSweep, json: bool) -> ExitCode {
     for (name, store) in stores {
         match store.sweep().await {
             Ok(removed) if json => println!("{}", serde_json::json!({"store": name, "removed": removed})),
-            Ok(removed) => println!("{name}: removed {removed} objects of images that are gone"),
+            Ok(removed) => println!("{name}: removed {removed} objects that nothing needs any more"),
             Err(fault) => code = fail(&format!("store {name}: {fault}")),
         }
     }

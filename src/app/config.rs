@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::id::{SiteName, StoreName};
-use crate::image::RbdConfig;
+use crate::image::{ObjectsConfig, RbdConfig};
 use crate::{admin, cluster, http, net, plugin, tls, transfer};
 
 /// The whole file.
@@ -49,6 +49,8 @@ pub enum Store {
     File { path: PathBuf },
     /// Images in a Ceph pool.
     Rbd(RbdConfig),
+    /// Blocks in an object store.
+    Objects(ObjectsConfig),
     /// The memory of this process; gone when it ends. For tries and tests.
     Memory {},
     /// Keeps no data at all: measures everything else.
@@ -157,6 +159,7 @@ impl Config {
                     faults.push(format!("stores.{name}.path: must name a directory"));
                 }
                 Store::Rbd(rbd) => rbd.validate(&format!("stores.{name}"), faults),
+                Store::Objects(objects) => objects.validate(&format!("stores.{name}"), faults),
                 _ => {}
             }
         }

@@ -52,6 +52,8 @@ pub enum BuildError {
     /// As above; Ceph's errors name their remedy.
     #[error("could not open the store {name} ([stores.{name}]): {source}")]
     Ceph { name: StoreName, source: ImageError },
+    #[error("could not open the store {name} ([stores.{name}]): {source}")]
+    Objects { name: StoreName, source: ImageError },
     #[error(transparent)]
     Plugin(#[from] plugin::LoadError),
     #[error(transparent)]
@@ -76,6 +78,9 @@ impl BuildError {
         match self {
             Self::Data { .. } => "; name a directory that may be made and written, with --data or gateway.data",
             Self::Store { .. } => "; check that the path may be written by this user and that its disk is well",
+            Self::Objects { .. } => {
+                "; check url, endpoint, region and credentials, and that the bucket is there: rsnap makes none"
+            }
             Self::Net(net::NetError::Bind { .. }) => {
                 "; stop what listens there, or choose an address and a port of this machine with --listen"
             }
@@ -96,7 +101,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let drain = Drain::new();
 
-        let stores = stores::open(&config.stores, &metrics)?;
+        let stores = stores::open(&config.stores, &metrics).await?;
         let pool = BufferPool::new(config.limits.receive_buffers());
         let context = plugin::Context {
             stores: stores.clone(),

@@ -1,6 +1,6 @@
 //! The image store: what rsnap asks of a block storage that keeps volumes and their snapshots.
 //!
-//! One trait for files, Ceph RBD, a memory model and a decorator that fails on demand, so that the rules of data
+//! One trait for files, Ceph RBD, object stores, a memory model and a decorator that fails on demand, so that the rules of data
 //! safety are written once, above it, and the same tests run on all. The unit is the block (1 MiB) with a map of the
 //! 4 KiB grains that count: a store sees aligned buffers only, and how a stranger cut his stream does not reach it.
 //! Byte-granular writes were refused: each store would have to repair unaligned edges, each a little differently.
@@ -20,6 +20,7 @@ mod ingest_tests;
 mod inspection;
 mod memory;
 mod mend;
+mod objects;
 mod page_log;
 mod presence;
 mod ranges;
@@ -37,6 +38,7 @@ pub use ingest::{Ingest, Ingested};
 pub use inspection::{Damage, Inspection};
 pub use memory::MemoryStore;
 pub use mend::{Mending, ProvenLeaves};
+pub use objects::{ObjectsConfig, ObjectsStore};
 pub use ranges::{Ranges, RangesError};
 pub use rbd::{RbdConfig, RbdStore};
 pub use upload::{UploadImage, UploadRecord};

@@ -34,7 +34,7 @@ struct Head {
 }
 
 /// The snapshot was deleted; tickets from before that moment must not make it again.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tombstone {
     pub snapshot: SnapshotId,

@@ -19,6 +19,7 @@ mod cuts;
 mod deploy;
 mod layers;
 mod marks;
+mod objects;
 mod plugins;
 mod readme;
 mod rebase;

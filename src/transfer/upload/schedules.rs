@@ -23,7 +23,7 @@ use crate::plugin::{
     Decision, Destination, Location, Plan, PluginError, Policy, PolicyRequest, Resolver, Site, Slot,
     TransferDescription, Writer,
 };
-use crate::transfer::{Body, BodyError, Config, Format, Parts, Trailers, Upload};
+use crate::transfer::{Body, BodyError, Config, DigestTrailers, Format, Parts, Trailers, Upload};
 
 const BLOCKS: u64 = 6;
 const SIZE: u64 = BLOCKS * BLOCK_BYTES as u64 - 1000;
@@ -184,7 +184,7 @@ fn upload() -> Upload {
         principal: "test".to_owned(),
         sender: None,
         digests: Vec::new(),
-        digest_trailer: false,
+        digest_trailers: DigestTrailers::default(),
     }
 }
 

@@ -12,6 +12,7 @@
 mod cluster;
 mod configuration;
 mod daemon;
+mod objects;
 mod options;
 mod port;
 mod program;
@@ -19,4 +20,5 @@ mod watchdog;
 
 pub use cluster::Cluster;
 pub use daemon::ask;
+pub use objects::ObjectGateway;
 pub use options::{Options, Store, User};

@@ -19,7 +19,7 @@ const SCRIPT: &str = r#"
 read -r line
 for round in 1 2; do
     for process in /proc/[0-9]*; do
-        case $(cat "$process/comm" 2>/dev/null) in ceph-mon | ceph-osd) ;; *) continue ;; esac
+        case $(cat "$process/comm" 2>/dev/null) in ceph-mon | ceph-osd | radosgw) ;; *) continue ;; esac
         if grep -qszxF "CEPH_CONF=$1/ceph.conf" "$process/environ"; then kill -9 "${process#/proc/}"; fi
     done
     sleep 0.2

@@ -80,9 +80,10 @@ pub(crate) const NODE: [Need; 2] = [
 ];
 pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
-pub(crate) const CEPH: [Need; 4] = [
+pub(crate) const CEPH: [Need; 5] = [
     Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
     Need { command: "ceph-osd", package: "ceph-osd", why: "the storage of a Ceph cluster on this machine" },
+    Need { command: "radosgw", package: "radosgw", why: "speaks S3 on a Ceph cluster on this machine" },
     Need { command: "ceph", package: "ceph-common", why: "makes pools and users, and brings librbd1" },
     Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
 ];

@@ -172,6 +172,10 @@ impl StagedImage for RbdUpload {
         self.staged.base()
     }
 
+    fn appetite(&self) -> usize {
+        self.staged.appetite()
+    }
+
     async fn write(&self, block: u64, present: GrainMap, buffer: BlockBuffer) -> Result<(), ImageError> {
         let is_empty = !self.note(block) && self.staging().base.is_none();
         self.staged.store(block, present, buffer, is_empty).await

@@ -1,0 +1,58 @@
+//! Ceph's own S3 on a cluster: a real server of the protocol, from the distribution.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::cluster::Cluster;
+use crate::daemon::Daemon;
+use crate::options::User;
+use crate::port::{self, Lease};
+use crate::program;
+
+const USER: &str = "objects";
+/// How long the first start may take, in which it makes its pools.
+const START: Duration = Duration::from_secs(180);
+
+/// A running `radosgw`. Dropped, or when its cluster ends, it is killed.
+#[derive(Debug)]
+pub struct ObjectGateway {
+    _daemon: Daemon,
+    port: Lease,
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl ObjectGateway {
+    /// Starts one on `cluster`, with a user.
+    pub fn start(cluster: &Cluster) -> Result<Self> {
+        let all = [("mon", "allow rw"), ("osd", "allow rwx")];
+        cluster.create_user(&User::new(USER, &all))?;
+        let port = port::lease()?;
+        let name = format!("client.{USER}");
+        let mut command = program::command("radosgw", cluster.configuration())?;
+        command.args(["-n", &name, &format!("--rgw-frontends=beast endpoint=127.0.0.1:{}", port.port)]);
+        // Clients have none by the configuration.
+        let socket = cluster.directory().join("run").join(format!("{name}.asok"));
+        command.arg(format!("--admin-socket={}", socket.display()));
+        let mut daemon = Daemon::start(&mut command, &name, cluster.directory())?;
+        daemon.wait("version", |_| true)?;
+        let started = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port.port)).is_err() {
+            ensure!(started.elapsed() < START, "radosgw does not listen after {START:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let (access_key, secret_key) = ("rsnap-tests".to_owned(), "known-to-all".to_owned());
+        let mut user = program::bounded("radosgw-admin", cluster.configuration())?;
+        user.args(["-n", &name, "user", "create", "--uid=tests", "--display-name=tests"]);
+        program::run(user.args(["--access-key", &access_key, "--secret-key", &secret_key]))?;
+        Ok(Self { _daemon: daemon, port, access_key, secret_key })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port.port)
+    }
+}
