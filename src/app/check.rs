@@ -186,6 +186,7 @@ async fn plugins(config: &Config) -> Vec<Finding> {
         depth: config.limits.depth,
         cache: None,
         path: config.plugins.search_path(),
+        pulled: Some(config.gateway.data.join("plugins")),
     };
     let component = |kind| match kind {
         plugin::Kind::Writer => &config.plugins.writer.component,

@@ -109,6 +109,7 @@ impl App {
             depth: config.limits.depth,
             cache: Some(data.join("compiled")),
             path: config.plugins.search_path(),
+            pulled: Some(data.join("plugins")),
         };
         let plugins = Arc::new(plugin::Plugins::load(&config.plugins, context).await?);
         plugins.measure(&metrics);

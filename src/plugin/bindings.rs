@@ -8,14 +8,12 @@ pub(super) mod writer {
         world: "backend-writer",
         imports: {
             "rsnap:plugin/image-store.open": async | trappable,
-            "rsnap:plugin/image-store.[method]image.write": async | trappable,
-            "rsnap:plugin/image-store.[method]image.zero": async | trappable,
             default: trappable,
         },
         exports: { default: async },
         with: {
             "rsnap:plugin/chunks.chunk": crate::plugin::state::Chunk,
-            "rsnap:plugin/image-store.image": crate::plugin::state::OpenImage,
+            "rsnap:plugin/image-store.image": crate::plugin::state::ImageHandle,
         },
     });
 }
@@ -26,6 +24,7 @@ pub(super) mod policy {
         world: "chain-policy",
         imports: { default: trappable },
         exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: false },
         with: {
             "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,
             "rsnap:plugin/log": super::writer::rsnap::plugin::log,

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use super::engine::INSTANCES;
 use super::recording::RecordingConfig;
+use super::registry::RegistryConfig;
+use super::signature::SignaturesConfig;
 use crate::id::StoreName;
 use crate::quantity::{Bytes, Seconds};
 
@@ -27,13 +29,16 @@ pub struct Config {
     pub resolver: PluginConfig,
     /// Where the policy's decisions are recorded; `None`: nowhere.
     pub recording: Option<RecordingConfig>,
+    pub registry: RegistryConfig,
+    pub signatures: SignaturesConfig,
 }
 
 /// One plugin.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PluginConfig {
-    /// A name that is looked up in the path, a `.wasm` file, or `builtin:image` for the compiled-in writer.
+    /// A name that is looked up in the path, a `.wasm` file, `oci://registry/repository@sha256:…`, or `builtin:image` for
+    /// the compiled-in writer.
     pub component: String,
     /// The component's SHA-256 in hexadecimal: any other file is refused.
     #[serde(default)]
@@ -50,7 +55,7 @@ pub struct PluginConfig {
     /// Time of the plugin's own code in one call.
     #[serde(default = "default_call_timeout")]
     pub call_timeout: Seconds,
-    /// Time that the host works for the plugin (opening an image, writing to it) in one call.
+    /// Time that the host works for the plugin (opening an image) in one call.
     #[serde(default = "default_host_timeout")]
     pub host_timeout: Seconds,
     /// The plugin's own table.
@@ -130,6 +135,8 @@ impl Default for Config {
             policy: PluginConfig::new("nearest-base"),
             resolver: PluginConfig::new("static"),
             recording: None,
+            registry: RegistryConfig::default(),
+            signatures: SignaturesConfig::default(),
         }
     }
 }
@@ -141,6 +148,10 @@ impl Config {
         self.policy.validate(Kind::Policy, faults);
         self.resolver.validate(Kind::Resolver, faults);
         self.recording.iter().for_each(|recording| recording.validate(faults));
+        if self.registry.timeout == Seconds::default() {
+            faults.push("plugins.registry.timeout: must be longer than nothing".to_owned());
+        }
+        self.signatures.validate(faults);
     }
 
     /// Bytes of the largest instance.

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use wasmtime::component::Resource;
 
+use super::Piece;
 use super::account::Limit;
+use super::bindings::policy::rsnap::plugin::chains;
 use super::bindings::writer::rsnap::plugin::{chunks, clock, image_store, log, settings, types};
 use super::flood::Verdict;
-use super::state::{Chunk, OpenImage, Opening, State};
+use super::state::{Chunk, ImageHandle, OpenImage, Opening, State};
 use super::text::clean;
 use crate::id::{ImageName, SnapshotName, StoreName};
 use crate::image::{ImageError, Ingest, StageRequest};
@@ -84,6 +86,18 @@ impl log::Host for State {
     }
 }
 
+impl chains::Host for State {
+    fn hold(&mut self) -> wasmtime::Result<()> {
+        self.holds_chains = true;
+        Ok(())
+    }
+
+    fn take(&mut self) -> wasmtime::Result<chains::Packed> {
+        let nothing = || Breach::new("it takes chains a second time, outside of decide, or without saying so before");
+        Ok(self.chains.take().ok_or_else(nothing)?)
+    }
+}
+
 impl types::Host for State {}
 
 impl chunks::Host for State {}
@@ -121,7 +135,7 @@ impl image_store::Host for State {
         store: String,
         image: String,
         snapshot_name: String,
-    ) -> wasmtime::Result<Result<Resource<OpenImage>, types::Error>> {
+    ) -> wasmtime::Result<Result<Resource<ImageHandle>, types::Error>> {
         self.shared.account.handed(store.len() + image.len() + snapshot_name.len());
         let Some(opening) = self.opening.take() else {
             return breach("it opened an image a second time, or outside of begin");
@@ -147,7 +161,7 @@ impl State {
         &mut self,
         Opening { transfer, location }: Opening,
         name: SnapshotName,
-    ) -> wasmtime::Result<Result<Resource<OpenImage>, types::Error>> {
+    ) -> wasmtime::Result<Result<Resource<ImageHandle>, types::Error>> {
         let Some(store) = self.shared.stores.get(&location.store).cloned() else {
             return breach(not_granted(&location.store));
         };
@@ -164,8 +178,8 @@ impl State {
         match self.on_host(async move { store.stage(request).await }).await? {
             Ok(staged) => {
                 let ingest = Ingest::new(staged, self.shared.pool.clone(), self.shared.depth);
-                let image = OpenImage::new(ingest, self.shared.host.clone(), self.watch.clone());
-                Ok(Ok(self.table.push(image)?))
+                self.image = Some(OpenImage::new(ingest, self.shared.host.clone(), self.watch.clone()));
+                Ok(Ok(self.table.push(ImageHandle)?))
             }
             Err(error) => Ok(Err(self.storage_failed(error))),
         }
@@ -177,11 +191,7 @@ impl State {
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> wasmtime::Result<T> {
-        self.storage_calls += 1;
-        if self.storage_calls > STORAGE_CALLS {
-            let text = format!("it called the storage more than {STORAGE_CALLS} times in one call");
-            return Err(Breach::of(Limit::StorageCalls, text).into());
-        }
+        self.count_storage_call()?;
         let _in_host = self.watch.enter_host();
         let (send, receive) = oneshot::channel();
         // What nobody waits for any more is dropped inside of the task, so that who waits for the task waits for that.
@@ -195,64 +205,50 @@ impl State {
         types::Error::Unavailable(text)
     }
 
-    /// Does one piece of work on an open image, on the host's threads.
-    async fn with_image<F>(
-        &mut self,
-        image: &Resource<OpenImage>,
-        work: impl FnOnce(Ingest) -> F,
-    ) -> wasmtime::Result<Result<(), types::Error>>
-    where
-        F: Future<Output = (Ingest, Result<(), ImageError>)> + Send + 'static,
-    {
-        let Some(ingest) = self.table.get_mut(image)?.take() else {
-            return Ok(Err(types::Error::Unavailable("the image failed before".to_owned())));
-        };
-        let (ingest, result) = self.on_host(work(ingest)).await?;
-        match result {
-            Ok(()) => {
-                self.table.get_mut(image)?.put_back(ingest);
-                Ok(Ok(()))
-            }
-            Err(error) => {
-                self.watch.cleanup.spawn_on(ingest.abort(), &self.shared.host);
-                Ok(Err(self.storage_failed(error)))
-            }
+    /// Takes a piece for the open image. Whoever called the guest writes it when the call has ended: to change threads for
+    /// each piece cost a third of the speed.
+    fn queue(&mut self, image: &Resource<ImageHandle>, piece: Piece) -> wasmtime::Result<Result<(), types::Error>> {
+        self.count_storage_call()?;
+        self.table.get(image)?;
+        self.queue.push(piece);
+        Ok(Ok(()))
+    }
+
+    fn count_storage_call(&mut self) -> wasmtime::Result<()> {
+        self.storage_calls += 1;
+        if self.storage_calls > STORAGE_CALLS {
+            let text = format!("it called the storage more than {STORAGE_CALLS} times in one call");
+            return Err(Breach::of(Limit::StorageCalls, text).into());
         }
+        Ok(())
     }
 }
 
 impl image_store::HostImage for State {
-    async fn write(
+    fn write(
         &mut self,
-        image: Resource<OpenImage>,
+        image: Resource<ImageHandle>,
         offset: u64,
         chunk: Resource<Chunk>,
     ) -> wasmtime::Result<Result<(), types::Error>> {
         let bytes: Bytes = self.table.get(&chunk)?.bytes.clone();
         self.ledger.write(offset, &bytes)?;
-        let write = |mut ingest: Ingest| async move {
-            let result = ingest.write(offset, &bytes).await;
-            (ingest, result)
-        };
-        self.with_image(&image, write).await
+        self.queue(&image, Piece::Data { offset, bytes })
     }
 
-    async fn zero(
+    fn zero(
         &mut self,
-        image: Resource<OpenImage>,
+        image: Resource<ImageHandle>,
         offset: u64,
         length: u64,
     ) -> wasmtime::Result<Result<(), types::Error>> {
         self.ledger.zero(offset, length)?;
-        let zero = |mut ingest: Ingest| async move {
-            let result = ingest.zero(offset, length).await;
-            (ingest, result)
-        };
-        self.with_image(&image, zero).await
+        self.queue(&image, Piece::Zero { offset, length })
     }
 
-    fn drop(&mut self, image: Resource<OpenImage>) -> wasmtime::Result<()> {
+    fn drop(&mut self, image: Resource<ImageHandle>) -> wasmtime::Result<()> {
         self.table.delete(image)?;
+        self.image = None;
         Ok(())
     }
 }

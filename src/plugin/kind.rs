@@ -40,7 +40,8 @@ impl Kind {
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
             Self::Writer => &["settings", "log", "clock", "chunks", "image-store", "types"],
-            Self::Policy | Self::Resolver => &["settings", "log", "clock"],
+            Self::Policy => &["settings", "log", "clock", "chains"],
+            Self::Resolver => &["settings", "log", "clock"],
         }
     }
 }

@@ -32,10 +32,12 @@ use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
 use super::recording::{Recorded, Recorder};
+use super::registry::Reference;
 use super::resolver::ComponentResolver;
 use super::shared::{Entry, Identity, PluginInfo, Settings, Shared};
 use super::slot::Slot;
 use super::source::Source;
+use super::supply::Supply;
 use super::surface::Surface;
 use super::world::World;
 use super::writer::ComponentWriter;
@@ -57,6 +59,8 @@ pub struct Context {
     pub cache: Option<PathBuf>,
     /// Folders in which components are looked up, see [`Config::search_path`].
     pub path: Vec<PathBuf>,
+    /// Folder for components from registries, made if need be; `None`: none are loaded.
+    pub pulled: Option<PathBuf>,
 }
 
 /// The loaded plugins of one gateway.
@@ -103,7 +107,7 @@ impl Plugins {
     pub async fn load(config: &Config, context: Context) -> Result<Self, LoadError> {
         let loader = Loader::start(context.clone(), config.memory())?;
         let recorder = recorder(config)?;
-        let (writer, first) = loader.writer(&config.writer, Arc::default()).await?;
+        let (writer, first) = loader.writer(config, Arc::default()).await?;
         let (policy, second) = loader.policy(config, recorder.as_ref(), Arc::default()).await?;
         let (resolver, third) = loader.resolver(config, Arc::default()).await?;
         let entries = Entries { writer: first, policy: second, resolver: third };
@@ -124,7 +128,7 @@ impl Plugins {
             Err(fault) => return vec![(fault.kind, Some(fault))],
         };
         vec![
-            (Kind::Writer, loader.writer(&config.writer, Arc::default()).await.err()),
+            (Kind::Writer, loader.writer(config, Arc::default()).await.err()),
             (Kind::Policy, loader.policy(config, None, Arc::default()).await.err()),
             (Kind::Resolver, loader.resolver(config, Arc::default()).await.err()),
         ]
@@ -211,13 +215,13 @@ impl Loader {
 
     pub(super) async fn writer(
         &self,
-        config: &PluginConfig,
+        config: &Config,
         account: Arc<Account>,
     ) -> Result<(Arc<dyn Writer>, Entry), LoadError> {
-        if config.component == builtin::NAME {
-            return self.builtin(config).map_err(|fault| fault.of(builtin::NAME, Kind::Writer));
+        if config.writer.component == builtin::NAME {
+            return self.builtin(&config.writer).map_err(|fault| fault.of(builtin::NAME, Kind::Writer));
         }
-        let (guest, entry) = self.component_on::<BackendWriter>(config, account).await?;
+        let (guest, entry) = self.component_on::<BackendWriter>(&self.supply(config), &config.writer, account).await?;
         let writer = ComponentWriter(guest);
         try_out(&writer).await.map_err(|fault| fault.of(&entry.identity.name, Kind::Writer))?;
         Ok((Arc::new(writer), entry))
@@ -229,7 +233,7 @@ impl Loader {
         recorder: Option<&Recorder>,
         account: Arc<Account>,
     ) -> Result<(Arc<dyn Policy>, Entry), LoadError> {
-        let (guest, entry) = self.component_on::<ChainPolicy>(&config.policy, account).await?;
+        let (guest, entry) = self.component_on::<ChainPolicy>(&self.supply(config), &config.policy, account).await?;
         let policy: Arc<dyn Policy> = Arc::new(ComponentPolicy(guest));
         let Some(recorder) = recorder.cloned() else { return Ok((policy, entry)) };
         let sha256 = entry.identity.sha256.clone();
@@ -241,7 +245,7 @@ impl Loader {
         config: &Config,
         account: Arc<Account>,
     ) -> Result<(Arc<dyn Resolver>, Entry), LoadError> {
-        let (guest, entry) = self.component_on::<SiteResolver>(&config.resolver, account).await?;
+        let (guest, entry) = self.component_on::<SiteResolver>(&self.supply(config), &config.resolver, account).await?;
         Ok((Arc::new(ComponentResolver { guest, allowed: Allowed::new(&config.allow_hosts) }), entry))
     }
 
@@ -257,26 +261,33 @@ impl Loader {
 
     /// Loads a component and lets it check its settings.
     pub(super) async fn component<W: World>(&self, config: &PluginConfig) -> Result<(Guest<W>, Entry), LoadError> {
-        self.component_on(config, Arc::default()).await
+        self.component_on(&Supply::local(&self.context.path), config, Arc::default()).await
     }
 
-    /// The same, with the account of the version before it.
+    /// The way to the components of `config`.
+    pub(super) fn supply(&self, config: &Config) -> Supply {
+        Supply::of(config, &self.context.path, self.context.pulled.as_deref())
+    }
+
+    /// From `supply`, with the account of the version before it.
     async fn component_on<W: World>(
         &self,
+        supply: &Supply,
         config: &PluginConfig,
         account: Arc<Account>,
     ) -> Result<(Guest<W>, Entry), LoadError> {
         let name = name(&config.component);
-        self.load(&name, config, account).await.map_err(|fault| fault.of(&name, W::KIND))
+        self.load(supply, &name, config, account).await.map_err(|fault| fault.of(&name, W::KIND))
     }
 
     async fn load<W: World>(
         &self,
+        supply: &Supply,
         name: &str,
         config: &PluginConfig,
         account: Arc<Account>,
     ) -> Result<(Guest<W>, Entry), Fault> {
-        let source = Source::find(config, &self.context.path)?;
+        let source = supply.fetch(config).await?;
         let surface = Surface::read(&source.bytes)?;
         let version = surface.fits(W::KIND)?;
         if surface.wants_stores() && config.stores.is_empty() {
@@ -424,8 +435,11 @@ fn rejected(kind: Kind, text: &str) -> Fault {
     Fault::new(text, format!("change the table [plugins.{}.settings]", kind.table()))
 }
 
-/// A component's name without folder and ending.
+/// A component's name without folder and ending, or without registry and digest.
 pub(super) fn name(component: &str) -> String {
+    if let Ok(reference) = component.parse::<Reference>() {
+        return reference.stem().to_owned();
+    }
     let path = Path::new(component);
     path.file_stem().map_or_else(|| component.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }

@@ -25,13 +25,17 @@ mod meter;
 mod pace;
 mod policy;
 mod purse;
+mod question;
 mod recording;
+mod registry;
 mod reload;
 mod resolver;
 mod shared;
+mod signature;
 mod slot;
 mod source;
 mod state;
+mod supply;
 mod surface;
 #[cfg(test)]
 mod tests;
@@ -46,8 +50,10 @@ pub use fault::LoadError;
 pub use kind::Kind;
 pub use load::{Context, Plugins};
 pub use recording::RecordingConfig;
+pub use registry::RegistryConfig;
 pub use reload::{Change, Reloaded};
 pub use shared::{Identity, PluginInfo, PluginLimits};
+pub use signature::SignaturesConfig;
 pub use slot::Slot;
 
 use std::fmt;

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use super::bindings::policy::ChainPolicy;
 use super::bindings::policy::exports::rsnap::plugin::policy as wit;
 use super::call::Guest;
+use super::question::Question;
 use super::text::{TEXT_MAX, clean};
-use super::{Decision, Plan, PluginError, Policy, PolicyRequest, SourceSnapshot, TargetSnapshot};
+use super::{Decision, Plan, PluginError, Policy, PolicyRequest};
 
 /// A loaded policy.
 pub(super) struct ComponentPolicy(pub(super) Guest<ChainPolicy>);
@@ -18,18 +19,13 @@ impl Policy for ComponentPolicy {
     }
 
     async fn decide(&self, request: &PolicyRequest) -> Result<Plan, PluginError> {
-        self.0.shared.call(request.volume.as_str(), self.ask(lower(request))).await
+        self.0.shared.call(request.volume.as_str(), self.ask(Question::of(request))).await
     }
 }
 
 impl ComponentPolicy {
-    async fn ask(&self, request: wit::Request) -> Result<Plan, PluginError> {
-        let decide = self.0.start(move |instance| {
-            Box::pin(async move {
-                let (world, store) = (&instance.world, &mut instance.store);
-                world.rsnap_plugin_policy().call_decide(store, &request).await
-            })
-        });
+    async fn ask(&self, question: Question) -> Result<Plan, PluginError> {
+        let decide = self.0.start(move |instance| Box::pin(question.ask(instance)));
         let shared = &self.0.shared;
         match decide.await?.1 {
             Ok(plan) => {
@@ -58,32 +54,4 @@ fn lift(plan: wit::Plan) -> Result<Plan, String> {
         wit::Decision::Refused => Decision::Refused,
     };
     Ok(Plan { decision, reason: clean(&plan.reason) })
-}
-
-pub(super) fn lower(request: &PolicyRequest) -> wit::Request {
-    wit::Request {
-        volume: request.volume.to_string(),
-        snapshot: request.snapshot.to_string(),
-        source_volume: request.source_volume.clone(),
-        wanted: lower_source(&request.wanted),
-        source: request.source.iter().map(lower_source).collect(),
-        target: request.target.iter().map(lower_target).collect(),
-    }
-}
-
-fn lower_source(snapshot: &SourceSnapshot) -> wit::SourceSnapshot {
-    wit::SourceSnapshot { id: snapshot.id.clone(), size: snapshot.size, root: snapshot.root.clone() }
-}
-
-fn lower_target(snapshot: &TargetSnapshot) -> wit::TargetSnapshot {
-    wit::TargetSnapshot {
-        id: snapshot.id.to_string(),
-        size: snapshot.size,
-        root: snapshot.root.clone(),
-        source_snapshot: snapshot.source_snapshot.clone(),
-        source_volume: snapshot.source_volume.clone(),
-        created: snapshot.created,
-        stored: snapshot.stored,
-        base: snapshot.base.as_ref().map(ToString::to_string),
-    }
 }

@@ -16,7 +16,7 @@ use super::config::{Config, PluginConfig};
 use super::fault::Fault;
 use super::load::{Entries, Loader, Plugins, State, name, recorder};
 use super::shared::Entry;
-use super::source::Source;
+use super::supply::Supply;
 use super::{Kind, LoadError};
 
 /// What became of one plugin in a reload.
@@ -53,8 +53,11 @@ impl Plugins {
         same_stores(&state.config, config)?;
         let before = self.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
         let recording = state.config.recording != config.recording;
-        let (old, path) = (&state.config, &self.context.path);
-        let changed = |entry: &Entry, old: &PluginConfig, new: &PluginConfig| has_changed(entry, old, new, path);
+        let (old, supply) = (&state.config, state.loader.supply(config));
+        let signers = old.signatures != config.signatures;
+        let changed = |entry: &Entry, old: &PluginConfig, new: &PluginConfig| {
+            signers && entry.shared.is_some() || has_changed(entry, old, new, &supply)
+        };
         let writer = changed(&before.writer, &old.writer, &config.writer);
         let policy = recording || changed(&before.policy, &old.policy, &config.policy);
         let hosts = old.allow_hosts != config.allow_hosts;
@@ -68,7 +71,7 @@ impl Plugins {
         let loader = larger.as_ref().unwrap_or(&state.loader);
         let new_recorder = if recording { recorder(config)? } else { state.recorder.clone() };
         let writer = match writer {
-            true => Some(loader.writer(&config.writer, account(&before.writer, &config.writer)).await?),
+            true => Some(loader.writer(config, account(&before.writer, &config.writer)).await?),
             false => None,
         };
         let policy = match policy {
@@ -115,12 +118,13 @@ fn same_stores(old: &Config, new: &Config) -> Result<(), LoadError> {
 }
 
 /// Whether a plugin is another one now: by its table, or by the file that the table means.
-fn has_changed(entry: &Entry, old: &PluginConfig, new: &PluginConfig, path: &[std::path::PathBuf]) -> bool {
+fn has_changed(entry: &Entry, old: &PluginConfig, new: &PluginConfig, supply: &Supply) -> bool {
     if old != new || new.component == builtin::NAME {
         return old != new;
     }
     // What is wrong with the file is told by whoever loads it.
-    Source::find(new, path).map_or(true, |source| Some(source.sha256) != entry.identity.sha256)
+    let found = supply.find(new).ok().flatten();
+    found.is_none_or(|source| Some(source.sha256) != entry.identity.sha256)
 }
 
 /// A plugin of the same name goes on with its account, so that its counters do not begin anew.

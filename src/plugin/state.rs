@@ -8,13 +8,14 @@ use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 
+use super::bindings::policy::rsnap::plugin::chains::Packed;
 use super::ledger::Ledger;
 use super::limits::Limits;
 use super::pace::Pace;
 use super::shared::Shared;
 use super::watch::Watch;
-use super::{Location, TransferDescription};
-use crate::image::Ingest;
+use super::{Location, Piece, TransferDescription};
+use crate::image::{ImageError, Ingest};
 
 /// Handles that one instance may hold.
 const HANDLES: usize = 1024;
@@ -36,6 +37,14 @@ pub(in crate::plugin) struct State {
     pub(super) ledger: Ledger,
     /// Bytes of chunks that the guest holds.
     pub(super) held: Arc<AtomicUsize>,
+    /// The image of the transfer, until somebody else has it.
+    pub(super) image: Option<OpenImage>,
+    /// What the guest wrote into its image in the running call.
+    pub(super) queue: Vec<Piece>,
+    /// Whether the guest takes the chains of a question itself.
+    pub(super) holds_chains: bool,
+    /// Those that it may take now.
+    pub(super) chains: Option<Packed>,
 }
 
 /// The permission to open one image, in the place that the writer itself named for the volume.
@@ -75,6 +84,10 @@ impl State {
             storage_calls: 0,
             ledger: Ledger::default(),
             held: Arc::default(),
+            image: None,
+            queue: Vec::new(),
+            holds_chains: false,
+            chains: None,
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limits);
@@ -106,9 +119,12 @@ impl Drop for Chunk {
     }
 }
 
-/// An open image, as a guest holds it. Given up when dropped, on the host's threads.
+/// The open image, as a guest holds it.
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct OpenImage {
+pub struct ImageHandle;
+
+/// The image that is open for a transfer. Given up when dropped, on the host's threads.
+pub(super) struct OpenImage {
     ingest: Option<Ingest>,
     host: Handle,
     watch: Arc<Watch>,
@@ -119,13 +135,20 @@ impl OpenImage {
         Self { ingest: Some(ingest), host, watch }
     }
 
-    /// Takes what is behind the handle; `None` after a write failed or was cut short.
-    pub(super) fn take(&mut self) -> Option<Ingest> {
+    pub(super) fn take(mut self) -> Option<Ingest> {
         self.ingest.take()
     }
 
-    pub(super) fn put_back(&mut self, ingest: Ingest) {
-        self.ingest = Some(ingest);
+    /// Writes what the guest has queued. After an error the image is to be dropped.
+    pub(super) async fn write(&mut self, queue: Vec<Piece>) -> Result<(), ImageError> {
+        let Some(ingest) = &mut self.ingest else { return Ok(()) };
+        for piece in queue {
+            match piece {
+                Piece::Data { offset, bytes } => ingest.write(offset, &bytes).await?,
+                Piece::Zero { offset, length } => ingest.zero(offset, length).await?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use super::bindings::writer::rsnap::plugin::types;
 use super::call::{Guest, Instance};
 use super::host::{Breach, not_granted, parse_location};
 use super::shared::Shared;
-use super::state::{Chunk, OpenImage, Opening};
+use super::state::{Chunk, ImageHandle, OpenImage, Opening};
 use super::{ChunkWriter, Destination, Location, Piece, PluginError, TransferDescription, Writer};
 use crate::id::VolumeId;
 use crate::image::Ingest;
@@ -65,11 +65,21 @@ impl ComponentWriter {
         let volume = transfer.volume.to_string();
         let (instance, answer) = self.0.start(move |instance| Box::pin(begin(instance, transfer))).await?;
         match answer {
-            Ok(Some(ingest)) => Ok(Destination::Image(ingest)),
-            Ok(None) => Ok(Destination::Chunks(Box::new(ComponentChunks::new(instance, volume)))),
+            Ok(Begun::Whole(ingest)) => Ok(Destination::Image(ingest)),
+            Ok(Begun::Chunks(image)) => Ok(Destination::Chunks(Box::new(ComponentChunks {
+                shared: Arc::clone(&self.0.shared),
+                volume,
+                open: Some(Open { instance, image, queue: Vec::new() }),
+            }))),
             Err(error) => Err(give_up(instance, error).await),
         }
     }
+}
+
+/// What a guest makes of a transfer.
+enum Begun {
+    Whole(Ingest),
+    Chunks(OpenImage),
 }
 
 /// Asks where a volume is, and checks the answer.
@@ -87,11 +97,11 @@ async fn locate(instance: &mut Instance<BackendWriter>, volume: &str) -> wasmtim
     Ok(Ok(Location { store, image }))
 }
 
-/// Begins a transfer; `None` when the guest wants the chunks.
+/// Begins a transfer.
 async fn begin(
     instance: &mut Instance<BackendWriter>,
     transfer: TransferDescription,
-) -> wasmtime::Result<Answer<Option<Ingest>>> {
+) -> wasmtime::Result<Answer<Begun>> {
     let location = match locate(instance, transfer.volume.as_str()).await? {
         Ok(location) => location,
         Err(error) => return Ok(Err(error)),
@@ -99,19 +109,26 @@ async fn begin(
     let described = lower(&transfer);
     instance.store.data_mut().opening = Some(Opening { transfer, location });
     let answer = instance.world.rsnap_plugin_writer().call_begin(&mut instance.store, &described).await?;
-    let opened = instance.store.data_mut().opening.take().is_none();
+    let state = instance.store.data_mut();
+    state.opening = None;
     match answer {
-        Ok(wit::Destination::Image(image)) => take(instance, image).map(|ingest| Ok(Some(ingest))),
-        Ok(wit::Destination::Chunks) if opened => Ok(Ok(None)),
-        Ok(wit::Destination::Chunks) => Err(Breach::new("it wants chunks and opened no image").into()),
+        Ok(wit::Destination::Image(handle)) => {
+            take(instance, handle)?;
+            let ingest = instance.store.data_mut().image.take().and_then(OpenImage::take);
+            Ok(Ok(Begun::Whole(ingest.ok_or_else(|| Breach::new("it gives back an image that is not open"))?)))
+        }
+        Ok(wit::Destination::Chunks) => match state.image.take() {
+            Some(image) => Ok(Ok(Begun::Chunks(image))),
+            None => Err(Breach::new("it wants chunks and opened no image").into()),
+        },
         Err(error) => Ok(Err(error)),
     }
 }
 
 /// Takes an image back from the guest.
-fn take(instance: &mut Instance<BackendWriter>, image: Resource<OpenImage>) -> wasmtime::Result<Ingest> {
-    let mut image = instance.store.data_mut().table.delete(image)?;
-    image.take().ok_or_else(|| Breach::new("it gives back an image that failed").into())
+fn take(instance: &mut Instance<BackendWriter>, handle: Resource<ImageHandle>) -> wasmtime::Result<()> {
+    instance.store.data_mut().table.delete(handle)?;
+    Ok(())
 }
 
 fn lower(transfer: &TransferDescription) -> wit::Transfer {
@@ -142,11 +159,18 @@ fn refusal(shared: &Shared, error: types::Error) -> PluginError {
     }
 }
 
-/// A transfer whose chunks the guest wants. Without an instance after an error.
+/// A transfer whose chunks the guest wants. Not open any more after an error.
 struct ComponentChunks {
     shared: Arc<Shared>,
     volume: String,
-    instance: Option<Instance<BackendWriter>>,
+    open: Option<Open>,
+}
+
+struct Open {
+    instance: Instance<BackendWriter>,
+    image: OpenImage,
+    /// What the guest wrote in its last call.
+    queue: Vec<Piece>,
 }
 
 #[async_trait]
@@ -163,44 +187,69 @@ impl ChunkWriter for ComponentChunks {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Ingest, PluginError> {
-        let finished = self.call(0, |instance| Box::pin(finish(instance))).await;
-        if finished.is_ok() {
-            self.shared.transfers.note(&self.volume, &finished, Instant::now());
-        }
+        self.call(0, |instance| Box::pin(finish(instance))).await?;
+        // What it wrote in its last calls.
+        let finished = self.close().await;
+        self.shared.transfers.note(&self.volume, &finished, Instant::now());
         finished
     }
 }
 
 impl ComponentChunks {
-    fn new(instance: Instance<BackendWriter>, volume: String) -> Self {
-        Self { shared: Arc::clone(&instance.store.data().shared), volume, instance: Some(instance) }
+    /// Writes what is left to write; the guest is not needed any more.
+    async fn close(&mut self) -> Result<Ingest, PluginError> {
+        let gone = || self.shared.failed("it failed before in this transfer");
+        let Open { instance, mut image, queue } = self.open.take().ok_or_else(gone)?;
+        let watch = Arc::clone(&instance.store.data().watch);
+        drop(instance);
+        if let Err(error) = image.write(queue).await {
+            drop(image);
+            watch.settle().await;
+            return Err(error.into());
+        }
+        image.take().ok_or_else(gone)
     }
 
     async fn deliver(&mut self, batch: Batch) -> Result<(), PluginError> {
         self.call(batch.bytes, |instance| Box::pin(write(instance, batch.pieces))).await
     }
 
-    /// Calls the guest; the instance is kept only when it answered well.
+    /// Calls the guest, and meanwhile writes what it queued in its last call: on this side, where the fast path writes too.
+    /// The transfer stays open only when all of that went well.
     async fn call<T: Send + 'static>(
         &mut self,
         bytes: usize,
         job: impl super::call::Job<BackendWriter, Answer<T>>,
     ) -> Result<T, PluginError> {
         let shared = &self.shared;
-        let instance = self.instance.take().ok_or_else(|| shared.failed("it failed before in this transfer"))?;
+        let open = self.open.take().ok_or_else(|| shared.failed("it failed before in this transfer"))?;
+        let Open { instance, mut image, queue } = open;
+        let watch = Arc::clone(&instance.store.data().watch);
         let called = async {
-            match instance.resume(bytes, job).await? {
-                (instance, Ok(answer)) => Ok((instance, answer)),
+            let (answered, written) = tokio::join!(instance.resume(bytes, job), image.write(queue));
+            written?;
+            match answered? {
+                (mut instance, Ok(answer)) => {
+                    let queue = std::mem::take(&mut instance.store.data_mut().queue);
+                    Ok((instance, queue, answer))
+                }
                 (instance, Err(error)) => Err(give_up(instance, error).await),
             }
         };
-        let called = shared.account.call(called).await;
-        if called.is_err() {
-            shared.transfers.note(&self.volume, &called, Instant::now());
+        match shared.account.call(called).await {
+            Ok((instance, queue, answer)) => {
+                self.open = Some(Open { instance, image, queue });
+                Ok(answer)
+            }
+            failed => {
+                // A retry must not find the image busy.
+                drop(image);
+                watch.settle().await;
+                let failed = failed.map(|(.., answer)| answer);
+                shared.transfers.note(&self.volume, &failed, Instant::now());
+                failed
+            }
         }
-        let (instance, answer) = called?;
-        self.instance = Some(instance);
-        Ok(answer)
     }
 }
 
@@ -228,11 +277,11 @@ async fn write(instance: &mut Instance<BackendWriter>, pieces: Vec<Piece>) -> wa
     Ok(answer)
 }
 
-async fn finish(instance: &mut Instance<BackendWriter>) -> wasmtime::Result<Answer<Ingest>> {
+async fn finish(instance: &mut Instance<BackendWriter>) -> wasmtime::Result<Answer<()>> {
     match instance.world.rsnap_plugin_writer().call_finish(&mut instance.store).await? {
-        Ok(image) => {
+        Ok(handle) => {
             instance.store.data().ledger.close()?;
-            take(instance, image).map(Ok)
+            take(instance, handle).map(Ok)
         }
         Err(error) => Ok(Err(error)),
     }

@@ -22,9 +22,9 @@ pub mod policy {
         export_macro_name: "export",
         default_bindings_module: "rsnap_plugin::bindings::policy",
         with: {
-            "rsnap:plugin/settings@0.1.0": super::writer::rsnap::plugin::settings,
-            "rsnap:plugin/log@0.1.0": super::writer::rsnap::plugin::log,
-            "rsnap:plugin/clock@0.1.0": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/settings@0.1.1": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log@0.1.1": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock@0.1.1": super::writer::rsnap::plugin::clock,
         },
     });
 }
@@ -37,9 +37,9 @@ pub mod resolver {
         export_macro_name: "export",
         default_bindings_module: "rsnap_plugin::bindings::resolver",
         with: {
-            "rsnap:plugin/settings@0.1.0": super::writer::rsnap::plugin::settings,
-            "rsnap:plugin/log@0.1.0": super::writer::rsnap::plugin::log,
-            "rsnap:plugin/clock@0.1.0": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/settings@0.1.1": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log@0.1.1": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock@0.1.1": super::writer::rsnap::plugin::clock,
         },
     });
 }

@@ -23,6 +23,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
+mod chains;
 mod instance;
 mod log;
 pub mod policy;

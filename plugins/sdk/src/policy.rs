@@ -1,10 +1,13 @@
 //! Chain policies: what to send for one wanted snapshot.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
 use crate::bindings::policy::exports::rsnap::plugin::policy as generated;
+use crate::bindings::policy::rsnap::plugin::chains;
+use crate::chains::unpack;
 use crate::instance;
 
 pub use generated::{Decision, Plan, Request, SourceSnapshot, TargetSnapshot};
@@ -50,13 +53,54 @@ impl Request {
 
     /// The snapshots that come before the wanted one at the source and are on the target, newest first.
     pub fn common(&self) -> impl Iterator<Item = (&SourceSnapshot, &TargetSnapshot)> {
-        self.earlier().iter().rev().filter_map(|snapshot| Some((snapshot, self.copy_of(snapshot)?)))
+        let copies = Copies::of(self);
+        self.earlier().iter().rev().filter_map(move |snapshot| Some((snapshot, copies.copy_of(snapshot)?)))
     }
 
     /// The target's snapshot under the id of the wanted one.
     #[must_use]
     pub fn there(&self) -> Option<&TargetSnapshot> {
         self.target.iter().find(|target| target.id == self.snapshot)
+    }
+}
+
+/// The target's snapshots by what makes one a copy: chains have thousands of snapshots, and to look at each of one for each
+/// of the other takes seconds.
+struct Copies<'a> {
+    request: &'a Request,
+    /// The newest of each content.
+    by_root: HashMap<&'a str, &'a TargetSnapshot>,
+    /// All of each source snapshot, oldest first.
+    by_source: HashMap<&'a str, Vec<&'a TargetSnapshot>>,
+}
+
+impl<'a> Copies<'a> {
+    fn of(request: &'a Request) -> Self {
+        let (mut by_root, mut by_source) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        // Who knows all contents needs no names, and who knows none needs no contents.
+        let (knows, lacks) = (|told: &SourceSnapshot| told.root.is_some(), |told: &SourceSnapshot| told.root.is_none());
+        if request.earlier().iter().any(knows) {
+            by_root.extend(request.target.iter().map(|target| (target.root.as_str(), target)));
+        }
+        if request.earlier().iter().any(lacks) {
+            for target in &request.target {
+                if let Some(source) = &target.source_snapshot {
+                    by_source.entry(source.as_str()).or_default().push(target);
+                }
+            }
+        }
+        Self { request, by_root, by_source }
+    }
+
+    /// As [`Request::copy_of`].
+    fn copy_of(&self, source: &SourceSnapshot) -> Option<&'a TargetSnapshot> {
+        match &source.root {
+            Some(root) => self.by_root.get(root.as_str()).copied(),
+            None => {
+                let named = self.by_source.get(source.id.as_str())?;
+                named.iter().rev().copied().find(|target| self.request.same_content(source, target))
+            }
+        }
     }
 }
 
@@ -87,10 +131,12 @@ pub struct Exported<P>(PhantomData<P>);
 
 impl<P: Policy> generated::Guest for Exported<P> {
     fn configure() -> Result<(), String> {
+        chains::hold();
         instance::configure(P::check)
     }
 
-    fn decide(request: Request) -> Result<Plan, String> {
+    fn decide(mut request: Request) -> Result<Plan, String> {
+        (request.source, request.target) = unpack(&chains::take());
         instance::call(|policy: &mut P| policy.decide(request))
     }
 }

@@ -20,6 +20,8 @@ pub enum Plugin {
     New(PluginNew),
     /// Make a component of what a compiler wrote, and give it a name. The build scripts of `new` do it.
     Pack(PluginPack),
+    /// Pull a component from an OCI registry, check its digests and its signature, and tell how it is pinned.
+    Pull(PluginPull),
     /// Call a plugin once, with the limits of a gateway: ask a policy or a resolver, send a stream through a writer.
     #[command(after_long_help = PLUGIN_RUN_EXAMPLES)]
     Run(Box<PluginRun>),
@@ -157,6 +159,30 @@ pub enum StreamFormat {
     Raw,
     /// A stream of `rbd export-diff`.
     RbdDiff,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginPull {
+    /// oci://registry/repository, with `:tag` or `@sha256:…`.
+    pub reference: String,
+    /// The file to write, instead of one here that is named after the repository. The signature goes beside it.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Keep it for the gateway with this data directory too, which then needs no registry to start.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The authority that vouches for the registry (PEM), instead of those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Logins, as `docker login` writes them.
+    #[arg(long, env = "RSNAP_REGISTRY_CREDENTIALS", value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
+    /// A key by which it must be signed: the second line of minisign.pub; again for more, of which one is enough.
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Vec<String>,
+    /// For each request.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: Seconds,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -23,8 +23,10 @@ pub(super) async fn list(args: &PluginAdmin, output: &Output) -> Result<Exit, Fa
 }
 
 fn words(plugins: &[PluginInfo]) -> String {
-    let heads =
-        ["KIND", "NAME", "CALLS", "FAILED", "GUEST", "HOST", "LONGEST", "RUNNING", "LARGEST", "LOADED", "SHA-256"];
+    let heads = [
+        "KIND", "NAME", "CALLS", "FAILED", "GUEST", "HOST", "LONGEST", "RETURNED", "RUNNING", "MEMORY", "LARGEST",
+        "LOADED", "SHA-256",
+    ];
     let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(plugins.iter().map(row));
     let failures = plugins.iter().filter_map(|plugin| {
@@ -36,7 +38,7 @@ fn words(plugins: &[PluginInfo]) -> String {
     format!("{}{}", table(&rows), failures.chain(retired).collect::<String>())
 }
 
-fn row(plugin: &PluginInfo) -> [String; 11] {
+fn row(plugin: &PluginInfo) -> [String; 13] {
     let (identity, usage) = (&plugin.identity, &plugin.usage);
     let of = |limit: Option<String>| limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
     let limits = plugin.limits.as_ref();
@@ -48,7 +50,9 @@ fn row(plugin: &PluginInfo) -> [String; 11] {
         seconds(usage.guest_seconds),
         seconds(usage.host_seconds),
         seconds(usage.longest_call_seconds),
+        BinaryBytes(usage.handed_over_bytes).to_string(),
         format!("{}{}", usage.instances, of(limits.map(|limits| limits.instances.to_string()))),
+        BinaryBytes(usage.memory_bytes).to_string(),
         format!(
             "{}{}",
             BinaryBytes(usage.memory_peak_bytes),
@@ -81,6 +85,7 @@ mod tests {
         let last_failure = Some(Failure { time: "2026-11-23T01:00:00Z".into(), detail: "it gave up".into() });
         let usage =
             Usage { calls: 7, failures: 1, instances: 1, guest_seconds: 0.0125, last_failure, ..Usage::default() };
+        let usage = Usage { handed_over_bytes: 2048, memory_bytes: 3 << 20, ..usage };
         let limits = PluginLimits {
             instances: 42,
             memory_bytes: 64 << 20,
@@ -92,9 +97,9 @@ mod tests {
             words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);
         let lines: Vec<_> = text.lines().collect();
         let row: Vec<_> = lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-        let expected =
-            ["policy", "nearest-base", "7", "1", "12.5 ms", "0.0 ms", "0.0 ms", "1 of 42", "0 B of 64.00 MiB"];
-        assert_eq!(row[..9], expected);
+        let times = ["policy", "nearest-base", "7", "1", "12.5 ms", "0.0 ms", "0.0 ms"];
+        assert_eq!(row[..7], times);
+        assert_eq!(row[7..11], ["2.00 KiB", "1 of 42", "3.00 MiB", "0 B of 64.00 MiB"]);
         let below = ["nearest-base: last failure 2026-11-23T01:00:00Z: it gave up", "nearest-base: it is retired"];
         assert_eq!(lines[2..], below);
     }

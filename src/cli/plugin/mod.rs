@@ -4,6 +4,7 @@ mod admin;
 mod fault;
 mod list;
 mod load;
+mod pull;
 mod reload;
 mod replay;
 mod run;
@@ -38,6 +39,7 @@ async fn dispatch(command: Plugin, output: &Output) -> Result<Exit, Fault> {
         Plugin::Inspect(args) => inspect(&args, output),
         Plugin::New(args) => new(&args, output),
         Plugin::Pack(args) => pack(args, output),
+        Plugin::Pull(args) => pull::pull(args, output).await,
         Plugin::Run(args) => run::run(&args, output).await,
         Plugin::Test(args) => test(&args, output).await,
         Plugin::Bench(args) => bench(&args, output).await,

@@ -155,8 +155,10 @@ impl Figures {
             let start = Instant::now();
             let pool = BufferPool::new(DEPTH);
             let (stores, cache) = (options.stores.clone(), options.cache.clone());
-            let loader =
-                Loader::start(Context { stores, pool, depth: DEPTH, cache, path: Vec::new() }, config.memory.0)?;
+            let loader = Loader::start(
+                Context { stores, pool, depth: DEPTH, cache, path: Vec::new(), pulled: None },
+                config.memory.0,
+            )?;
             for _ in 0..PLUGINS {
                 loader.component::<W>(&config).await?;
             }

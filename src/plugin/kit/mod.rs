@@ -11,6 +11,7 @@ mod cost;
 pub mod inspect;
 mod metadata;
 mod pack;
+mod pull;
 pub mod question;
 pub mod replay;
 mod scaffold;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use pack::Package;
+pub use pull::{Fetched, Pull};
 pub use scaffold::{Language, Scaffold};
 pub use trial::{Options, Plugin, Trial};
 

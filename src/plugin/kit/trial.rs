@@ -122,7 +122,8 @@ pub(super) async fn load_guest<W: World>(path: &Path, options: Options) -> Resul
         config.stores = options.stores.keys().cloned().collect();
     }
     let pool = BufferPool::new(BUFFERS);
-    let context = Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new() };
+    let context =
+        Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new(), pulled: None };
     let loader = Loader::start(context, config.memory.0)?;
     let (guest, entry) = loader.component::<W>(&config).await?;
     guest.shared.tolerate();

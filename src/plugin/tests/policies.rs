@@ -32,6 +32,7 @@ async fn each_harm_fails_one_call_and_the_next_is_served() {
         ("recursion", "it ran out of stack (a recursion without end?)"),
         ("long reason", "the reason for its plan is longer than 4096 bytes"),
         ("no reason", "it gives no reason for its plan"),
+        ("chains twice", "it takes chains a second time, outside of decide, or without saying so before"),
         ("impossible base", "it names an impossible base: a snapshot id starts with a letter or a digit, not with '.'"),
     ];
     for (kind, words) in expected {

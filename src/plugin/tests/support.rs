@@ -41,6 +41,7 @@ pub(super) fn context() -> Context {
         depth: 4,
         cache: Some(target().join("tests-plugin-cache")),
         path: path(),
+        pulled: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod beside;
 mod commands;
 mod lies;
+mod registry;
 mod reload;
 mod replay;
 mod thousand;

@@ -137,6 +137,36 @@ fn hostile_guests(site: &Site) {
     }
 }
 
+/// A thousand guests beside transfers, until all guests are gone: how many transfers, and how many random components.
+fn thousand(site: &Site) -> (u32, usize) {
+    let (stop, transfers) = (AtomicBool::new(false), AtomicU32::new(0));
+    let loaded = thread::scope(|scope| {
+        let workers = [1, 2].map(|worker| {
+            let (stop, transfers) = (&stop, &transfers);
+            scope.spawn(move || {
+                for turn in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    site.good_transfer(worker, turn % 8);
+                    transfers.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for harm in LOOPS {
+            scope.spawn(move || assert_eq!(plan(&site.gateway, harm).status, 500, "{harm}"));
+        }
+        let random = scope.spawn(|| random_guests(site));
+        let hostile = scope.spawn(|| hostile_guests(site));
+        // The workers must end also when one of these fails.
+        let ended = (random.join(), hostile.join());
+        stop.store(true, Ordering::Relaxed);
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        ended.1.unwrap();
+        ended.0.unwrap()
+    });
+    let idle = || plugins(&site.gateway).iter().all(|plugin| plugin["instances"] == 0 && plugin["memory_bytes"] == 0);
+    wait_for("the end of all guests", idle);
+    (transfers.into_inner(), loaded)
+}
+
 #[test]
 fn a_thousand_hostile_guests_lose_no_transfer_and_leave_no_memory_behind() {
     let site = Site::start();
@@ -146,35 +176,8 @@ fn a_thousand_hostile_guests_lose_no_transfer_and_leave_no_memory_behind() {
     }
     POLICY.iter().for_each(|harm| drop(plan(&site.gateway, harm)));
     let before = site.gateway.resident();
-    let (stop, transfers) = (AtomicBool::new(false), AtomicU32::new(0));
-    let loaded = thread::scope(|scope| {
-        let workers = [1, 2].map(|worker| {
-            let (site, stop, transfers) = (&site, &stop, &transfers);
-            scope.spawn(move || {
-                for turn in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
-                    site.good_transfer(worker, turn % 8);
-                    transfers.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        });
-        for harm in LOOPS {
-            let gateway = &site.gateway;
-            scope.spawn(move || assert_eq!(plan(gateway, harm).status, 500, "{harm}"));
-        }
-        let random = scope.spawn(|| random_guests(&site));
-        let hostile = scope.spawn(|| hostile_guests(&site));
-        // The workers must end also when one of these fails.
-        let ended = (random.join(), hostile.join());
-        stop.store(true, Ordering::Relaxed);
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
-        ended.1.unwrap();
-        ended.0.unwrap()
-    });
-    let transfers = transfers.load(Ordering::Relaxed);
+    let (transfers, loaded) = thousand(&site);
     assert!(transfers > 10 && loaded > RANDOM / 20, "{transfers} transfers, {loaded} random components were loaded");
-
-    let idle = || plugins(&site.gateway).iter().all(|plugin| plugin["instances"] == 0 && plugin["memory_bytes"] == 0);
-    wait_for("the end of all guests", idle);
     let after = site.gateway.resident();
     println!(
         "{transfers} transfers beside 1000 guests; resident before {before}, after {after}; {loaded} random components loaded"

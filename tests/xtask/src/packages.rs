@@ -40,6 +40,12 @@ pub(crate) const IP: Need = Need { command: "ip", package: "iproute2", why: "mak
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };
+/// A registry for components, who may use it, and who signs them.
+pub(crate) const REGISTRY: [Need; 3] = [
+    Need { command: "docker-registry", package: "docker-registry", why: "is where plugins are pulled from" },
+    Need { command: "htpasswd", package: "apache2-utils", why: "makes the passwords of the registry" },
+    Need { command: "minisign", package: "minisign", why: "signs plugins" },
+];
 pub(crate) const PYTHON: Need =
     Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
 pub(crate) const SYSTEMD: Need =
@@ -112,7 +118,7 @@ pub(crate) const OPENSTACK: [Need; 8] = [
 
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
-    [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP].into_iter().chain(CEPH).collect()
+    [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP].into_iter().chain(CEPH).chain(REGISTRY).collect()
 }
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.

@@ -1,6 +1,6 @@
 // The resolver my-plugin: addresses of sites by a naming scheme.
 
-import { get } from "rsnap:plugin/settings@0.1.0";
+import { get } from "rsnap:plugin/settings@0.1.1";
 
 let domain;
 let sites;

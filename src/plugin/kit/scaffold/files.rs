@@ -22,7 +22,7 @@ macro_rules! sdk {
     };
 }
 
-const RUST: [Template; 13] = [
+const RUST: [Template; 14] = [
     ("Cargo.toml", template!("rust/Cargo.toml.template")),
     // The versions that the shipped plugins are built with. Cargo drops those that are not used here.
     ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
@@ -31,6 +31,7 @@ const RUST: [Template; 13] = [
     (".gitignore", template!("rust/gitignore")),
     ("vendor/rsnap-plugin/Cargo.toml", template!("rust/sdk.toml.template")),
     sdk!("bindings.rs"),
+    sdk!("chains.rs"),
     sdk!("instance.rs"),
     sdk!("lib.rs"),
     sdk!("log.rs"),

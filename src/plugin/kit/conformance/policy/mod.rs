@@ -13,7 +13,7 @@ use crate::plugin::bindings::policy::exports::rsnap::plugin::policy as wit;
 use crate::plugin::call::Guest;
 use crate::plugin::kit::trial::load_guest;
 use crate::plugin::kit::{Options, Problem};
-use crate::plugin::policy::lower;
+use crate::plugin::question::Question;
 use crate::plugin::text::TEXT_MAX;
 use crate::plugin::{PluginError, PolicyRequest, SourceSnapshot, TargetSnapshot};
 
@@ -81,13 +81,12 @@ impl Subject {
 
     /// The answers of one instance to requests that come one after the other.
     async fn ask(&self, requests: Vec<PolicyRequest>) -> Result<Vec<Answer>, PluginError> {
-        let requests: Vec<_> = requests.iter().map(lower).collect();
+        let requests: Vec<_> = requests.iter().map(Question::of).collect();
         let asked = self.guest.start(move |instance| {
             Box::pin(async move {
                 let mut answers = Vec::with_capacity(requests.len());
-                for request in requests {
-                    let (world, store) = (&instance.world, &mut instance.store);
-                    answers.push(world.rsnap_plugin_policy().call_decide(store, &request).await?);
+                for question in requests {
+                    answers.push(question.ask(instance).await?);
                 }
                 Ok(answers)
             })
