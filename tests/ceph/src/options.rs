@@ -47,11 +47,12 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// In memory, 4 GiB, everybody trusted, one pool `volumes`.
+    /// In memory, everybody trusted, one pool `volumes`. 12 GiB, of which only what is used is taken: tests leave their images
+    /// behind, and on a full cluster Ceph's tools wait for ever.
     fn default() -> Self {
         Self {
             store: Store::Memory,
-            bytes: 4 << 30,
+            bytes: 12 << 30,
             cephx: false,
             users: Vec::new(),
             pools: vec!["volumes".to_owned()],
