@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// Parts that may wait between producer and socket: enough to keep the socket busy while one block is made.
-const DEPTH: usize = 16;
+const DEPTH: usize = 8;
 
 /// A piece of a streamed body.
 #[derive(Debug)]

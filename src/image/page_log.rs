@@ -192,7 +192,8 @@ impl PageLog {
         };
         let content = content_of(*offset, &frame).filter(|(kind, content)| *kind == PAGE && integer(content) == block);
         let (_, content) = content.ok_or_else(|| damaged("in a page"))?;
-        let (map, page) = content.get(8..).unwrap_or_default().split_at(MAP_BYTES);
+        let parts = content.get(8..).and_then(|content| content.split_at_checked(MAP_BYTES));
+        let (map, page) = parts.ok_or_else(|| damaged("in a page"))?;
         let map = map.as_chunks().0.first().copied().unwrap_or_default();
         let page = page.as_chunks().0.first().map(Page::from_bytes).unwrap_or_default();
         Ok(Some(Leafed { page, present: GrainMap::from_bytes(map) }))

@@ -84,7 +84,8 @@ pub(super) async fn advance(
                 Ok(_) => return Ok(Advance::Overtaken),
                 Err(error) => unsure = Some(error),
             },
-            Err(error @ ImageError::Full { .. }) => return Err(error),
+            // Of an attempt before it nobody knows yet.
+            Err(error @ ImageError::Full { .. }) if unsure.is_none() => return Err(error),
             Err(error) => unsure = Some(error),
         }
     }

@@ -60,6 +60,10 @@ impl Staging {
             return Err(ImageError::Fenced);
         }
         is_owned(&catalog, &self.request)?;
+        if catalog.is_given_up(&self.request.transfer) {
+            // Whoever gave it up was told that nothing comes of it.
+            return Err(ImageError::Fenced);
+        }
         catalog.permits(&self.request, sealed)?;
         if let Some(there) = self.existing(session, &catalog)? {
             return repeated(there, &self.request, sealed);

@@ -171,6 +171,8 @@ pub(super) struct Upload {
     /// Ceph's id of the image, as in [`Stored`].
     pub image: String,
     pub request: StageRequest,
+    /// The layer of its base: another snapshot may have the base's id by now.
+    pub base_layer: Option<String>,
     /// Counts the owners.
     pub generation: u64,
     /// Address of the client that is the owner, or was the last one.

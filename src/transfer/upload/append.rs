@@ -90,7 +90,7 @@ impl Transfers {
         };
         let registered = self.registry.enter(&upload)?;
         registered.advance(State::Receiving)?;
-        let place = open.enter(whole(piece, open.image.size())).await;
+        let place = open.enter(whole(piece, open.image.size())).await?;
         let range = range(piece, open)?;
         let ingest = Ingest::piece(Arc::clone(&open.image), range.clone(), self.pool.clone(), self.depth).await;
         let ingest = open.guard(ingest)?;

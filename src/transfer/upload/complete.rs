@@ -43,7 +43,7 @@ impl Transfers {
         let registered = self.registry.enter(&open.note.upload(open.image.request()))?;
         registered.advance(State::Receiving)?;
         let size = open.image.size();
-        let _place = open.enter(0..size.max(1)).await;
+        let _place = open.enter(0..size.max(1)).await?;
         let missing: u64 = open.durable().gaps(size).iter().map(|gap| gap.end - gap.start).sum();
         if missing > 0 {
             return Err(TransferError::UploadIncomplete { missing, size });

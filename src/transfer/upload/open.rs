@@ -175,17 +175,19 @@ impl OpenUpload {
         self.state().durable.clone()
     }
 
-    /// Takes a place, once those who work there have ended.
-    pub(super) async fn enter(self: &Arc<Self>, range: Range<u64>) -> Place {
+    /// Takes a place, once those who work there have ended. Where one does not, the upload is to be opened again: only a new
+    /// owner can be sure that nothing of it comes any more.
+    pub(super) async fn enter(self: &Arc<Self>, range: Range<u64>) -> Result<Place, TransferError> {
         loop {
             self.make_way(|there| there.start < range.end && range.start < there.end).await;
+            self.refuse_broken()?;
             let mut state = self.state();
             let is_free = state.at_work.values().all(|(there, _)| there.end <= range.start || range.end <= there.start);
             if is_free {
                 let (number, stop) = (state.next, CancellationToken::new());
                 state.next += 1;
                 state.at_work.insert(number, (range, stop.clone()));
-                return Place { open: Arc::clone(self), number, stop };
+                return Ok(Place { open: Arc::clone(self), number, stop });
             }
         }
     }
@@ -220,6 +222,10 @@ impl OpenUpload {
         self.make_way(|_| true).await;
     }
 
+    fn refuse_broken(&self) -> Result<(), TransferError> {
+        if self.is_broken.load(Ordering::Acquire) { Err(ImageError::Fenced.into()) } else { Ok(()) }
+    }
+
     /// Nobody joins any more: the next request opens the upload again.
     pub(super) fn break_off(&self) {
         self.is_broken.store(true, Ordering::Release);
@@ -238,6 +244,7 @@ impl OpenUpload {
     /// Makes durable what the storage has taken until now, for all pieces at once.
     pub(super) async fn mark(&self) -> Result<(), TransferError> {
         let _alone = self.marking.lock().await;
+        self.refuse_broken()?;
         let taken = self.state().taken.clone();
         if taken == self.state().durable {
             return Ok(());

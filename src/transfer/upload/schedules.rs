@@ -191,7 +191,7 @@ fn upload() -> Upload {
 struct World {
     store: MemoryStore,
     gateways: Vec<Arc<Transfers>>,
-    sleepers: Vec<JoinHandle<()>>,
+    sleepers: Vec<(usize, JoinHandle<()>)>,
     dice: Dice,
     bytes: Vec<u8>,
     root: Root,
@@ -251,10 +251,11 @@ impl World {
                 (Piece::Changes { range: range.clone() }, changes(&self.bytes, &range, &mut self.dice, end))
             }
         };
-        let (gateway, id) = (self.any(), id.clone());
+        let (chosen, id) = (self.dice.below(3) as usize, id.clone());
+        let gateway = Arc::clone(&self.gateways[chosen]);
         let work = async move { gateway.append(&id, &piece, Claims::default(), &mut body).await.map(drop) };
         if end == End::Asleep {
-            self.sleepers.push(tokio::spawn(async move { drop(work.await) }));
+            self.sleepers.push((chosen, tokio::spawn(async move { drop(work.await) })));
             tokio::task::yield_now().await;
             return Ok(());
         }
@@ -269,7 +270,8 @@ impl World {
     fn die(&mut self) {
         let victim = self.dice.below(3) as usize;
         self.gateways[victim] = gateway(&self.store);
-        for sleeper in self.sleepers.drain(..) {
+        // Those of the others go on: nothing but a death cancels a request in the middle.
+        for (_, sleeper) in self.sleepers.extract_if(.., |(gateway, _)| *gateway == victim) {
             sleeper.abort();
         }
     }

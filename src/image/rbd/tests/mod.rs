@@ -8,6 +8,7 @@ mod deaths;
 mod delete;
 mod fence;
 mod head;
+mod idle;
 mod limits;
 mod strangers;
 mod stutter;

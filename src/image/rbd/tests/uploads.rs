@@ -19,7 +19,7 @@ use crate::image::rbd::upload::Step;
 use crate::image::{Committed, ImageError, ImageStore as _, Ingest, Ranges, UploadImage};
 
 const MIB: usize = 1 << 20;
-const SIZE: usize = 9 * MIB + 4321;
+pub(super) const SIZE: usize = 9 * MIB + 4321;
 const STEPS: [Step; 7] =
     [Step::Entered, Step::Parked, Step::Placed, Step::Cut, Step::Reverted, Step::Owned, Step::Cleared];
 
@@ -27,7 +27,7 @@ fn old() -> Vec<u8> {
     content(&mut Dice(70), SIZE)
 }
 
-fn new() -> Vec<u8> {
+pub(super) fn new() -> Vec<u8> {
     changed(&mut Dice(71), &old(), SIZE)
 }
 
@@ -36,7 +36,11 @@ fn until(end: usize) -> Ranges {
 }
 
 /// Sends bytes of `range`, and makes them durable with all before them.
-async fn feed(upload: &Arc<dyn UploadImage>, range: std::ops::Range<usize>, bytes: &[u8]) -> Result<(), ImageError> {
+pub(super) async fn feed(
+    upload: &Arc<dyn UploadImage>,
+    range: std::ops::Range<usize>,
+    bytes: &[u8],
+) -> Result<(), ImageError> {
     scribble(upload, range.clone(), bytes).await?;
     upload.checkpoint(until(range.end)).await
 }
@@ -60,16 +64,16 @@ async fn finish(upload: &Arc<dyn UploadImage>, bytes: &[u8]) -> Result<Committed
 }
 
 /// A base, and an upload over it of which some is durable, and more is not.
-struct Scene {
-    site: Site,
-    bench: Bench,
-    store: RbdStore,
+pub(super) struct Scene {
+    pub site: Site,
+    pub bench: Bench,
+    pub store: RbdStore,
 }
 
-const THERE: usize = 4 * MIB + 700;
+pub(super) const THERE: usize = 4 * MIB + 700;
 
 impl Scene {
-    async fn new() -> (Self, Arc<dyn UploadImage>) {
+    pub(super) async fn new() -> (Self, Arc<dyn UploadImage>) {
         let site = site();
         let store = site.store();
         let bench = Bench::new(Arc::new(store.clone()), None);

@@ -31,14 +31,6 @@ pub(super) fn prove(
     log: &Mutex<PageLog>,
     written: &Ranges,
 ) -> Result<(), ImageError> {
-    let changed = |block: u64| ImageError::UploadDamaged {
-        image: request.image.clone(),
-        transfer: request.transfer.clone(),
-        detail: format!(
-            "somebody wrote to the head of the image between two of its requests, at byte {}; begin it anew",
-            block * BLOCK
-        ),
-    };
     let image = session.image()?;
     let mut known = written.clone();
     let blocks = locked(log).blocks(0, usize::MAX);
@@ -47,20 +39,39 @@ pub(super) fn prove(
     for block in &inherited {
         known.insert(block * BLOCK..(block + 1) * BLOCK);
     }
-    let check = |block: u64| async move {
-        let page = locked(log).page(block).map_err(|error| tree_failed("of an unfinished transfer", error))?;
-        let found = leaves_of(image, block, request.size).await?;
-        let is_same = page.is_some_and(|leafed| leafed.page.0.iter().zip(&found).all(|(page, leaf)| page == leaf));
-        if is_same { Ok(()) } else { Err(changed(block)) }
-    };
+    let check = |block: u64| prove_block(image, request, log, block);
     let checked = stream::iter(inherited).map(check).buffer_unordered(DEPTH).try_collect::<()>();
     wait(checked)?;
     for gap in known.gaps(request.size) {
         if let Some(offset) = head::first_difference(session, base, gap)? {
-            return Err(changed(offset / BLOCK));
+            return Err(changed(request, offset / BLOCK));
         }
     }
     Ok(())
+}
+
+/// Fails unless a block is what its page says.
+pub(super) async fn prove_block(
+    image: &Image,
+    request: &StageRequest,
+    log: &Mutex<PageLog>,
+    block: u64,
+) -> Result<(), ImageError> {
+    let page = locked(log).page(block).map_err(|error| tree_failed("of an unfinished transfer", error))?;
+    let found = leaves_of(image, block, request.size).await?;
+    let is_same = page.is_some_and(|leafed| leafed.page.0.iter().zip(&found).all(|(page, leaf)| page == leaf));
+    if is_same { Ok(()) } else { Err(changed(request, block)) }
+}
+
+fn changed(request: &StageRequest, block: u64) -> ImageError {
+    ImageError::UploadDamaged {
+        image: request.image.clone(),
+        transfer: request.transfer.clone(),
+        detail: format!(
+            "somebody wrote to the head of the image between two of its requests, at byte {}; begin it anew",
+            block * BLOCK
+        ),
+    }
 }
 
 /// The hashes of a block's leaves, as far as they are inside the image: of an image that shrank, pages may tell more.

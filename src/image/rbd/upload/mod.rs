@@ -108,6 +108,12 @@ impl RbdUpload {
         .await
     }
 
+    /// Whether this owner has written a block itself.
+    fn has_written(&self, block: u64) -> bool {
+        let range = block * BLOCK..(block + 1) * BLOCK;
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(&range)
+    }
+
     /// Notes that a block is written. False: the head is as its base there until now.
     fn note(&self, block: u64) -> bool {
         let range = block * BLOCK..(block + 1) * BLOCK;
@@ -256,6 +262,10 @@ impl UploadImage for RbdUpload {
         let written = found.await?.map_or(GrainMap::EMPTY, |leafed| leafed.present);
         let written = written.intersection(below(block, end));
         let session = self.staging().open_session()?;
+        if !written.is_empty() && !self.has_written(block) {
+            // What is read here goes into a new page, against which nobody would look again.
+            inherited::prove_block(session.image()?, &self.staging().request, &self.log, block).await?;
+        }
         for run in written.runs() {
             let place = buffer.get_mut(run.clone()).unwrap_or_default();
             let start = block * BLOCK + run.start as u64;

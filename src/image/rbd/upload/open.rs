@@ -55,6 +55,7 @@ impl RbdUpload {
         let (log, _) = open_log(&session, &request.transfer, false)?;
         let upload = Upload {
             image: session.id.clone(),
+            base_layer: layer_of(staged.staging.base.as_ref()),
             request,
             generation: 1,
             owner: session.address().to_owned(),
@@ -109,6 +110,10 @@ impl RbdUpload {
     }
 }
 
+fn layer_of(base: Option<&RbdSnapshot>) -> Option<String> {
+    base.map(|base| base.stored().layer.name.clone())
+}
+
 /// See the module's table. Blocks.
 fn take_over(
     shared: &Arc<Shared>,
@@ -122,6 +127,10 @@ fn take_over(
     reached(shared, session, Step::Entered)?;
     // Its owner may have gone on until the lock was ours.
     let upload = find(&catalog, &session.name, transfer)?;
+    if let (Some(base), true) = (&upload.request.base, layer_of(ready.base.as_ref()) != upload.base_layer) {
+        let detail = "it was deleted and sent again since this transfer began; begin it anew".to_owned();
+        return Err(ImageError::BaseChanged { image: session.name.clone(), base: base.clone(), detail });
+    }
     park(session, &catalog, &upload.request)?;
     reached(shared, session, Step::Parked)?;
     let is_there = unpark(session, &catalog, &upload)?;
@@ -148,6 +157,7 @@ fn take_over(
         touched_ms: milliseconds(SystemTime::now()),
         ..upload.clone()
     };
+    owner::refuse_given_up(session, transfer)?;
     session.set(&upload_key(transfer), &owned)?;
     reached(shared, session, Step::Owned)?;
     session.unset(&claim_key(transfer))?;

@@ -22,6 +22,15 @@ use crate::image::rbd::store::Shared;
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 6 });
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A claim of ours must not cover that it was given up meanwhile: somebody was told that it is.
+pub(super) fn refuse_given_up(session: &Session, transfer: &TransferId) -> Result<(), ImageError> {
+    let claim: Option<Claim> = session.get(&claim_key(transfer))?;
+    match claim.is_some_and(|claim| claim.by.is_none()) {
+        true => Err(ImageError::NoUpload { image: session.name.clone(), transfer: transfer.clone() }),
+        false => Ok(()),
+    }
+}
+
 /// Takes the image's lock for a transfer, from its owner if need be. Blocks.
 pub(super) fn take(session: &Arc<Session>, patience: Duration, upload: &Upload) -> Result<Taken, ImageError> {
     match fence::take(session, patience) {
@@ -32,6 +41,7 @@ pub(super) fn take(session: &Arc<Session>, patience: Duration, upload: &Upload) 
         // It may just have gone.
         return fence::take(session, patience);
     }
+    refuse_given_up(session, &upload.request.transfer)?;
     let claim = Claim { image: session.id.clone(), by: Some(session.address().to_owned()) };
     session.set(&claim_key(&upload.request.transfer), &claim)?;
     let start = Instant::now();
