@@ -119,18 +119,7 @@ impl StagedImage for Discarding {
     }
 
     async fn commit(&self, _durable: Durable, sealed: Sealed) -> Result<Committed, ImageError> {
-        let created = sealed.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let record = SnapshotRecord {
-            volume: self.request.volume.clone(),
-            snapshot: self.request.snapshot.clone(),
-            name: self.request.name.clone(),
-            size: self.request.size,
-            root: sealed.root,
-            identity: sealed.identity,
-            base: None,
-            created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
-            stored: self.stored.load(Ordering::Relaxed),
-        };
+        let record = self.request.record(&sealed, self.stored.load(Ordering::Relaxed));
         self.store.with(&self.request.image, |records| {
             match records.iter().find(|there| there.snapshot == record.snapshot) {
                 Some(there) if there.root == record.root => Ok(Committed::Already(there.clone())),

@@ -136,6 +136,23 @@ pub struct StageRequest {
     pub upload: Option<String>,
 }
 
+impl StageRequest {
+    /// What is recorded of the snapshot when it is committed; `stored` are the bytes that the transfer wrote.
+    fn record(&self, sealed: &Sealed, stored: u64) -> SnapshotRecord {
+        SnapshotRecord {
+            volume: self.volume.clone(),
+            snapshot: self.snapshot.clone(),
+            name: self.name.clone(),
+            size: self.size,
+            root: sealed.root,
+            identity: sealed.identity.clone(),
+            base: self.base.clone(),
+            created_ms: record::milliseconds(sealed.created),
+            stored,
+        }
+    }
+}
+
 /// What the transfer knows at the commit and the store does not.
 #[derive(Debug, Clone)]
 pub struct Sealed {

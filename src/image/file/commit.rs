@@ -14,8 +14,7 @@ use super::record::Stored;
 use super::staged::{Phase, Staging, closed, is_owned};
 use super::stamp::Stamp;
 use super::store::deleted;
-use crate::image::record::milliseconds;
-use crate::image::{Committed, ImageError, Sealed, SnapshotRecord};
+use crate::image::{Committed, ImageError, Sealed};
 
 impl Staging {
     pub(super) fn commit(&self, sealed: &Sealed) -> Result<Committed, ImageError> {
@@ -93,17 +92,7 @@ impl Staging {
     fn record(&self, catalog: &Catalog, sealed: &Sealed) -> Result<Stored, ImageError> {
         let request = &self.request;
         let below = self.base.as_ref().and_then(Overlay::top);
-        let record = SnapshotRecord {
-            volume: request.volume.clone(),
-            snapshot: request.snapshot.clone(),
-            name: request.name.clone(),
-            size: request.size,
-            root: sealed.root,
-            identity: sealed.identity.clone(),
-            base: request.base.clone(),
-            created_ms: milliseconds(sealed.created),
-            stored: self.stored.load(Ordering::Relaxed),
-        };
+        let record = request.record(sealed, self.stored.load(Ordering::Relaxed));
         let stored = Stored {
             record,
             layer: String::new(),

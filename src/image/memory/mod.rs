@@ -96,7 +96,7 @@ impl Image {
     }
 
     fn add(&mut self, request: &StageRequest, sealed: Sealed, content: Content, stored: u64) -> SnapshotRecord {
-        let record = record(request, sealed, stored);
+        let record = request.record(&sealed, stored);
         self.snapshots.push(Arc::new(Snapshot { record: record.clone(), content }));
         record
     }
@@ -293,21 +293,6 @@ impl Staged {
         if let (Some(_), Some(image)) = (ended, self.store.images().get_mut(&self.request.image)) {
             image.writer = None;
         }
-    }
-}
-
-fn record(request: &StageRequest, sealed: Sealed, stored: u64) -> SnapshotRecord {
-    let created = sealed.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SnapshotRecord {
-        volume: request.volume.clone(),
-        snapshot: request.snapshot.clone(),
-        name: request.name.clone(),
-        size: request.size,
-        root: sealed.root,
-        identity: sealed.identity,
-        base: request.base.clone(),
-        created_ms: u64::try_from(created.as_millis()).unwrap_or(u64::MAX),
-        stored,
     }
 }
 

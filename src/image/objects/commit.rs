@@ -6,7 +6,6 @@ use super::head::{Advance, advance, load};
 use super::record::{Head, Stored};
 use super::snapshot::is_sound;
 use super::staged::ObjectsStaged;
-use crate::image::record::milliseconds;
 use crate::image::{Committed, ImageError, Sealed, SnapshotRecord};
 
 pub(super) async fn commit(staged: &ObjectsStaged, sealed: Sealed) -> Result<Committed, ImageError> {
@@ -78,15 +77,5 @@ async fn existing(
 
 fn record(staged: &ObjectsStaged, sealed: &Sealed) -> SnapshotRecord {
     let request = &staged.request;
-    SnapshotRecord {
-        volume: request.volume.clone(),
-        snapshot: request.snapshot.clone(),
-        name: request.name.clone(),
-        size: request.size,
-        root: sealed.root,
-        identity: sealed.identity.clone(),
-        base: request.base.clone(),
-        created_ms: milliseconds(sealed.created),
-        stored: staged.stored.load(Ordering::Relaxed),
-    }
+    request.record(sealed, staged.stored.load(Ordering::Relaxed))
 }

@@ -17,8 +17,7 @@ use super::store::Shared;
 use super::tree::Tree;
 use super::upload;
 use crate::id::{ImageName, SnapshotName};
-use crate::image::record::milliseconds;
-use crate::image::{Committed, ImageError, Sealed, SnapshotRecord, StageRequest};
+use crate::image::{Committed, ImageError, Sealed, StageRequest};
 
 impl Staging {
     /// Commits what was flushed. Blocks.
@@ -107,17 +106,7 @@ impl Staging {
     fn intent(&self, session: &Session, catalog: &Catalog, sealed: &Sealed) -> Intent {
         let request = &self.request;
         let base = self.base.as_ref().map(|base| &base.stored().layer);
-        let record = SnapshotRecord {
-            volume: request.volume.clone(),
-            snapshot: request.snapshot.clone(),
-            name: request.name.clone(),
-            size: request.size,
-            root: sealed.root,
-            identity: sealed.identity.clone(),
-            base: request.base.clone(),
-            created_ms: milliseconds(sealed.created),
-            stored: self.stored.load(Ordering::Relaxed),
-        };
+        let record = request.record(sealed, self.stored.load(Ordering::Relaxed));
         let layer = Layer {
             record,
             name: self.layer.clone(),

@@ -113,15 +113,21 @@ impl Scene {
     }
 }
 
+/// Another process, whose upload is durable up to [`THERE`], and which writes on without end.
+fn storming(site: &Site) -> Writer {
+    let mut writer = Writer::start(site);
+    assert_eq!(writer.ask("begin-upload 1"), "ok");
+    assert_eq!(writer.ask(&format!("feed-upload 1 {THERE}")), "ok");
+    assert_eq!(writer.ask("storm-upload 1"), "ok");
+    writer
+}
+
 #[tokio::test]
 async fn an_upload_outlives_an_owner_that_was_killed() {
     let site = site();
     let bench = site.bench();
     bench.put(0, None, &old()).await.unwrap();
-    let mut writer = Writer::start(&site);
-    assert_eq!(writer.ask("begin-upload 1"), "ok");
-    assert_eq!(writer.ask(&format!("feed-upload 1 {THERE}")), "ok");
-    assert_eq!(writer.ask("storm-upload 1"), "ok");
+    let writer = storming(&site);
     writer.kill();
     let scene = Scene { store: site.store(), bench, site };
     scene.go_on(THERE).await;
@@ -132,10 +138,7 @@ async fn an_owner_that_was_stopped_changes_nothing_when_it_wakes() {
     let site = site();
     let bench = site.bench();
     bench.put(0, None, &old()).await.unwrap();
-    let mut writer = Writer::start(&site);
-    assert_eq!(writer.ask("begin-upload 1"), "ok");
-    assert_eq!(writer.ask(&format!("feed-upload 1 {THERE}")), "ok");
-    assert_eq!(writer.ask("storm-upload 1"), "ok");
+    let mut writer = storming(&site);
     writer.signal(Signal::STOP);
     let store = site.store();
     let upload = store.resume(&image(), &transfer(1)).await.unwrap();
