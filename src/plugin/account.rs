@@ -192,6 +192,26 @@ impl Account {
     }
 }
 
+/// How far plugins have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    pub calls: u64,
+    /// Time on a core; also of an instance that only checked its settings, which is no call.
+    pub on_core: Duration,
+    /// Instances that are alive.
+    pub instances: u64,
+}
+
+impl Activity {
+    pub(super) fn and(self, account: &Account) -> Self {
+        Self {
+            calls: self.calls + account.calls.load(Ordering::Relaxed),
+            on_core: self.on_core + account.guest.get(),
+            instances: self.instances + account.instances.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// An instance that is alive.
 #[derive(Debug)]
 pub(super) struct Alive(Arc<Account>);

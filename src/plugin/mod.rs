@@ -9,6 +9,7 @@ mod bindings;
 mod builtin;
 mod cache;
 mod call;
+mod compile;
 mod config;
 mod engine;
 mod fault;
@@ -44,7 +45,7 @@ mod watch;
 mod world;
 mod writer;
 
-pub use account::{Failure, Usage};
+pub use account::{Activity, Failure, Usage};
 pub use config::{Config, PluginConfig};
 pub use fault::LoadError;
 pub use kind::Kind;
