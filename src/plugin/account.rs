@@ -25,6 +25,8 @@ pub(super) enum Limit {
     HandedOver,
     /// Calls to the storage in one call.
     StorageCalls,
+    /// Requests over HTTP in one call.
+    Requests,
     /// Bytes of chunks that it keeps.
     Chunks,
     /// Instances at once.
@@ -32,7 +34,7 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Memory,
         Self::Tables,
         Self::Stack,
@@ -40,6 +42,7 @@ impl Limit {
         Self::HostTime,
         Self::HandedOver,
         Self::StorageCalls,
+        Self::Requests,
         Self::Chunks,
         Self::Instances,
     ];
@@ -54,6 +57,7 @@ impl Limit {
             Self::HostTime => "host-time",
             Self::HandedOver => "handed-over",
             Self::StorageCalls => "storage-calls",
+            Self::Requests => "requests",
             Self::Chunks => "chunks",
             Self::Instances => "instances",
         }

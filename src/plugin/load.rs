@@ -29,6 +29,7 @@ use super::engine::{Threads, engine};
 use super::fault::{Fault, LoadError};
 use super::fitness::Fitness;
 use super::flood::Flood;
+use super::http::Hosts;
 use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
@@ -334,6 +335,7 @@ impl Loader {
             call_timeout: config.call_timeout.0,
             host_timeout: config.host_timeout.0,
             stores: self.granted(config)?,
+            hosts: Hosts::new(&config.http, kind.table())?,
             pool: self.context.pool.clone(),
             depth: self.context.depth,
             host: self.host.clone(),

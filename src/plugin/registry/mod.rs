@@ -10,7 +10,6 @@ mod challenge;
 mod credentials;
 mod reference;
 mod session;
-mod tls;
 mod upload;
 
 use std::path::{Path, PathBuf};

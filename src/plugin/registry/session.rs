@@ -15,9 +15,10 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::credentials;
 use super::reference::Reference;
-use super::{RegistryConfig, artifact, tls};
+use super::{RegistryConfig, artifact};
 use crate::plugin::fault::Fault;
 use crate::plugin::text::clean;
+use crate::tls::{TrustError, trust};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 3;
@@ -29,6 +30,7 @@ pub(super) const UNREACHABLE: &str = "check the reference, the network and plugi
 const REFUSED: &str = "check plugins.registry.credentials (--credentials): log in again (`docker login`), a password or \
                        token may have expired, and ask for the right to pull, or to push";
 const MISSING: &str = "check the reference; `rsnap plugin pull` with a tag tells the digest that is there now";
+const UNTRUSTED: &str = "check plugins.registry.ca (--ca): the PEM file of the authority that vouches for the registry";
 pub(super) const CHANGED: &str = "do not use it; find out who has changed it, in the registry or on the way";
 
 /// What an error answer of a registry says.
@@ -58,7 +60,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(config: &'a RegistryConfig, reference: &'a Reference) -> Result<Self, Fault> {
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::settings(config.ca.as_deref())?)
+            .tls_backend_preconfigured(trust(config.ca.as_deref()).map_err(untrusted)?)
             .https_only(true)
             .redirect(Policy::limited(REDIRECTS))
             .connect_timeout(CONNECT)
@@ -220,6 +222,10 @@ impl<'a> Session<'a> {
         }
         Ok(bytes)
     }
+}
+
+fn untrusted(error: TrustError) -> Fault {
+    Fault::new(error.to_string(), UNTRUSTED)
 }
 
 /// A header that no log shows.
