@@ -50,6 +50,9 @@ pub struct LoadArgs {
     /// Settings for it: a TOML file with the plugin's own table.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Hosts that it may ask: a TOML file with a table [[http]] for each, as [[plugins.writer.http]] of a gateway.
+    #[arg(long, value_name = "FILE")]
+    pub grants: Option<PathBuf>,
     /// Memory of one instance, instead of the gateway's default.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,

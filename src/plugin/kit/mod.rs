@@ -8,6 +8,7 @@ pub mod check;
 pub mod conformance;
 mod contract;
 mod cost;
+pub mod grants;
 pub mod inspect;
 mod metadata;
 mod pack;

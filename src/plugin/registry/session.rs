@@ -179,7 +179,7 @@ impl<'a> Session<'a> {
         scope: Option<String>,
         basic: Option<HeaderValue>,
     ) -> Result<String, Fault> {
-        let mut url: reqwest::Url = realm
+        let mut url: Url = realm
             .parse()
             .map_err(|_| Fault::new(self.says("the registry sends to no address for a token"), UNREACHABLE))?;
         let named = [("service", service), ("scope", scope)];

@@ -8,7 +8,7 @@
 
 mod memory;
 
-pub use memory::give_back;
+pub use memory::{give_back, limit_arenas};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
