@@ -25,8 +25,8 @@ const REDIRECTS: usize = 3;
 const TOKEN_MAX: u64 = 64 << 10;
 const ERROR_MAX: u64 = 4 << 10;
 
-pub(super) const UNREACHABLE: &str = "check the reference, the network and plugins.registry.ca (--ca), or try again later; a gateway \
-                           needs no registry for what it has pulled before by digest";
+pub(super) const UNREACHABLE: &str = "check the reference, the network and plugins.registry.ca (--ca), or try again later; a \
+                                      gateway needs no registry for what it has pulled before by digest";
 const REFUSED: &str = "check plugins.registry.credentials (--credentials): log in again (`docker login`), a password or \
                        token may have expired, and ask for the right to pull, or to push";
 const MISSING: &str = "check the reference; `rsnap plugin pull` with a tag tells the digest that is there now";
