@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::support::{config, context, copy, loader, policy, request, source, target, transfer, writer};
+use super::http::{self, Kept};
+use super::support::{config, context, copy, loader, policy, request, source, target, transfer, writer, writer_config};
 use crate::image::MemoryStore;
 use crate::plugin::addresses::Allowed;
+use crate::plugin::bindings::writer::BackendWriter;
 use crate::plugin::kit::{Options, conformance};
 use crate::plugin::resolver::ComponentResolver;
-use crate::plugin::{Decision, Destination, Piece, PluginError, Policy, Resolver, Writer};
+use crate::plugin::writer::ComponentWriter;
+use crate::plugin::{Credential, Decision, Destination, Method, Piece, PluginError, Policy, Resolver, Writer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_plugins_keep_the_contract_of_today() {
@@ -73,6 +76,41 @@ async fn each_answer_of_a_frozen_writer_is_understood() {
     let pieces = vec![data(0, 1), data(4096, 0), Piece::Zero { offset: 8192, length: 1 << 20 }];
     chunks.write(pieces).await.unwrap();
     chunks.finish().await.unwrap();
+}
+
+/// What is new in 0.1.1 for policies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_policy_takes_the_chains() {
+    let frozen = policy("frozen-chains", "").await;
+    let request = request(vec![source("s1", Some("r1")), source("s2", None)], vec![copy("t1", "r1", "s1")]);
+    let plan = frozen.decide(&request).await.unwrap();
+    let lengths = "[2, 2, 2, 4294967295, 2, 2, 2, 2, 4294967295]";
+    assert_eq!(plan.reason, format!("2 s1r1s2t1r1s1sv {lengths} [4096, 4096, 4096, 0, 0]"));
+    let path = target().join("fixtures/frozen-chains.wasm");
+    let found = conformance::test(&path, &Options::default(), &[]).await.unwrap();
+    assert!(found.is_good(), "{found}");
+}
+
+/// What is new in 0.1.1 for writers and resolvers: a server is asked in each way that there is, and gets the chunks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_writer_asks_a_server() {
+    let (kept, folder) = (Kept::default(), tempfile::tempdir().unwrap());
+    let server = http::server(Arc::clone(&kept)).await;
+    let all = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Delete];
+    let mut grant = http::grant(&server, &all);
+    let file = http::secret(folder.path(), "token", "b1");
+    grant.credentials.insert("archive".to_owned(), Credential::Bearer { file });
+    let mut config = writer_config("frozen-http", &format!("url = {:?}", server.url("")));
+    config.http = vec![grant];
+    let loaded = loader(context()).component::<BackendWriter>(&config).await;
+    let writer = ComponentWriter(loaded.unwrap_or_else(|error| panic!("{error}")).0);
+    let Ok(Destination::Chunks(mut chunks)) = writer.begin(&transfer("t1")).await else { panic!("no chunks") };
+    chunks.write(vec![Piece::Data { offset: 0, bytes: Bytes::from(vec![7; 4096]) }]).await.unwrap();
+    chunks.finish().await.unwrap();
+    let kept = kept.lock().unwrap();
+    let (headers, body) = &kept["/kept/0"];
+    assert_eq!((headers["authorization"].as_bytes(), headers["x-own"].as_bytes()), (&b"Bearer b1"[..], &b"1"[..]));
+    assert_eq!(body[..], [b"before: ".as_slice(), &[7; 4096]].concat());
 }
 
 /// What a gateway of a later version does with a plugin of this one: the runtime links by the rules of semantic

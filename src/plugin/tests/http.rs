@@ -23,7 +23,7 @@ use crate::quantity::Seconds;
 use crate::tls::tests::server::Server;
 
 /// What came to `/kept`, by its path.
-type Kept = Arc<Mutex<HashMap<String, (HeaderMap, Bytes)>>>;
+pub(super) type Kept = Arc<Mutex<HashMap<String, (HeaderMap, Bytes)>>>;
 
 async fn keep(State(kept): State<Kept>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
     kept.lock().unwrap().insert(uri.path().to_owned(), (headers, body));
@@ -37,7 +37,7 @@ async fn tell(method: HttpMethod, headers: HeaderMap, request: Request) -> impl 
     ([(CONTENT_TYPE, "text/plain")], text)
 }
 
-async fn server(kept: Kept) -> Server {
+pub(super) async fn server(kept: Kept) -> Server {
     let router = Router::new()
         .route("/tell", any(tell))
         .route("/away", get(|| async { (StatusCode::FOUND, [(LOCATION, "https://other.example/")]) }))
@@ -48,7 +48,7 @@ async fn server(kept: Kept) -> Server {
     Server::start(router).await
 }
 
-fn grant(server: &Server, methods: &[Method]) -> HostGrant {
+pub(super) fn grant(server: &Server, methods: &[Method]) -> HostGrant {
     let mut grant = HostGrant::new(server.address.to_string());
     grant.ca = Some(server.certificate.path().to_owned());
     grant.methods = methods.to_vec();
@@ -71,7 +71,7 @@ async fn told(grant: HostGrant, request: &str) -> String {
     resolve(&asking(grant, &format!("requests = [{{ {request} }}]"))).await.unwrap()
 }
 
-fn secret(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+pub(super) fn secret(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, text).unwrap();
     file
