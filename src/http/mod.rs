@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod chain;
 mod check;
+mod coding;
 mod delete;
 mod get;
 mod headers;

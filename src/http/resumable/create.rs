@@ -13,6 +13,7 @@ use crate::api;
 use crate::http::audit::{Entry, Event};
 use crate::http::auth::Action;
 use crate::http::caller::Caller;
+use crate::http::coding::accepted;
 use crate::http::names::Target;
 use crate::http::problem::{Kind, Problem};
 use crate::http::put::shielded;
@@ -114,6 +115,7 @@ fn begun(id: &UploadId, offset: u64, age: Duration) -> Response {
         (LOCATION, location(id)),
         (OFFSET, number(offset)),
         (COMPLETE, flag(false)),
+        accepted(),
         limits(age),
     ]);
     (StatusCode::CREATED, headers).into_response()
@@ -133,6 +135,7 @@ pub(in crate::http) async fn offer(State(gateway): State<Arc<Gateway>>) -> Respo
         (ACCEPT_PATCH, HeaderValue::from_static(PARTIAL)),
         (ALLOW, HeaderValue::from_static(allowed)),
         (ACCEPT, HeaderValue::from_static(api::RAW)),
+        accepted(),
         limits(gateway.transfers.upload_age()),
     ]);
     (StatusCode::NO_CONTENT, headers).into_response()

@@ -24,6 +24,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::answers;
+use super::coding::accepted;
 use super::names::Upload;
 use crate::api::{UploadAnswer, UploadRange};
 use crate::content::SIZE_MAX;
@@ -71,6 +72,7 @@ fn progress(offset: u64, size: u64, is_complete: bool, rest: Duration) -> Header
         (LENGTH, number(size)),
         (COMPLETE, flag(is_complete)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        accepted(),
         limits(rest),
     ])
 }

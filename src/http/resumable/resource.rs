@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::create::finished;
 use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress, progress_of};
 use crate::api::{self, UploadAnswer, UploadsAnswer};
-use crate::content::Root;
+use crate::content::{Root, SIZE_MAX};
 use crate::http::audit::{Entry, Event};
 use crate::http::auth::{Action, Permission};
 use crate::http::body::Upstream;
 use crate::http::caller::Caller;
+use crate::http::coding::{PlainClaims, Unpacking, accepted, most, plain_claims};
 use crate::http::names::{Target, Upload};
 use crate::http::problem::{Kind, Problem};
 use crate::http::put::shielded;
 use crate::http::{Gateway, answers, headers};
 use crate::image::Ranges;
-use crate::transfer::{Claims, Piece, TransferError, UploadId};
+use crate::transfer::{Claims, Format, Piece, TransferError, UploadId};
 
 fn permit(caller: &Caller, upload: &Upload) -> Result<Permission, Problem> {
     caller.permit(Action::Put(&upload.volume, std::slice::from_ref(&upload.snapshot)))
@@ -46,12 +47,11 @@ pub(in crate::http) async fn list(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     target: Target,
-) -> Result<Json<UploadsAnswer>, Problem> {
+) -> Result<([(HeaderName, HeaderValue); 1], Json<UploadsAnswer>), Problem> {
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     let uploads = gateway.transfers.uploads(&target.volume, &target.snapshot).await?;
-    Ok(Json(UploadsAnswer {
-        uploads: uploads.iter().map(|state| describe(state, permission.sender.as_deref())).collect(),
-    }))
+    let uploads = uploads.iter().map(|state| describe(state, permission.sender.as_deref())).collect();
+    Ok(([accepted()], Json(UploadsAnswer { uploads })))
 }
 
 /// One upload
@@ -111,7 +111,8 @@ pub(in crate::http) async fn look(
 ///
 /// `application/partial-upload`: bytes of the raw image from `Upload-Offset` on, which must be where the upload is.
 /// `application/vnd.ceph.rbd-diff`: what differs from the base in the range `Rsnap-Range`; several may be sent at once.
-/// `Upload-Complete: ?1` asks for the commit, and is answered as a PUT would be.
+/// `Upload-Complete: ?1` asks for the commit, and is answered as a PUT would be. Each body may be packed; offsets and
+/// ranges count bytes of the image, whatever went over the line.
 #[utoipa::path(
     patch,
     path = "/v1/volumes/{volume}/snapshots/{snapshot}/uploads/{upload}",
@@ -121,6 +122,7 @@ pub(in crate::http) async fn look(
         ("upload" = String, Path, description = "The upload, as `Location` named it"),
         ("upload-complete" = Option<String>, Header, description = "`?1` when nothing will follow"),
         ("upload-offset" = Option<u64>, Header, description = "Where plain bytes begin"),
+        ("content-encoding" = Option<String>, Header, description = "`zstd`, with windows of at most 8 MiB"),
         ("rsnap-range" = Option<String>, Header, description = "`FIRST-END` of changes, without the byte at END"),
         ("rsnap-content-root" = Option<String>, Header, description = "With `?1`: the content root that the result must have"),
     ),
@@ -152,9 +154,15 @@ pub(in crate::http) async fn append(
         return finish(&gateway, &id, root).await;
     }
     if let Piece::Bytes { offset } = piece {
-        check_length(&gateway, &id, offset, content.filter(|_| is_last), &parts.headers).await?;
+        check_length(&gateway, &id, offset, claims.length.filter(|_| is_last), &parts.headers).await?;
     }
-    let body = gateway.upstream(body, &parts.headers, content);
+    let most = match &piece {
+        // More than the image is refused as such.
+        Piece::Bytes { .. } => SIZE_MAX,
+        Piece::Changes { range } => most(Format::RbdDiff, Some(range.end.saturating_sub(range.start))),
+    };
+    let unpacking = Unpacking::of(&parts.headers, most)?;
+    let body = gateway.upstream(body, &parts.headers, content).unpacked(unpacking);
     let durable = add(&gateway, &id, piece, claims, body).await?;
     if is_last {
         return finish(&gateway, &id, root).await;
@@ -202,7 +210,7 @@ async fn give_up(gateway: Arc<Gateway>, id: UploadId, caller: Caller) -> Result<
 
 /// What the request brings, and whether it is the last one.
 fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, bool), Problem> {
-    headers::refuse_parts_and_codings(headers)?;
+    headers::refuse_parts(headers)?;
     match headers::media_type(headers)?.as_deref() {
         Some(PARTIAL) => {
             let missing = |name| Problem::new(Kind::BadRequest, format!("the header {name} is missing or malformed"));
@@ -219,12 +227,9 @@ fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, 
 }
 
 pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Claims, Problem> {
-    Ok(Claims {
-        length: headers::content_length(headers)?,
-        digests: headers::content_digests(headers)?,
-        digest_trailers: headers::announced(headers).digests,
-        sender,
-    })
+    headers::refuse_whole_digests(headers)?;
+    let PlainClaims { length, digests, digest_trailers } = plain_claims(headers)?;
+    Ok(Claims { length, digests, digest_trailers, sender })
 }
 
 /// A last request without content: nothing may be missing.
