@@ -43,7 +43,10 @@ pub(super) fn resumable(
 ) -> Result<Upload, Problem> {
     headers::refuse_parts(headers)?;
     refuse_codings(headers)?;
-    let format = single_format(headers)?;
+    let format = match headers::media_type(headers)?.as_deref() {
+        Some(api::TUS_BYTES) => Format::Raw,
+        _ => single_format(headers)?,
+    };
     let size = raw_size(declared, permission.size).map_err(|problem| match problem.kind() {
         Kind::LengthRequired => Problem::new(Kind::LengthRequired, "declare Upload-Length"),
         _ => problem,
@@ -96,6 +99,7 @@ fn upload(
         sender: permission.sender,
         digests,
         digest_trailers,
+        metadata: None,
     })
 }
 

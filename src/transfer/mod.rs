@@ -92,6 +92,8 @@ pub struct Upload {
     /// Digests of the body that the sender announced in the header.
     pub digests: Vec<Digest>,
     pub digest_trailers: DigestTrailers,
+    /// What a client of tus says of an upload, as it is to be given back.
+    pub metadata: Option<String>,
 }
 
 /// Which digests of the body will come as trailers, so that they must be computed on the way.

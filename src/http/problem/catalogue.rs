@@ -80,6 +80,7 @@ catalogue! {
     Unmendable "unmendable" CONFLICT "The storage cannot write into a committed snapshot";
     PluginRefused "plugin-refused" CONFLICT "A plugin refused";
     UploadCompleted "completed-upload" GONE "The upload is complete already";
+    TusVersion "tus-version" PRECONDITION_FAILED "This version of tus is not spoken here";
     LengthRequired "length-required" LENGTH_REQUIRED "The size of the image must be known";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body of the request is too large";
     MediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body's format is not one that is spoken here";
