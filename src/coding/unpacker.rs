@@ -73,10 +73,8 @@ impl Unpacker {
             let (taken, made) = (input.pos(), output.pos());
             self.packed.advance(taken);
             self.is_full = made == PIECE;
-            // A call that brings nothing and takes nothing says nothing of where it stands.
-            if taken > 0 || made > 0 {
-                self.is_inside = hint > 0;
-            }
+            // Between two frames, a call that brings nothing and takes nothing hints at what the next one needs.
+            self.is_inside = hint > 0 && (self.is_inside || taken > 0 || made > 0);
             self.left = self.left.checked_sub(made as u64).ok_or(UnpackError::TooLong(self.most))?;
             if made > 0 {
                 return Ok(Some(Bytes::from(piece)));
