@@ -56,6 +56,12 @@ impl BufferPool {
         Some(self.buffer(Some(permit)))
     }
 
+    /// Frees the memory of those that are not handed out. The next ones are allocated anew.
+    pub fn give_back(&self) {
+        let free = std::mem::take(&mut *self.shared.free.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(free);
+    }
+
     fn buffer(&self, permit: Option<OwnedSemaphorePermit>) -> BlockBuffer {
         let recycled = self.shared.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let memory = recycled.unwrap_or_else(|| vec![0; BLOCK_BYTES + GRAIN_BYTES]);
@@ -111,7 +117,8 @@ mod tests {
     async fn buffers_are_aligned_bounded_and_reused() {
         let pool = BufferPool::new(2);
         let first = pool.take().await;
-        let second = pool.take().await;
+        let mut second = pool.take().await;
+        second.fill(1);
         assert_eq!((first.len(), first.as_ptr().align_offset(GRAIN_BYTES)), (BLOCK_BYTES, 0));
         assert_eq!(pool.in_use(), 2);
         assert!(pool.try_take().is_none());
@@ -120,6 +127,9 @@ mod tests {
         let address = second.as_ptr();
         drop(second);
         assert_eq!(pool.take().await.as_ptr(), address);
+        pool.give_back();
+        let fresh = pool.take().await;
+        assert!(fresh.iter().all(|byte| *byte == 0), "the used one is gone");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use rsnap::app::commands;
 use rsnap::cli::{self, Cli, Handled};
 
 fn main() -> ExitCode {
+    rsnap_sys::limit_arenas();
     let cli = Cli::parse();
     let json = cli.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

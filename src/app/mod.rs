@@ -11,6 +11,7 @@ mod greeting;
 mod group;
 mod health;
 mod reload;
+mod rest;
 mod service;
 mod stores;
 
@@ -40,6 +41,7 @@ pub struct App {
     sources: admin::Sources,
     health: Health,
     reload: Reload,
+    plugins: Arc<plugin::Plugins>,
 }
 
 /// Why the gateway cannot start.
@@ -153,12 +155,12 @@ impl App {
             origin,
         });
 
-        let (running, noticed) = (Arc::clone(&transfers), Arc::clone(&plugins));
+        let (running, noticed, told) = (Arc::clone(&transfers), Arc::clone(&plugins), Arc::clone(&plugins));
         let sources = admin::Sources {
             metrics: Arc::clone(&metrics),
             drain: drain.clone(),
             running: Box::new(move || running.running()),
-            plugins: Box::new(move || serde_json::to_value(plugins.info()).unwrap_or_default()),
+            plugins: Box::new(move || serde_json::to_value(told.info()).unwrap_or_default()),
             fault: fault(health.probe(), cluster.clone()),
             notice: Box::new(move || noticed.notice()),
             reload: Box::new(move || asker.clone().ask().boxed()),
@@ -174,7 +176,7 @@ impl App {
             certificate,
             idle_timeout: config.listen.idle_timeout.0,
         };
-        Ok(Self { config, listener, admin, gateway, sources, health, reload })
+        Ok(Self { config, listener, admin, gateway, sources, health, reload, plugins })
     }
 
     /// What a person who has just started it wants to know.
@@ -195,6 +197,7 @@ impl App {
         let health = self.health.watch(move |well| offering.offer(well));
         let _reload = self.reload.watch();
         let _expiry = expiry::watch(&self.gateway.transfers);
+        let _rest = rest::watch(&self.gateway.transfers, &self.plugins);
         let serving = tokio::spawn(self.listener.serve(http::router(self.gateway), drain.clone()));
         let accepting = serving.abort_handle();
         let draining = drain.clone();

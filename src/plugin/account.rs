@@ -25,6 +25,8 @@ pub(super) enum Limit {
     HandedOver,
     /// Calls to the storage in one call.
     StorageCalls,
+    /// Requests over HTTP in one call.
+    Requests,
     /// Bytes of chunks that it keeps.
     Chunks,
     /// Instances at once.
@@ -32,7 +34,7 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Memory,
         Self::Tables,
         Self::Stack,
@@ -40,6 +42,7 @@ impl Limit {
         Self::HostTime,
         Self::HandedOver,
         Self::StorageCalls,
+        Self::Requests,
         Self::Chunks,
         Self::Instances,
     ];
@@ -54,6 +57,7 @@ impl Limit {
             Self::HostTime => "host-time",
             Self::HandedOver => "handed-over",
             Self::StorageCalls => "storage-calls",
+            Self::Requests => "requests",
             Self::Chunks => "chunks",
             Self::Instances => "instances",
         }
@@ -188,6 +192,26 @@ impl Account {
             memory_peak_bytes: count(&self.memory_peak),
             limit_hits: hits.collect(),
             last_failure: self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// How far plugins have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Activity {
+    pub calls: u64,
+    /// Time on a core; also of an instance that only checked its settings, which is no call.
+    pub on_core: Duration,
+    /// Instances that are alive.
+    pub instances: u64,
+}
+
+impl Activity {
+    pub(super) fn and(self, account: &Account) -> Self {
+        Self {
+            calls: self.calls + account.calls.load(Ordering::Relaxed),
+            on_core: self.on_core + account.guest.get(),
+            instances: self.instances + account.instances.load(Ordering::Relaxed),
         }
     }
 }

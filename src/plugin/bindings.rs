@@ -8,6 +8,8 @@ pub(super) mod writer {
         world: "backend-writer",
         imports: {
             "rsnap:plugin/image-store.open": async | trappable,
+            "rsnap:plugin/http.send": async | trappable,
+            "rsnap:plugin/http-chunks.send": async | trappable,
             default: trappable,
         },
         exports: { default: async },
@@ -43,6 +45,8 @@ pub(super) mod resolver {
             "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,
             "rsnap:plugin/log": super::writer::rsnap::plugin::log,
             "rsnap:plugin/clock": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/types": super::writer::rsnap::plugin::types,
+            "rsnap:plugin/http": super::writer::rsnap::plugin::http,
         },
     });
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use super::engine::INSTANCES;
+use super::http::HostGrant;
 use super::recording::RecordingConfig;
 use super::registry::RegistryConfig;
 use super::signature::SignaturesConfig;
@@ -46,6 +47,9 @@ pub struct PluginConfig {
     /// The stores that a writer may open.
     #[serde(default)]
     pub stores: Vec<StoreName>,
+    /// The hosts that a writer or a resolver may ask over HTTPS.
+    #[serde(default)]
+    pub http: Vec<HostGrant>,
     /// Memory of one instance, in total.
     #[serde(default = "default_memory")]
     pub memory: Bytes,
@@ -88,6 +92,7 @@ impl PluginConfig {
             component: component.into(),
             sha256: None,
             stores: Vec::new(),
+            http: Vec::new(),
             memory: default_memory(),
             instances: default_instances(),
             call_timeout: default_call_timeout(),
@@ -119,6 +124,15 @@ impl PluginConfig {
         }
         if kind != Kind::Writer && !self.stores.is_empty() {
             faults.push(format!("{table}.stores: only a writer can use stores; remove the key"));
+        }
+        if kind == Kind::Policy && !self.http.is_empty() {
+            faults.push(format!("{table}.http: a policy asks no hosts; remove the key"));
+        }
+        for (position, grant) in self.http.iter().enumerate() {
+            grant.validate(&format!("{table}.http[{position}]"), faults);
+            if self.http.iter().take(position).any(|other| other.host.eq_ignore_ascii_case(&grant.host)) {
+                faults.push(format!("{table}.http[{position}].host: {:?} is there twice", grant.host));
+            }
         }
     }
 }
@@ -218,6 +232,8 @@ mod tests {
         config.policy.instances = 0;
         config.policy.call_timeout = Seconds::new(0);
         config.resolver.stores = config.writer.stores.clone();
+        config.policy.http = vec![HostGrant::new("a.example")];
+        config.resolver.http = vec![HostGrant::new("a.example"), HostGrant::new("A.example")];
         let mut faults = Vec::new();
         config.validate(&mut faults);
         let keys = [
@@ -225,7 +241,9 @@ mod tests {
             "plugins.policy.memory",
             "plugins.policy.instances",
             "plugins.policy.call_timeout",
+            "plugins.policy.http",
             "plugins.resolver.stores",
+            "plugins.resolver.http[1].host",
         ];
         assert_eq!(faults.len(), keys.len());
         assert!(faults.iter().zip(keys).all(|(fault, key)| fault.starts_with(key)), "{faults:?}");

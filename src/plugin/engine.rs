@@ -63,7 +63,7 @@ impl Threads {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(cores.clamp(2, 4)).thread_name("rsnap-guest").enable_time();
-        let runtime = builder.on_thread_start(lower_priority).build()?;
+        let runtime = builder.on_thread_start(|| lower_priority(NICENESS)).build()?;
         Ok(Self { runtime: Some(runtime), instances: Arc::new(Semaphore::new(INSTANCES as usize)) })
     }
 
@@ -90,9 +90,10 @@ impl Drop for Threads {
     }
 }
 
-fn lower_priority() {
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "could not lower the priority of a guest thread");
+/// Lowers that of the running thread.
+pub(super) fn lower_priority(niceness: i32) {
+    if let Err(error) = rustix::process::nice(niceness) {
+        tracing::debug!(%error, "could not lower the priority of a thread for plugins");
     }
 }
 

@@ -36,12 +36,12 @@ impl Kind {
         }
     }
 
-    /// The interfaces that the world imports. A policy and a resolver export types of their own only.
+    /// The interfaces that the world imports. A policy exports types of its own only.
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::Writer => &["settings", "log", "clock", "chunks", "image-store", "types"],
+            Self::Writer => &["settings", "log", "clock", "chunks", "image-store", "http", "http-chunks", "types"],
             Self::Policy => &["settings", "log", "clock", "chains"],
-            Self::Resolver => &["settings", "log", "clock"],
+            Self::Resolver => &["settings", "log", "clock", "http", "types"],
         }
     }
 }

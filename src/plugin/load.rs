@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use super::account::Account;
+use super::account::{Account, Activity};
 use super::addresses::Allowed;
 use super::bindings::policy::ChainPolicy;
 use super::bindings::resolver::SiteResolver;
@@ -23,11 +23,13 @@ use super::bindings::writer::BackendWriter;
 use super::builtin::{self, ImageWriter};
 use super::cache::Cache;
 use super::call::{Guest, Instance};
+use super::compile::compile;
 use super::config::{Config, PluginConfig};
 use super::engine::{Threads, engine};
 use super::fault::{Fault, LoadError};
 use super::fitness::Fitness;
 use super::flood::Flood;
+use super::http::Hosts;
 use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
@@ -144,6 +146,13 @@ impl Plugins {
     #[must_use]
     pub fn info(&self) -> Vec<PluginInfo> {
         info(&self.entries)
+    }
+
+    /// What all plugins did so far: as long as it stays the same, nothing was asked of them and none was loaded.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.all().iter().fold(Activity::default(), |sum, entry| sum.and(&entry.account))
     }
 
     /// Why the gateway should leave new work to others: the writer or the policy is retired.
@@ -326,6 +335,7 @@ impl Loader {
             call_timeout: config.call_timeout.0,
             host_timeout: config.host_timeout.0,
             stores: self.granted(config)?,
+            hosts: Hosts::new(&config.http, kind.table())?,
             pool: self.context.pool.clone(),
             depth: self.context.depth,
             host: self.host.clone(),
@@ -379,17 +389,6 @@ fn open_cache(folder: &Path) -> Option<Cache> {
         tracing::warn!(folder = %folder.display(), %error, "plugin cache: not usable, compiling at each start");
     };
     opened.inspect_err(warn).ok()
-}
-
-fn compile(engine: &Engine, cache: Option<&Cache>, source: &Source) -> wasmtime::Result<Component> {
-    if let Some(component) = cache.and_then(|cache| cache.get(engine, source)) {
-        return Ok(component);
-    }
-    let component = Component::from_binary(engine, &source.bytes)?;
-    if let Some(cache) = cache {
-        cache.put(engine, source, &component);
-    }
-    Ok(component)
 }
 
 /// Makes one instance, which checks the settings.

@@ -15,9 +15,10 @@ use super::shared::Shared;
 use super::watch::Watch;
 
 /// How often a running guest is interrupted.
-pub(super) const TICK: Duration = Duration::from_millis(10);
-/// Time on a core that each call has for nothing: most take microseconds.
-const FREE: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Time on a core that each call has for nothing: most take microseconds. A loop costs that and the tick in which it ends,
+/// however many there are and whatever the plugin owes.
+const FREE: Duration = Duration::from_millis(5);
 /// The same for each MiB that a call is about: what the slowest languages need to look at it.
 const FREE_PER_MIB: Duration = Duration::from_millis(25);
 

@@ -13,6 +13,7 @@ use super::account::{Account, Usage};
 use super::engine::Threads;
 use super::fitness::Fitness;
 use super::flood::Flood;
+use super::http::Hosts;
 use super::purse::Purse;
 use super::state::HANDED_OVER;
 use super::text::clean;
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) host_timeout: Duration,
     /// The stores that the operator granted.
     pub(super) stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    /// The hosts that the operator granted.
+    pub(super) hosts: Hosts,
     pub(super) pool: BufferPool,
     pub(super) depth: usize,
     /// Where the host's work for guests runs.

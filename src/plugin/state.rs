@@ -33,6 +33,8 @@ pub(in crate::plugin) struct State {
     pub(super) pace: Pace,
     /// Calls to the storage that the running call has made.
     pub(super) storage_calls: u32,
+    /// Requests over HTTP that the running call has made.
+    pub(super) requests: u32,
     /// What the guest has been given to write.
     pub(super) ledger: Ledger,
     /// Bytes of chunks that the guest holds.
@@ -58,6 +60,7 @@ impl State {
     pub(super) fn start(&mut self, bytes: usize) {
         self.pace.start(bytes);
         self.storage_calls = 0;
+        self.requests = 0;
     }
 
     /// The call has ended well.
@@ -82,6 +85,7 @@ impl State {
             opening: None,
             pace: Pace::new(),
             storage_calls: 0,
+            requests: 0,
             ledger: Ledger::default(),
             held: Arc::default(),
             image: None,

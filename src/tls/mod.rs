@@ -10,7 +10,8 @@ mod identity;
 mod renewal;
 mod self_signed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod trust;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use crate::secret::SecretError;
 pub use identity::{Identity, fingerprint};
 pub use renewal::{Live, Renewal};
+pub use trust::{TrustError, trust};
 
 /// The `[tls]` table. Empty: a self-signed certificate in the data directory, made at the first start.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -285,6 +285,18 @@ impl Transfers {
         self.resolver.now().resolve(name).await?.ok_or_else(|| TransferError::NoSite(name.clone()))
     }
 
+    /// Whether no transfer and no read has data in memory now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.registry.list().is_empty() && self.pool.in_use() == 0 && self.read_pool.in_use() == 0
+    }
+
+    /// Frees the buffers that no transfer has.
+    pub fn give_back(&self) {
+        self.pool.give_back();
+        self.read_pool.give_back();
+    }
+
     /// The transfers that run now.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {

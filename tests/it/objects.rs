@@ -9,7 +9,8 @@ use object_store::signer::Signer as _;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use rsnap_test_ceph::{Cluster, ObjectGateway, Options as Ceph};
 
-use crate::support::{Diff, Gateway, Image, Options, Upload, binary, scratch};
+use crate::deploy::authority::Authority;
+use crate::support::{Diff, Gateway, Image, Options, Upload, binary, components, scratch};
 use crate::verify::{event, flip, objects, put, toward};
 
 const RAW: &str = "application/octet-stream";
@@ -196,21 +197,51 @@ fn a_rotten_block_is_found_and_repaired() {
 fn in_a_bucket() {
     // It speaks to no cluster without keys.
     let cluster = Cluster::start(&Ceph { cephx: true, ..Ceph::default() }).unwrap();
-    let s3 = ObjectGateway::start(&cluster).unwrap();
+    let folder = tempfile::tempdir_in(scratch()).unwrap();
+    let of = |name: &str| folder.path().join(name);
+    let (authority, stranger) = (Authority::new(folder.path()), tempfile::tempdir().unwrap());
+    authority.issue(&["127.0.0.1"]).write(&of("s3.pem"), &of("s3.key"));
+    let s3 = ObjectGateway::start_secured(&cluster, &of("s3.pem"), &of("s3.key")).unwrap();
     make_bucket(&s3, "copies");
-    let secret = tempfile::NamedTempFile::new_in(scratch()).unwrap();
-    std::fs::write(secret.path(), format!("{}\n", s3.secret_key)).unwrap();
-    let store = format!(
-        "kind = \"objects\"\nurl = \"s3://copies/site\"\nendpoint = \"{}\"\naccess_key = \"{}\"\nsecret_key_file = {:?}",
-        s3.endpoint(),
-        s3.access_key,
-        secret.path()
-    );
-    let one = gateway(store.clone());
+    std::fs::write(of("secret"), format!("{}\n", s3.secret_key)).unwrap();
+    let store = |endpoint: String, ca: &str| {
+        format!(
+            "kind = \"objects\"\nurl = \"s3://copies/site\"\nendpoint = \"{endpoint}\"\naccess_key = \"{}\"\n\
+             secret_key_file = {:?}\n{ca}",
+            s3.access_key,
+            of("secret")
+        )
+    };
+    let one = gateway(store(s3.endpoint(), ""));
     exactly_one(&s3, "copies");
     story(&one);
     cut(&one);
-    // Another gateway finds all of it.
-    let other = gateway(store);
+    // Another gateway finds all of it, by TLS, and only if it knows whom to trust.
+    let ca = |authority: &Authority| format!("ca = {:?}", authority.certificate);
+    let secure = s3.secure_endpoint().unwrap();
+    let other = gateway(store(secure.clone(), &ca(&authority)));
     assert_eq!(other.client().chain("v"), one.client().chain("v"));
+    let image = Image::random(3_000_000, 9);
+    let upload = Upload { path: path("tls", "s1"), content_type: Some(RAW), body: &image.bytes, ..Upload::default() };
+    other.client().put(&upload).expect(201);
+    assert!(one.client().get(&path("tls", "s1")).expect(200).body == image.bytes);
+    for ca in [String::new(), ca(&Authority::new(stranger.path()))] {
+        let told = no_gateway(&store(secure.clone(), &ca));
+        assert!(told.contains("could not open the store main"), "{told}");
+        assert!(told.to_lowercase().contains("certificate"), "the reason: {told}");
+    }
+}
+
+/// Why a gateway with this store does not start.
+fn no_gateway(store: &str) -> String {
+    let folder = tempfile::tempdir_in(scratch()).unwrap();
+    let text =
+        format!("[gateway]\ndata = {:?}\n[listen]\naddress = \"127.0.0.1:0\"\n[stores.main]\n{store}\n", folder.path());
+    let file = folder.path().join("rsnap.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["serve", "--config"]).arg(&file).env("RSNAP_PLUGIN_PATH", components("plugins"));
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -40,6 +40,8 @@ pub mod resolver {
             "rsnap:plugin/settings@0.1.1": super::writer::rsnap::plugin::settings,
             "rsnap:plugin/log@0.1.1": super::writer::rsnap::plugin::log,
             "rsnap:plugin/clock@0.1.1": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/types@0.1.1": super::writer::rsnap::plugin::types,
+            "rsnap:plugin/http@0.1.1": super::writer::rsnap::plugin::http,
         },
     });
 }

@@ -24,6 +24,7 @@
 #[doc(hidden)]
 pub mod bindings;
 mod chains;
+pub mod http;
 mod instance;
 mod log;
 pub mod policy;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub(super) use plugin::{
     LoadArgs, Plugin, PluginAdmin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginPull,
-    PluginReplay, PluginRun, PluginTest, StreamFormat, WriterArgs,
+    PluginPush, PluginReplay, PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, Compress, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};

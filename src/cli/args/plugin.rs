@@ -22,6 +22,8 @@ pub enum Plugin {
     Pack(PluginPack),
     /// Pull a component from an OCI registry, check its digests and its signature, and tell how it is pinned.
     Pull(PluginPull),
+    /// Push a component to an OCI registry, with the signature that lies beside it, and tell how it is pinned.
+    Push(PluginPush),
     /// Call a plugin once, with the limits of a gateway: ask a policy or a resolver, send a stream through a writer.
     #[command(after_long_help = PLUGIN_RUN_EXAMPLES)]
     Run(Box<PluginRun>),
@@ -48,6 +50,9 @@ pub struct LoadArgs {
     /// Settings for it: a TOML file with the plugin's own table.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
+    /// Hosts that it may ask: a TOML file with a table [[http]] for each, as [[plugins.writer.http]] of a gateway.
+    #[arg(long, value_name = "FILE")]
+    pub grants: Option<PathBuf>,
     /// Memory of one instance, instead of the gateway's default.
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<Bytes>,
@@ -180,6 +185,23 @@ pub struct PluginPull {
     /// A key by which it must be signed: the second line of minisign.pub; again for more, of which one is enough.
     #[arg(long, value_name = "KEY")]
     pub public_key: Vec<String>,
+    /// For each request.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub timeout: Seconds,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct PluginPush {
+    /// The component's file. A signature is beside it, with the ending `.minisig`.
+    pub component: PathBuf,
+    /// oci://registry/repository, with `:tag`.
+    pub reference: String,
+    /// The authority that vouches for the registry (PEM), instead of those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Logins, as `docker login` writes them.
+    #[arg(long, env = "RSNAP_REGISTRY_CREDENTIALS", value_name = "FILE")]
+    pub credentials: Option<PathBuf>,
     /// For each request.
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub timeout: Seconds,

@@ -5,6 +5,7 @@ mod fault;
 mod list;
 mod load;
 mod pull;
+mod push;
 mod reload;
 mod replay;
 mod run;
@@ -40,6 +41,7 @@ async fn dispatch(command: Plugin, output: &Output) -> Result<Exit, Fault> {
         Plugin::New(args) => new(&args, output),
         Plugin::Pack(args) => pack(args, output),
         Plugin::Pull(args) => pull::pull(args, output).await,
+        Plugin::Push(args) => push::push(args, output).await,
         Plugin::Run(args) => run::run(&args, output).await,
         Plugin::Test(args) => test(&args, output).await,
         Plugin::Bench(args) => bench(&args, output).await,

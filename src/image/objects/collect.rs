@@ -28,6 +28,7 @@
 //! after which a writer is given up.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -37,11 +38,13 @@ use super::condemned::{MOST, Phase, collections, encode, newest, read};
 use super::head::{Advance, advance, load};
 use super::layout::{BLOCKS, MANIFESTS, Piece, SEGMENTS, Session};
 use super::lease::{Lease, is_alive, remove_old};
+use super::litter;
 use super::mark::{Named, mark, writers};
 use super::record::RECORD_MAX;
 use super::store::Shared;
 use crate::id::TransferId;
 use crate::image::ImageError;
+use crate::image::blocking::blocking;
 use crate::image::record::{Body, seal, unseal};
 
 /// Objects removed between two looks at whether the collection is over.
@@ -70,8 +73,16 @@ pub(super) async fn sweep(shared: &Shared) -> Result<u64, ImageError> {
             None => break,
         }
     }
-    remove_old(&shared.bucket, lease.now().await?, shared.lifetime).await?;
-    Ok(removed)
+    let now = lease.now().await?;
+    remove_old(&shared.bucket, now, shared.lifetime).await?;
+    Ok(removed + litter(shared, now).await?)
+}
+
+/// Removes the files of puts that were cut, where objects are files.
+async fn litter(shared: &Shared, now: SystemTime) -> Result<u64, ImageError> {
+    let Some(directory) = shared.directory.clone() else { return Ok(0) };
+    let action = format!("remove what is left of puts in {}", directory.display());
+    blocking(move || litter::remove(&directory, now).map_err(|source| ImageError::Io { action, source })).await
 }
 
 /// The collection under way, or a new one; `None`: there is nothing to collect.

@@ -13,7 +13,7 @@ const FULL: [&str; 3] = ["QuotaExceeded", "InsufficientCapacity", "XMinioStorage
 pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(Error) -> ImageError {
     let action = action.into();
     move |error| {
-        let text = error.to_string();
+        let text = in_words(&error);
         if is_full(&error) || FULL.iter().any(|code| text.contains(code)) {
             return ImageError::Full { detail: format!("could not {action}: {text}") };
         }
@@ -23,8 +23,22 @@ pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(Error) -> ImageEr
             Error::NotImplemented { .. } | Error::NotSupported { .. } => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::Other,
         };
-        ImageError::Io { action, source: io::Error::new(kind, error) }
+        ImageError::Io { action, source: io::Error::new(kind, text) }
     }
+}
+
+/// With what lies behind it, which its own text leaves out: whether a server was not there, or is not who it should be.
+fn in_words(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 /// Whether a file system below says that it is full.
@@ -38,4 +52,19 @@ fn is_full(error: &Error) -> bool {
         next = cause.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let refused = io::Error::other("no certificate");
+        let outer = io::Error::other(Box::new(Error::Generic { store: "inner", source: refused.into() }));
+        let error = Error::Generic { store: "S3", source: outer.into() };
+        let text = in_words(&error);
+        assert_eq!(text.matches("no certificate").count(), 1, "{text}");
+        assert!(failed("look")(error).to_string().contains("no certificate"));
+    }
 }

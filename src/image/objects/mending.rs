@@ -1,37 +1,53 @@
 //! Putting a block that rotted again.
 //!
 //! The name of a block says what its bytes are, so it is right for all snapshots that share it, of whatever volume, and
-//! a collection or a transfer beside this is not disturbed. It must be put whole: the bytes that were proven, over those
-//! that can still be unpacked.
+//! a transfer beside this is not disturbed. It must be put whole: the bytes that were proven, over those that can still be
+//! unpacked.
+//!
+//! It is put for a snapshot that is there, which is looked up before each block: what a head leads to, no collection
+//! removes. For one that was deleted meanwhile, a block would come to be under a name that is being removed.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::block;
-use super::bucket::Bucket;
+use super::head::load;
 use super::layout::Piece;
 use super::segment;
 use super::snapshot::ObjectsSnapshot;
+use super::store::{Shared, missing};
 use crate::content::{BLOCK_BYTES, GRAIN_BYTES};
+use crate::id::ImageName;
 use crate::image::blocking::blocking;
 use crate::image::{ImageError, Mending, ProvenLeaves, SnapshotImage};
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct ObjectsMending {
-    bucket: Bucket,
+    shared: Arc<Shared>,
+    image: ImageName,
     snapshot: ObjectsSnapshot,
 }
 
 impl ObjectsMending {
-    pub(super) fn new(bucket: Bucket, snapshot: ObjectsSnapshot) -> Self {
-        Self { bucket, snapshot }
+    pub(super) fn new(shared: Arc<Shared>, image: ImageName, snapshot: ObjectsSnapshot) -> Self {
+        Self { shared, image, snapshot }
+    }
+
+    /// Refuses what is mended for a snapshot that is not there any more.
+    async fn is_still_there(&self) -> Result<(), ImageError> {
+        let stored = self.snapshot.stored();
+        let head = load(&self.shared.bucket, &self.image).await?.head;
+        match head.find(&stored.record.snapshot).is_some_and(|there| there.manifest == stored.manifest) {
+            true => Ok(()),
+            false => Err(missing(&self.image, &stored.record.snapshot)),
+        }
     }
 
     /// What is there of a block, whether it is right or not; zeroes where nothing can be unpacked.
     async fn there(&self, name: &str) -> Result<Vec<u8>, ImageError> {
-        let object = match self.bucket.read(name, block::OBJECT_MAX).await {
+        let object = match self.shared.bucket.read(name, block::OBJECT_MAX).await {
             Err(ImageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => None,
             other => other?,
         };
@@ -72,7 +88,8 @@ impl Mending for ObjectsMending {
             return Err(ImageError::Unmendable { snapshot, detail });
         }
         let object = blocking(move || Ok(block::encode(&whole))).await?;
-        self.bucket.write(&name, object).await?;
+        self.is_still_there().await?;
+        self.shared.bucket.write(&name, object).await?;
         Ok(written)
     }
 

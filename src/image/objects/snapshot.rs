@@ -91,6 +91,10 @@ impl ObjectsSnapshot {
         })))
     }
 
+    pub(super) fn stored(&self) -> &Stored {
+        &self.0.stored
+    }
+
     pub(super) fn manifest(&self) -> &Manifest {
         &self.0.manifest
     }

@@ -4,10 +4,12 @@
 //! follow in ascending order and are gathered into segments, so that at most one segment is in memory. What has been put
 //! is durable when the storage has answered; a flush puts what is left, the manifest last.
 //!
-//! "There" is an object that is listed and is not condemned. It is not read for that, which would cost what putting it
-//! saves: a block that rotted is found where it is read, and mended there.
+//! "There" is an object that is listed, is not condemned, and was read and held against its hash. To believe the list alone
+//! was refused, although it would cost nothing: a block that rotted would become a part of each later snapshot that
+//! has it, and those would be committed and not whole. Such a block is put again, as an object of this transfer's own.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,7 +115,7 @@ impl ObjectsStaged {
         let hash = page.hash();
         let session = match hash.is_zero() {
             true => self.session,
-            false => match self.find(hash).await? {
+            false => match self.find(&page).await? {
                 Some(there) => there,
                 None => self.put_block(hash, whole).await?,
             },
@@ -123,16 +125,31 @@ impl ObjectsStaged {
     }
 
     /// Whose object of this block is there and can be relied on.
-    async fn find(&self, hash: Hash) -> Result<Option<Session>, ImageError> {
+    async fn find(&self, page: &Page) -> Result<Option<Session>, ImageError> {
+        let hash = page.hash();
         let mut there = self.shared.bucket.list(&block_folder(&hash));
         while let Some(found) = there.try_next().await? {
-            let session = found.name.parse().ok();
-            let session = session.filter(|session| !self.condemned.has(&Piece::Block { hash, session: *session }));
-            if session.is_some() {
-                return Ok(session);
+            let Ok(session) = found.name.parse::<Session>() else { continue };
+            let piece = Piece::Block { hash, session };
+            if !self.condemned.has(&piece) && self.is_whole(&piece.name(), *page).await? {
+                return Ok(Some(session));
             }
         }
         Ok(None)
+    }
+
+    /// Whether an object is the block with this page. An object that cannot be one is none.
+    async fn is_whole(&self, name: &str, page: Page) -> Result<bool, ImageError> {
+        let object = match self.shared.bucket.read(name, block::OBJECT_MAX).await {
+            Err(ImageError::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => None,
+            other => other?,
+        };
+        let Some(object) = object else { return Ok(false) };
+        let decoded = blocking(move || Ok(block::decode(&object, &page).map(drop))).await?;
+        if let Err(fault) = &decoded {
+            tracing::warn!(object = name, fault, "a stored block is damaged: putting it again");
+        }
+        Ok(decoded.is_ok())
     }
 
     async fn put_block(&self, hash: Hash, whole: Vec<u8>) -> Result<Session, ImageError> {

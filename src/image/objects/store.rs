@@ -139,7 +139,7 @@ impl Shared {
     }
 }
 
-fn missing(image: &ImageName, snapshot: &SnapshotId) -> ImageError {
+pub(super) fn missing(image: &ImageName, snapshot: &SnapshotId) -> ImageError {
     ImageError::NotFound { image: image.clone(), snapshot: snapshot.clone() }
 }
 

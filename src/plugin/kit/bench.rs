@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::conformance::requests;
@@ -83,6 +84,9 @@ pub struct Figures {
     /// Writers: data through the plugin, in pieces of 64 KiB, and through the writer that is compiled in.
     pub megabytes_per_second: Option<Sample>,
     pub compiled_in_megabytes_per_second: Option<Sample>,
+    /// The same in time on a core, which others on the machine change less.
+    pub core_milliseconds_per_gibibyte: Option<Sample>,
+    pub compiled_in_core_milliseconds_per_gibibyte: Option<Sample>,
 }
 
 /// Measures the component at `path`.
@@ -97,6 +101,8 @@ pub async fn bench(path: &Path, options: &Options, amount: Amount) -> Result<Fig
         long_call_milliseconds: None,
         megabytes_per_second: None,
         compiled_in_megabytes_per_second: None,
+        core_milliseconds_per_gibibyte: None,
+        compiled_in_core_milliseconds_per_gibibyte: None,
     };
     match kind {
         Kind::Policy => {
@@ -201,15 +207,18 @@ impl Figures {
         let compiled_in = ImageWriter::new(settings, stores, BufferPool::new(DEPTH), DEPTH).map_err(failed)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=amount.rounds {
-            let rates =
-                [rate(writer, amount.bytes, round * 2).await?, rate(&compiled_in, amount.bytes, round * 2 + 1).await?];
+            let [our, their] =
+                [pass(writer, amount.bytes, round * 2).await?, pass(&compiled_in, amount.bytes, round * 2 + 1).await?];
             if round > 0 {
-                ours.push(rates[0]);
-                theirs.push(rates[1]);
+                ours.push(our);
+                theirs.push(their);
             }
         }
-        self.megabytes_per_second = Sample::new(ours);
-        self.compiled_in_megabytes_per_second = Sample::new(theirs);
+        let sample = |passes: &[Pass], value: fn(&Pass) -> f64| Sample::new(passes.iter().map(value).collect());
+        self.megabytes_per_second = sample(&ours, Pass::megabytes_per_second);
+        self.compiled_in_megabytes_per_second = sample(&theirs, Pass::megabytes_per_second);
+        self.core_milliseconds_per_gibibyte = sample(&ours, Pass::core_milliseconds_per_gibibyte);
+        self.compiled_in_core_milliseconds_per_gibibyte = sample(&theirs, Pass::core_milliseconds_per_gibibyte);
         Ok(())
     }
 }
@@ -218,14 +227,38 @@ async fn decisions(policy: &ComponentPolicy, request: &PolicyRequest, times: usi
     measure(times, async || policy.decide(request).await.map(drop)).await
 }
 
-/// Sends through a writer as a transfer does, into a store that keeps nothing, and gives MB/s.
-async fn rate(writer: &dyn Writer, bytes: u64, number: usize) -> Result<f64, Fault> {
+/// How long it took to send so many bytes, and how long on a core, over all threads.
+struct Pass {
+    bytes: u64,
+    time: Duration,
+    on_core: Duration,
+}
+
+impl Pass {
+    fn megabytes_per_second(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.time.as_secs_f64()
+    }
+
+    fn core_milliseconds_per_gibibyte(&self) -> f64 {
+        self.on_core.as_secs_f64() * 1e3 / (self.bytes as f64 / f64::from(1 << 30))
+    }
+}
+
+/// Time of this process on a core so far.
+fn on_core() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default())
+}
+
+/// Sends through a writer as a transfer does, into a store that keeps nothing.
+async fn pass(writer: &dyn Writer, bytes: u64, number: usize) -> Result<Pass, Fault> {
     let id = format!("bench-{number}");
     let (transfer, snapshot) = (id.parse().map_err(failed)?, id.parse().map_err(failed)?);
     let volume = "bench".parse().map_err(failed)?;
     let description = TransferDescription { id: transfer, volume, snapshot, size: bytes, base: None, upload: None };
     let content = Bytes::from(random(BATCH * PIECE));
-    let start = Instant::now();
+    let (start, before) = (Instant::now(), on_core());
     let mut destination = writer.begin(&description).await.map_err(failed)?;
     let mut offset = 0;
     while offset < bytes {
@@ -238,9 +271,9 @@ async fn rate(writer: &dyn Writer, bytes: u64, number: usize) -> Result<f64, Fau
         Destination::Chunks(chunks) => chunks.finish().await.map_err(failed)?,
     };
     let done = ingest.finish().await.map_err(failed)?;
-    let time = start.elapsed().max(Duration::from_micros(1));
+    let (time, on_core) = (start.elapsed().max(Duration::from_micros(1)), on_core().saturating_sub(before));
     done.staged.abort().await;
-    Ok(bytes as f64 / 1e6 / time.as_secs_f64())
+    Ok(Pass { bytes, time, on_core })
 }
 
 async fn put(destination: Destination, pieces: Vec<Piece>) -> Result<Destination, Fault> {
@@ -298,6 +331,8 @@ impl fmt::Display for Figures {
             ("a decision over 10,000 snapshots, in ms", self.long_call_milliseconds),
             ("data through the plugin, in MB/s", self.megabytes_per_second),
             ("data through the compiled-in writer, in MB/s", self.compiled_in_megabytes_per_second),
+            ("the plugin's time on cores, in ms for a GiB", self.core_milliseconds_per_gibibyte),
+            ("the compiled-in writer's, in ms for a GiB", self.compiled_in_core_milliseconds_per_gibibyte),
         ];
         for (name, sample) in rows {
             if let Some(sample) = sample {

@@ -8,9 +8,10 @@ use crate::plugin::Kind;
 use crate::plugin::surface::{PACKAGE, VERSION};
 
 /// The files of the package.
-pub(super) const FILES: [(&str, &str); 3] = [
+pub(super) const FILES: [(&str, &str); 4] = [
     ("types.wit", include_str!("../../../wit/rsnap-plugin/types.wit")),
     ("host.wit", include_str!("../../../wit/rsnap-plugin/host.wit")),
+    ("http.wit", include_str!("../../../wit/rsnap-plugin/http.wit")),
     ("worlds.wit", include_str!("../../../wit/rsnap-plugin/worlds.wit")),
 ];
 

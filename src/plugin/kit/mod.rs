@@ -8,10 +8,12 @@ pub mod check;
 pub mod conformance;
 mod contract;
 mod cost;
+pub mod grants;
 pub mod inspect;
 mod metadata;
 mod pack;
 mod pull;
+mod push;
 pub mod question;
 pub mod replay;
 mod scaffold;
@@ -23,6 +25,7 @@ use serde::Serialize;
 
 pub use pack::Package;
 pub use pull::{Fetched, Pull};
+pub use push::{Push, Stored};
 pub use scaffold::{Language, Scaffold};
 pub use trial::{Options, Plugin, Trial};
 

@@ -22,7 +22,7 @@ use crate::plugin::source::Source;
 use crate::plugin::surface::Surface;
 use crate::plugin::world::World;
 use crate::plugin::writer::ComponentWriter;
-use crate::plugin::{Kind, PluginConfig, PluginInfo, Policy, Resolver, Writer};
+use crate::plugin::{HostGrant, Kind, PluginConfig, PluginInfo, Policy, Resolver, Writer};
 use crate::quantity::{Bytes, Seconds};
 
 /// Blocks of one image at work at once, and the buffers for two of them.
@@ -39,15 +39,18 @@ pub struct Options {
     pub call_timeout: Option<Seconds>,
     /// What a writer may use.
     pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
+    /// The hosts that it may ask.
+    pub http: Vec<HostGrant>,
     /// Folder for compiled code.
     pub cache: Option<PathBuf>,
 }
 
 impl Options {
-    /// The configuration that an operator would write, without grants.
+    /// The configuration that an operator would write, without its stores.
     pub(super) fn config(&self, path: &Path) -> PluginConfig {
         let mut config = PluginConfig::new(path.display().to_string());
         config.settings.clone_from(&self.settings);
+        config.http.clone_from(&self.http);
         config.memory = self.memory.unwrap_or(config.memory);
         config.call_timeout = self.call_timeout.unwrap_or(config.call_timeout);
         config

@@ -5,6 +5,7 @@
 //! referrers.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::reference::Digest;
 
@@ -69,6 +70,36 @@ impl Artifact {
     }
 }
 
+/// An artifact that is made.
+pub(super) struct Made {
+    pub(super) configuration: Vec<u8>,
+    pub(super) manifest: Vec<u8>,
+}
+
+/// The manifest and the configuration of a component. The same for the same content, so that a second push changes
+/// nothing: there is no time in it.
+pub(super) fn make(component: &[u8], signature: Option<&[u8]>) -> Made {
+    let layers: Vec<_> = [Some((COMPONENT, component)), signature.map(|signature| (SIGNATURE, signature))]
+        .into_iter()
+        .flatten()
+        .map(|(kind, bytes)| described(kind, bytes))
+        .collect();
+    let digests: Vec<_> = layers.iter().filter_map(|layer| layer.get("digest")).collect();
+    // The system that the working group has for components; ours import nothing of it.
+    let configuration = json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": digests }).to_string();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": described(CONFIGURATION, configuration.as_bytes()),
+        "layers": layers,
+    });
+    Made { configuration: configuration.into_bytes(), manifest: manifest.to_string().into_bytes() }
+}
+
+fn described(kind: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": kind, "digest": Digest::of(bytes).to_string(), "size": bytes.len() })
+}
+
 fn content(written: &Written) -> Result<Content, String> {
     Ok(Content { digest: written.digest.parse()?, bytes: written.size })
 }
@@ -99,6 +130,18 @@ mod tests {
         assert_eq!(alone.signature, None);
         let signed = read(&[(SIGNATURE, 'b'), ("text/plain", 'c'), (COMPONENT, 'a')]);
         assert_eq!(signed.signature.unwrap().digest.hex(), "b".repeat(64));
+    }
+
+    #[test]
+    fn what_is_made_is_read_and_the_same_each_time() {
+        for signature in [None, Some(b"signed".as_slice())] {
+            let made = make(b"component", signature);
+            let read = Artifact::read(&made.manifest).unwrap();
+            assert_eq!((read.component.digest, read.component.bytes), (Digest::of(b"component"), 9));
+            let found = read.signature.map(|found| found.digest);
+            assert_eq!(found, signature.map(Digest::of));
+            assert_eq!(make(b"component", signature).manifest, made.manifest);
+        }
     }
 
     #[test]

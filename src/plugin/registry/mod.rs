@@ -10,7 +10,7 @@ mod challenge;
 mod credentials;
 mod reference;
 mod session;
-mod tls;
+mod upload;
 
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,21 @@ impl<'a> Registries<'a> {
         };
         self.keep(&found, &manifest)?;
         Ok(Pulled { reference: reference.pinned(found), bytes, signature })
+    }
+
+    /// Pushes a component with its signature; the reference with its digest. The tag means it when all of it is there.
+    pub(super) async fn push(
+        &self,
+        reference: &Reference,
+        component: &[u8],
+        signature: Option<&[u8]>,
+    ) -> Result<Reference, Fault> {
+        let mut session = Session::new(self.config, reference)?;
+        let made = artifact::make(component, signature);
+        for content in [Some(made.configuration.as_slice()), Some(component), signature].into_iter().flatten() {
+            session.send_content(content).await?;
+        }
+        Ok(reference.pinned(session.send_manifest(made.manifest).await?))
     }
 
     async fn fetch(&self, session: &mut Session<'_>, content: &Content, most: u64) -> Result<Vec<u8>, Fault> {

@@ -1,4 +1,5 @@
-//! Requests to one registry for one component: only HTTPS, few redirects, and no answer larger than it may be.
+//! Requests to one registry for one component: only HTTPS, few redirects, no answer larger than it may be, and a login for
+//! that registry alone.
 //!
 //! A client of the whole protocol was refused: those that there are read manifests, tokens and errors without a bound.
 
@@ -6,29 +7,31 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response, Url};
 use serde::Deserialize;
 
 use super::challenge::Challenge;
 use super::credentials;
 use super::reference::Reference;
-use super::{RegistryConfig, artifact, tls};
+use super::{RegistryConfig, artifact};
 use crate::plugin::fault::Fault;
 use crate::plugin::text::clean;
+use crate::tls::{TrustError, trust};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const REDIRECTS: usize = 3;
 const TOKEN_MAX: u64 = 64 << 10;
 const ERROR_MAX: u64 = 4 << 10;
 
-const UNREACHABLE: &str = "check the reference, the network and plugins.registry.ca (--ca), or try again later; a gateway \
-                           needs no registry for what it has pulled before by digest";
+pub(super) const UNREACHABLE: &str = "check the reference, the network and plugins.registry.ca (--ca), or try again later; a \
+                                      gateway needs no registry for what it has pulled before by digest";
 const REFUSED: &str = "check plugins.registry.credentials (--credentials): log in again (`docker login`), a password or \
-                       token may have expired, and ask for the right to pull";
+                       token may have expired, and ask for the right to pull, or to push";
 const MISSING: &str = "check the reference; `rsnap plugin pull` with a tag tells the digest that is there now";
-const CHANGED: &str = "do not use it; find out who has changed it, in the registry or on the way";
+const UNTRUSTED: &str = "check plugins.registry.ca (--ca): the PEM file of the authority that vouches for the registry";
+pub(super) const CHANGED: &str = "do not use it; find out who has changed it, in the registry or on the way";
 
 /// What an error answer of a registry says.
 #[derive(Deserialize)]
@@ -57,7 +60,7 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(config: &'a RegistryConfig, reference: &'a Reference) -> Result<Self, Fault> {
         let client = Client::builder()
-            .tls_backend_preconfigured(tls::settings(config.ca.as_deref())?)
+            .tls_backend_preconfigured(trust(config.ca.as_deref()).map_err(untrusted)?)
             .https_only(true)
             .redirect(Policy::limited(REDIRECTS))
             .connect_timeout(CONNECT)
@@ -89,30 +92,57 @@ impl<'a> Session<'a> {
         Fault::new(self.says(text), CHANGED)
     }
 
-    fn says(&self, text: impl fmt::Display) -> String {
+    pub(super) fn says(&self, text: impl fmt::Display) -> String {
         format!("{}: {text}", self.reference)
+    }
+
+    pub(super) fn reference(&self) -> &Reference {
+        self.reference
     }
 
     async fn get(&mut self, path: &str, most: u64) -> Result<Vec<u8>, Fault> {
         let Reference { registry, repository, .. } = self.reference;
-        let url = format!("https://{registry}/v2/{repository}/{path}");
-        let mut answer = self.send(&url).await?;
-        if answer.status() == StatusCode::UNAUTHORIZED && self.authorization.is_none() {
-            self.authorization = self.authorize(&answer).await?;
-            answer = self.send(&url).await?;
+        let request = self.client.get(format!("https://{registry}/v2/{repository}/{path}"));
+        let answer = self.ask(request.header(ACCEPT, format!("{}, */*;q=0.1", artifact::ACCEPT))).await?;
+        let answer = self.expect(answer, StatusCode::OK).await?;
+        self.body(answer, most).await
+    }
+
+    pub(super) fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.client.request(method, url)
+    }
+
+    /// Sends a request; once more, if the registry asks who is there.
+    pub(super) async fn ask(&mut self, request: RequestBuilder) -> Result<Response, Fault> {
+        let again = request.try_clone();
+        let answer = self.send(request).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED || self.authorization.is_some() {
+            return Ok(answer);
         }
-        match answer.status() {
-            StatusCode::OK => self.body(answer, most).await,
-            status => Err(self.refused(status, answer).await),
+        self.authorization = self.authorize(&answer).await?;
+        match again {
+            Some(again) => self.send(again).await,
+            None => Ok(answer),
         }
     }
 
-    async fn send(&self, url: &str) -> Result<Response, Fault> {
-        let mut request = self.client.get(url).header(ACCEPT, format!("{}, */*;q=0.1", artifact::ACCEPT));
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Fault> {
+        let mut request = request.build().map_err(|error| self.unreachable(&error))?;
+        // A registry may have contents sent to another host, which has no use for the login.
+        let registry: Option<Url> = format!("https://{}/", self.reference.registry).parse().ok();
+        let is_registry = registry.is_some_and(|registry| registry.origin() == request.url().origin());
+        if let Some(authorization) = self.authorization.as_ref().filter(|_| is_registry) {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        request.send().await.map_err(|error| self.unreachable(&error))
+        self.client.execute(request).await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// The answer, if it is the one that is hoped for.
+    pub(super) async fn expect(&self, answer: Response, status: StatusCode) -> Result<Response, Fault> {
+        match answer.status() {
+            found if found == status => Ok(answer),
+            other => Err(self.refused(other, answer).await),
+        }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Fault {
@@ -149,7 +179,7 @@ impl<'a> Session<'a> {
         scope: Option<String>,
         basic: Option<HeaderValue>,
     ) -> Result<String, Fault> {
-        let mut url: reqwest::Url = realm
+        let mut url: Url = realm
             .parse()
             .map_err(|_| Fault::new(self.says("the registry sends to no address for a token"), UNREACHABLE))?;
         let named = [("service", service), ("scope", scope)];
@@ -192,6 +222,10 @@ impl<'a> Session<'a> {
         }
         Ok(bytes)
     }
+}
+
+fn untrusted(error: TrustError) -> Fault {
+    Fault::new(error.to_string(), UNTRUSTED)
 }
 
 /// A header that no log shows.

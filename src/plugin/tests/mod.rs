@@ -3,6 +3,7 @@
 mod cache;
 mod chunks;
 mod frozen;
+mod http;
 mod loading;
 mod pace;
 mod policies;

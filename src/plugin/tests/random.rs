@@ -12,7 +12,7 @@ use crate::plugin::policy::ComponentPolicy;
 use crate::plugin::resolver::ComponentResolver;
 use crate::plugin::world::World;
 use crate::plugin::writer::ComponentWriter;
-use crate::plugin::{Destination, Kind, Piece, PluginConfig, PluginError, Policy, Resolver, Writer};
+use crate::plugin::{Destination, HostGrant, Kind, Piece, PluginConfig, PluginError, Policy, Resolver, Writer};
 
 /// Components of each world.
 const SEEDS: u32 = 60;
@@ -26,6 +26,7 @@ fn config(kind: Kind, seed: u32) -> PluginConfig {
     assert!(path.exists(), "{} is missing: run `cargo xtask build` first", path.display());
     let mut config = writer_config(path.to_str().unwrap(), "");
     config.call_timeout = "300ms".parse().unwrap();
+    config.http = vec![HostGrant::new("nowhere.invalid")];
     config
 }
 

@@ -1,10 +1,14 @@
 //! One of the two crates of rsnap with `unsafe` (the other binds Ceph): loading machine code that was compiled ahead of
-//! time.
+//! time, and giving memory back to the system.
 //!
 //! A plugin's machine code is kept on disk, because compiling can take seconds. Whatever is loaded as machine code runs
 //! with the gateway's rights, so a changed file must never be loaded. The runtime's own header is no protection, it
 //! only tells versions apart. Hence [`Seal`]: what it closed it can open, and nothing else can be opened, which makes
 //! the unsafe call sound. Mapping the file into memory was refused: it can change after it was checked.
+
+mod memory;
+
+pub use memory::{give_back, limit_arenas};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;

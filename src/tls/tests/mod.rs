@@ -1,6 +1,7 @@
 //! Certificates on disk: made, read, refused, and replaced while they are in use.
 
 mod renewal;
+pub(crate) mod server;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Ceph's own S3 on a cluster: a real server of the protocol, from the distribution.
 
+use std::fmt::Write as _;
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -20,6 +22,7 @@ const START: Duration = Duration::from_secs(180);
 pub struct ObjectGateway {
     _daemon: Daemon,
     port: Lease,
+    secure: Option<Lease>,
     pub access_key: String,
     pub secret_key: String,
 }
@@ -27,12 +30,30 @@ pub struct ObjectGateway {
 impl ObjectGateway {
     /// Starts one on `cluster`, with a user.
     pub fn start(cluster: &Cluster) -> Result<Self> {
+        Self::serve(cluster, None)
+    }
+
+    /// The same with a second port, for TLS. The files are in PEM.
+    pub fn start_secured(cluster: &Cluster, certificate: &Path, key: &Path) -> Result<Self> {
+        Self::serve(cluster, Some((port::lease()?, certificate, key)))
+    }
+
+    fn serve(cluster: &Cluster, tls: Option<(Lease, &Path, &Path)>) -> Result<Self> {
         let all = [("mon", "allow rw"), ("osd", "allow rwx")];
         cluster.create_user(&User::new(USER, &all))?;
         let port = port::lease()?;
         let name = format!("client.{USER}");
         let mut command = program::command("radosgw", cluster.configuration())?;
-        command.args(["-n", &name, &format!("--rgw-frontends=beast endpoint=127.0.0.1:{}", port.port)]);
+        let mut frontend = format!("--rgw-frontends=beast endpoint=127.0.0.1:{}", port.port);
+        if let Some((secure, certificate, key)) = &tls {
+            let (certificate, key) = (certificate.display(), key.display());
+            write!(
+                frontend,
+                " ssl_endpoint=127.0.0.1:{} ssl_certificate={certificate} ssl_private_key={key}",
+                secure.port
+            )?;
+        }
+        command.args(["-n", &name, &frontend]);
         // Clients have none by the configuration.
         let socket = cluster.directory().join("run").join(format!("{name}.asok"));
         command.arg(format!("--admin-socket={}", socket.display()));
@@ -47,12 +68,18 @@ impl ObjectGateway {
         let mut user = program::bounded("radosgw-admin", cluster.configuration())?;
         user.args(["-n", &name, "user", "create", "--uid=tests", "--display-name=tests"]);
         program::run(user.args(["--access-key", &access_key, "--secret-key", &secret_key]))?;
-        Ok(Self { _daemon: daemon, port, access_key, secret_key })
+        Ok(Self { _daemon: daemon, port, secure: tls.map(|(port, ..)| port), access_key, secret_key })
     }
 
     /// Where it is.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port.port)
+    }
+
+    /// Where it is reached by TLS, if it is.
+    #[must_use]
+    pub fn secure_endpoint(&self) -> Option<String> {
+        self.secure.as_ref().map(|port| format!("https://127.0.0.1:{}", port.port))
     }
 }

@@ -13,9 +13,9 @@ use crate::support::{Gateway, Image};
 /// A new call of a guest begins this often, whatever became of the one before.
 const EVERY: Duration = Duration::from_millis(100);
 const PAIRS: usize = 10;
-/// Time on a core, in seconds: what every call has for nothing with the tick that ends it, what the plugin has saved,
-/// and what it earns in a second or saves anew.
-const FREE: f64 = 0.030;
+/// Time on a core, in seconds: what every call has for nothing with the tick that ends it (twice that, for what the clock
+/// misses), what the plugin has saved, and what it earns in a second or saves anew.
+const FREE: f64 = 0.020;
 const SAVED: f64 = 1.0;
 const EARNED: f64 = 0.05 + 0.01;
 /// Long enough for each harm to happen beside it.

@@ -9,6 +9,7 @@ mod bench;
 mod bindings;
 mod build;
 mod ceph;
+mod certificate;
 mod demo;
 mod foreign;
 mod gateway;

@@ -71,8 +71,10 @@ pub(crate) const C_GUESTS: [Need; 3] = [
     },
 ];
 /// What makes components of Python, besides what pip installs.
-pub(crate) const PYTHON_GUESTS: [Need; 1] =
-    [Need { command: "python3", package: "python3-venv", why: "runs componentize-py" }];
+pub(crate) const PYTHON_GUESTS: [Need; 2] = [
+    Need { command: "python3", package: "python3-venv", why: "runs componentize-py" },
+    Need { command: "openssl", package: "openssl", why: "makes the certificate of a server that an example asks" },
+];
 /// What makes components of JavaScript, besides what npm installs.
 pub(crate) const NODE: [Need; 2] = [
     Need { command: "node", package: "nodejs", why: "runs componentize-js" },

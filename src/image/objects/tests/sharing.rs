@@ -140,6 +140,52 @@ async fn a_block_that_rotted_is_mended_for_all_who_share_it() {
     bench.compare_open(&shared, &bytes).await.unwrap();
 }
 
+/// In each way in which an object can be no block any more.
+#[tokio::test]
+async fn a_block_that_rotted_is_not_relied_on() {
+    let bytes = content(&mut Dice(10), 2 * MIB);
+    let changes: [fn(Vec<u8>) -> Vec<u8>; 4] = [
+        |mut whole| {
+            whole[70_000] ^= 1;
+            whole
+        },
+        |whole| whole[..5000].to_vec(),
+        |whole| [whole, vec![0; 4096]].concat(),
+        |_| Vec::new(),
+    ];
+    for change in changes {
+        let objects = memory();
+        let bench = Bench::new(Arc::new(gateway(&objects).await), None);
+        bench.put(1, None, &bytes).await.unwrap();
+        let name = folder(&objects, "blocks").await.remove(0);
+        let whole = objects.get(&name).await.unwrap().bytes().await.unwrap().to_vec();
+        objects.put(&name, change(whole).into()).await.unwrap();
+        bench.put_as(other_image(1, None, bytes.len()), &[], &bytes).await.unwrap();
+        assert_eq!(folder(&objects, "blocks").await.len(), 3, "the damaged one is there once more");
+        let later = bench.store.open(&other_image(1, None, 0).image, &id(1)).await.unwrap();
+        bench.compare_open(&later, &bytes).await.unwrap();
+    }
+}
+
+/// Its name may be one that a collection is about to remove.
+#[tokio::test]
+async fn nothing_is_mended_for_a_snapshot_that_was_deleted() {
+    let objects = memory();
+    let bench = Bench::new(Arc::new(gateway(&objects).await), None);
+    let bytes = content(&mut Dice(11), MIB);
+    bench.put(1, None, &bytes).await.unwrap();
+    flip(&objects, &folder(&objects, "blocks").await[0], 70_000).await;
+    let mending = bench.store.mend(&image(), &id(1)).await.unwrap();
+    let mut buffer = bench.pool.take().await;
+    buffer.copy_from_slice(&bytes);
+    let proven = Verified::new(mending.image()).prove(0, GrainMap::FULL, buffer).await.unwrap();
+    bench.store.delete(&image(), &id(1)).await.unwrap();
+    let refused = mending.mend(proven).await;
+    assert!(matches!(refused, Err(ImageError::NotFound { .. })), "{refused:?}");
+    bench.store.sweep().await.unwrap();
+    assert_eq!(folder(&objects, "blocks").await, []);
+}
+
 /// What a transfer found is there when it commits, whatever a collection of another gateway did meanwhile.
 #[tokio::test]
 async fn a_collection_beside_a_transfer_takes_nothing_from_it() {

@@ -22,7 +22,7 @@ macro_rules! sdk {
     };
 }
 
-const RUST: [Template; 14] = [
+const RUST: [Template; 15] = [
     ("Cargo.toml", template!("rust/Cargo.toml.template")),
     // The versions that the shipped plugins are built with. Cargo drops those that are not used here.
     ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
@@ -32,6 +32,7 @@ const RUST: [Template; 14] = [
     ("vendor/rsnap-plugin/Cargo.toml", template!("rust/sdk.toml.template")),
     sdk!("bindings.rs"),
     sdk!("chains.rs"),
+    sdk!("http.rs"),
     sdk!("instance.rs"),
     sdk!("lib.rs"),
     sdk!("log.rs"),

@@ -1,5 +1,7 @@
 //! Components from a real registry, with real signatures: what is pulled is what was pushed and signed, or nothing is.
 
+mod cut;
+mod pushed;
 mod server;
 mod signed;
 mod tampered;

@@ -96,16 +96,25 @@ impl Registry {
 
     /// A file as `docker login` writes it.
     pub fn credentials(&self, password: &str) -> PathBuf {
-        use base64::Engine as _;
-        let login = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{password}"));
-        let text = serde_json::json!({ "auths": { self.address.to_string(): { "auth": login } } });
-        let file = self.path(&format!("{password}.json"));
-        fs::write(&file, text.to_string()).unwrap();
-        file
+        self.written(self.address, password)
     }
 
     pub fn login(&self) -> PathBuf {
         self.credentials(PASSWORD)
+    }
+
+    /// The login of a registry that is reached at another address.
+    pub fn login_at(&self, address: SocketAddr) -> PathBuf {
+        self.written(address, PASSWORD)
+    }
+
+    fn written(&self, address: SocketAddr, password: &str) -> PathBuf {
+        use base64::Engine as _;
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{password}"));
+        let text = serde_json::json!({ "auths": { address.to_string(): { "auth": login } } });
+        let file = self.path(&format!("{password}-{}.json", address.port()));
+        fs::write(&file, text.to_string()).unwrap();
+        file
     }
 
     fn curl(&self) -> Command {

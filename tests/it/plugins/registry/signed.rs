@@ -9,13 +9,13 @@ use crate::plugins::put;
 use crate::support::{Gateway, Image, Options};
 
 /// Somebody who signs.
-struct Signer {
+pub struct Signer {
     folder: tempfile::TempDir,
-    key: String,
+    pub key: String,
 }
 
 impl Signer {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         output(tool("minisign").args(["-G", "-W", "-p"]).arg(path("public")).arg("-s").arg(path("secret")));
@@ -25,7 +25,7 @@ impl Signer {
     }
 
     /// A copy of a component, and its signature.
-    fn sign(&self, component: &Path) -> (PathBuf, PathBuf) {
+    pub fn sign(&self, component: &Path) -> (PathBuf, PathBuf) {
         let copy = self.folder.path().join(component.file_name().unwrap());
         fs::copy(component, &copy).unwrap();
         output(tool("minisign").arg("-S").arg("-s").arg(self.folder.path().join("secret")).arg("-m").arg(&copy));

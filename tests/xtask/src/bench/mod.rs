@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what rsnap promises of its speed, each promise against a peer in the same run.
 //!
 //! An absolute number says more about the machine than about the program. So every row runs us and the peer in turn,
-//! from equal beginnings, and what counts is the ratio of the medians.
+//! from equal beginnings, and what counts is the median of the ratios of the turns.
 
 mod nginx;
 mod rig;
@@ -81,7 +81,7 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
         }
     }
     rig.clear()?;
-    steps.finish("the ratios of the medians are above");
+    steps.finish("the medians of the ratios are above");
     Ok(())
 }
 

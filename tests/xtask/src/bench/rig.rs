@@ -9,6 +9,7 @@ use rsnap_test_ceph::Cluster;
 use super::Arguments;
 use super::sites::POOL;
 use crate::build::{self, Profile};
+use crate::certificate;
 use crate::gateway::{Gateway, Settings};
 use crate::packages::{self, CEPH, CURL, ETCD, NGINX, OPENSSL, SOCAT};
 use crate::process;
@@ -49,7 +50,8 @@ impl Rig {
         };
         rig.clear()?;
         std::fs::create_dir_all(&rig.directory).context("cannot make target/bench")?;
-        rig.make_certificate()?;
+        // One for all, so that every handshake costs the same.
+        certificate::make(&rig.certificate(), &rig.key())?;
         Ok(rig)
     }
 
@@ -124,17 +126,6 @@ impl Rig {
         self.directory.join("key.pem")
     }
 
-    /// One certificate for all, so that every handshake costs the same. Not an authority: strict clients refuse one
-    /// that is also a server's own certificate.
-    fn make_certificate(&self) -> Result<()> {
-        let settings = self.directory.join("openssl.cnf");
-        std::fs::write(&settings, OPENSSL_SETTINGS).context("cannot write the certificate's settings")?;
-        let mut command = packages::tool("openssl")?;
-        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        command.args(["-days", "30", "-config"]).arg(settings);
-        process::quiet(command.arg("-keyout").arg(self.key()).arg("-out").arg(self.certificate()))
-    }
-
     /// Starts a gateway with a store of the given kind and a writer.
     pub(super) fn gateway(&self, name: &str, store: &'static str, writer: &'static str) -> Result<Gateway> {
         let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
@@ -177,14 +168,3 @@ impl Rig {
         process::quiet(&mut Command::new("sync"))
     }
 }
-
-const OPENSSL_SETTINGS: &str = "[req]
-distinguished_name = name
-x509_extensions = extensions
-prompt = no
-[name]
-CN = rsnap bench
-[extensions]
-basicConstraints = critical, CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
-";

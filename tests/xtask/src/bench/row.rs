@@ -46,9 +46,9 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Ours over the peer's, by the medians.
+    /// Ours over the peer's.
     fn ratio(&self) -> f64 {
-        self.ours.sample.median() / self.peer.sample.median()
+        self.ours.sample.ratio(&self.peer.sample)
     }
 
     pub(super) fn show(&self, name: &str, steps: &Steps) {
@@ -59,7 +59,7 @@ impl Row {
             steps.line(format!("  {what:<42}{median:>12}{low:>12}{high:>12}"));
         }
         for series in &self.beside {
-            let ratio = self.ours.sample.median() / series.sample.median();
+            let ratio = self.ours.sample.ratio(&series.sample);
             steps.line(format!("  ratio to {}: {ratio:.3}", series.what));
         }
         let verdict = format!("ratio {:.3}, {}", self.ratio(), self.bar.words());

@@ -5,15 +5,28 @@ use anyhow::{Context, Result};
 /// At least one measurement of the same thing.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample {
+    /// In the order in which they were measured.
+    measured: Vec<f64>,
     /// In ascending order.
     values: Vec<f64>,
 }
 
 impl Sample {
-    pub(super) fn new(mut values: Vec<f64>) -> Result<Self> {
+    pub(super) fn new(measured: Vec<f64>) -> Result<Self> {
+        let mut values = measured.clone();
         values.sort_by(f64::total_cmp);
         values.first().context("nothing was measured")?;
-        Ok(Self { values })
+        Ok(Self { measured, values })
+    }
+
+    /// This over `other`: the median of the ratios of those that were measured in the same turn, so that a machine that is
+    /// slow for some turns is slow for both; where they were not measured in turns, that of the medians.
+    pub(super) fn ratio(&self, other: &Self) -> f64 {
+        if self.measured.len() != other.measured.len() {
+            return self.median() / other.median();
+        }
+        let ratios = self.measured.iter().zip(&other.measured).map(|(ours, theirs)| ours / theirs).collect();
+        Self::new(ratios).map_or(f64::NAN, |ratios| ratios.median())
     }
 
     pub(super) fn median(&self) -> f64 {
@@ -35,7 +48,7 @@ impl Sample {
 
     /// Each value turned into another, such as seconds into a rate.
     pub(super) fn map(&self, change: impl Fn(f64) -> f64) -> Result<Self> {
-        Self::new(self.values.iter().copied().map(change).collect())
+        Self::new(self.measured.iter().copied().map(change).collect())
     }
 }
 
@@ -63,6 +76,14 @@ mod tests {
         assert_eq!(Sample::new(vec![3.0, 1.0, 2.0]).unwrap().median(), 2.0);
         assert_eq!(Sample::new(vec![4.0, 1.0, 2.0, 3.0]).unwrap().median(), 2.5);
         assert!(Sample::new(vec![]).is_err());
+    }
+
+    #[test]
+    fn ratios_are_of_turns() {
+        let of = |values: &[f64]| Sample::new(values.to_vec()).unwrap();
+        // The machine was four times as slow in the second turn, and somebody else was there in half of the third.
+        assert_eq!(of(&[1.0, 4.0, 9.0]).ratio(&of(&[2.0, 8.0, 2.0])), 0.5);
+        assert_eq!(of(&[1.0, 3.0]).ratio(&of(&[4.0])), 0.5);
     }
 
     #[test]

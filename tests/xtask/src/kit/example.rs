@@ -1,5 +1,6 @@
 //! The examples in `plugins/examples`, and what each must answer.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -20,7 +21,11 @@ pub(super) struct Example {
     pub(super) site: Option<String>,
     /// The stores that a writer is granted.
     pub(super) stores: Vec<String>,
+    /// The program of a server that the plugin asks.
+    pub(super) server: Option<String>,
     pub(super) runs: Vec<Run>,
+    /// What the server must have in the end: names, and files with the same bytes.
+    pub(super) stored: BTreeMap<String, String>,
 }
 
 /// `example.toml`.
@@ -32,7 +37,11 @@ struct Description {
     site: Option<String>,
     #[serde(default)]
     stores: Vec<String>,
+    #[serde(default)]
+    server: Option<String>,
     runs: Vec<Run>,
+    #[serde(default)]
+    stored: BTreeMap<String, String>,
 }
 
 /// A call of `rsnap plugin run`.
@@ -65,9 +74,9 @@ pub(super) fn all(root: &Path, language: &str) -> Result<Vec<Job>> {
 fn read(folder: &Path, name: &str, language: &str) -> Result<Job> {
     let file = folder.join(DESCRIPTION);
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let Description { kind, site, stores, runs } =
+    let Description { kind, site, stores, server, runs, stored } =
         toml::from_str(&text).with_context(|| format!("{} is not as it should be", file.display()))?;
-    let example = Example { name: name.to_owned(), folder: folder.to_owned(), site, stores, runs };
+    let example = Example { name: name.to_owned(), folder: folder.to_owned(), site, stores, server, runs, stored };
     Ok(Job { language: language.to_owned(), kind, example: Some(example) })
 }
 

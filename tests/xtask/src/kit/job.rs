@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::example::Example;
 use super::tools::Tools;
+use super::vendor;
 use crate::build::{self, Profile};
 use crate::process;
 
@@ -75,10 +76,13 @@ impl Job {
         }
         let component = own.join(format!("{plugin}.wasm"));
         let how = self.build(root, &own, &component, tools)?;
+        let server = self.example.as_ref().and_then(|example| example.server.as_deref());
+        let _server = server.map(|program| vendor::start(program, &own)).transpose()?;
         self.test(root, &own, &component)?;
         if let Some(example) = &self.example {
             std::fs::write(own.join("stream.raw"), stream())?;
             self.ask(root, &own, &component, example)?;
+            example.stored.iter().try_for_each(|(name, expected)| vendor::has_stored(&own, name, expected))?;
         }
         Ok(how)
     }
@@ -108,6 +112,9 @@ impl Job {
     fn test(&self, root: &Path, own: &Path, component: &Path) -> Result<()> {
         let mut test = rsnap(root, own);
         test.arg("test").arg(component).args(["--settings", "settings.toml"]);
+        if self.example.as_ref().is_some_and(|example| example.server.is_some()) {
+            test.args(["--grants", "grants.toml"]);
+        }
         if self.kind == "resolver" {
             test.args(["--site", self.example.as_ref().and_then(|example| example.site.as_deref()).unwrap_or("dc1")]);
         }

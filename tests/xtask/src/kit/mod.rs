@@ -9,6 +9,7 @@ mod example;
 mod guide;
 mod job;
 mod tools;
+mod vendor;
 
 use std::fmt::Display;
 use std::path::Path;

@@ -38,7 +38,16 @@ pub(in crate::bench) fn chunks(rig: &Rig) -> Result<Row> {
             sample: sample(&figures, "compiled_in_megabytes_per_second")?,
         },
         beside: Vec::new(),
-        costs: Vec::new(),
+        costs: vec![
+            Series {
+                what: "the plugin on cores, ms for a GiB",
+                sample: sample(&figures, "core_milliseconds_per_gibibyte")?,
+            },
+            Series {
+                what: "the compiled-in writer, ms for a GiB",
+                sample: sample(&figures, "compiled_in_core_milliseconds_per_gibibyte")?,
+            },
+        ],
     })
 }
 
