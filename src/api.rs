@@ -13,6 +13,8 @@ pub const RBD_DIFF: &str = "application/vnd.ceph.rbd-diff";
 pub const RBD_IMAGE: &str = "application/vnd.ceph.rbd-image";
 /// Media type of a raw image.
 pub const RAW: &str = "application/octet-stream";
+/// Media type of plain bytes that a client of tus sends.
+pub const TUS_BYTES: &str = "application/offset+octet-stream";
 /// Media type of pages of a content tree, one after the other.
 pub const TREE_PAGES: &str = "application/vnd.rsnap.tree-pages";
 /// Media type of the lines of a check.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main → app → { net, http, admin, cli } → { transfer, client } → { plugin, cluster } → image
-//!      → { accept, api, buffer, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
+//!      → { accept, api, buffer, coding, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
 //! ```
 //!
 //! **Cancellation.** Code here is not cancel-safe unless it says so: a future that is dropped half-way may leave work
@@ -19,6 +19,7 @@ pub mod buffer;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod coding;
 pub mod content;
 pub mod drain;
 pub mod http;

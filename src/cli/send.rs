@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::args::{BaseArg, CephArgs, SendArgs, SourceFormat};
+use super::args::{BaseArg, CephArgs, Compress, SendArgs, SourceFormat};
 use super::connect::{limited, target};
 use super::output::{Output, Stream};
 use crate::api::Action;
@@ -46,7 +46,16 @@ async fn job(args: &SendArgs) -> Result<Job, ClientError> {
         material,
         backoff: Backoff { retries: args.retries, ..Backoff::default() },
         streams: args.streams.map(usize::from),
+        compress: compress(args),
     })
+}
+
+fn compress(args: &SendArgs) -> engine::Compress {
+    match args.compress {
+        Compress::Auto => engine::Compress::Auto,
+        Compress::Always => engine::Compress::Always,
+        Compress::Never => engine::Compress::Never,
+    }
 }
 
 /// Refuses options that would have no effect: whoever gave them expects one.
@@ -59,6 +68,9 @@ fn check(args: &SendArgs) -> Result<(), ClientError> {
     check_ceph(args)?;
     if args.format != SourceFormat::RbdDiff && (args.base_snapshot.is_some() || args.base_root.is_some()) {
         return refuse("--base-snapshot and --base-root are for --format rbd-diff");
+    }
+    if args.format == SourceFormat::RbdExport && args.compress == Compress::Always {
+        return refuse("--compress is not for --format rbd-export");
     }
     if args.format != SourceFormat::RbdExport && args.snapshot.len() != 1 {
         return refuse("--snapshot takes several ids only with --format rbd-export");

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde::Serialize;
 use tokio::net::TcpStream;
@@ -17,6 +18,7 @@ use super::{ClientError, Endpoint, Limits, Rate, Trust};
 use crate::api::{
     ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer, UploadsAnswer,
 };
+use crate::coding::ZSTD;
 use crate::id::{SiteName, SnapshotId, VolumeId};
 
 /// A gateway, or several of one site of which any will do, and the permission to talk to it.
@@ -29,6 +31,8 @@ pub struct Gateway {
     rate: Rate,
     /// Its `ip:port`, when the permission is a ticket for it that somebody else asked for.
     granted: Option<String>,
+    /// One of its answers has said so.
+    takes_zstd: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Gateway {
@@ -67,7 +71,8 @@ impl Gateway {
             .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
         authorization.set_sensitive(true);
         let authorization = Arc::new(authorization);
-        Ok(Self { endpoints: endpoints.into(), trust, authorization, limits, rate: Rate::default(), granted: None })
+        let (endpoints, rate, takes_zstd) = (endpoints.into(), Rate::default(), Arc::default());
+        Ok(Self { endpoints, trust, authorization, limits, rate, granted: None, takes_zstd })
     }
 
     /// The gateway that an answer of `GET /server` names, with the ticket in it: somebody with an account at that site
@@ -82,6 +87,11 @@ impl Gateway {
     #[must_use]
     pub fn name(&self) -> String {
         self.endpoints.first().map(Endpoint::authority).unwrap_or_default()
+    }
+
+    /// Whether it takes packed bodies, as far as is known.
+    pub(super) fn takes_zstd(&self) -> bool {
+        self.takes_zstd.load(Ordering::Relaxed)
     }
 
     /// The same, with all connections together not faster than this.
@@ -257,8 +267,17 @@ impl Gateway {
             HeaderValue::from_str(&endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
         request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
-        exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await
+        let answer = exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await?;
+        let takes = answer.header(ACCEPT_ENCODING.as_str()).is_some_and(names_zstd);
+        self.takes_zstd.fetch_or(takes, Ordering::Relaxed);
+        Ok(answer)
     }
+}
+
+/// Whether zstd is among the codings that an answer accepts.
+fn names_zstd(codings: &str) -> bool {
+    let mut names = codings.split(',').map(|coding| coding.split(';').next().unwrap_or_default().trim());
+    names.any(|name| name.eq_ignore_ascii_case(ZSTD))
 }
 
 /// Whether a gateway, or the storage behind it, has no uploads.

@@ -2,7 +2,7 @@
 //!
 //! The transfer pulls; what it does not pull stays in the socket, which is the back-pressure. A sender that falls
 //! silent is given up after the idle timeout, and one that still sends at the deadline of a stop is told so, because
-//! he can go on at another gateway. A body that ends early is an error even if the protocol below had let it pass, and
+//! he can go on at another gateway. A packed body is unpacked here, no faster than it is asked for. A body that ends early is an error even if the protocol below had let it pass, and
 //! so is a trailer that was announced and did not come: the sender believes that it is verified.
 
 use std::time::Duration;
@@ -13,6 +13,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
+use super::coding::Unpacking;
 use super::headers::{self, Announced};
 use crate::api;
 use crate::drain::Drain;
@@ -27,6 +28,7 @@ pub(super) struct Upstream {
     announced: Announced,
     trailers: HeaderMap,
     drain: Drain,
+    unpacking: Option<Unpacking>,
 }
 
 impl Upstream {
@@ -34,12 +36,17 @@ impl Upstream {
     /// call of `next`.
     pub(super) fn new(body: Body, headers: &HeaderMap, declared: Option<u64>, idle: Duration, drain: Drain) -> Self {
         let announced = headers::announced(headers);
-        Self { body, idle, declared, received: 0, announced, trailers: HeaderMap::new(), drain }
+        Self { body, idle, declared, received: 0, announced, trailers: HeaderMap::new(), drain, unpacking: None }
+    }
+
+    /// What is received is given on as it comes out of here.
+    pub(super) fn unpacked(self, unpacking: Option<Unpacking>) -> Self {
+        Self { unpacking, ..self }
     }
 
     /// Reads all that comes, into nothing.
     pub(super) async fn discard(mut self) -> Result<(), BodyError> {
-        while transfer::Body::next(&mut self).await?.is_some() {}
+        while self.receive().await?.is_some() {}
         Ok(())
     }
 
@@ -51,11 +58,9 @@ impl Upstream {
             _ => Ok(None),
         }
     }
-}
 
-#[async_trait]
-impl transfer::Body for Upstream {
-    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+    /// The next bytes as they come.
+    async fn receive(&mut self) -> Result<Option<Bytes>, BodyError> {
         loop {
             let frame = tokio::select! {
                 // First: at the deadline, a sender who is fast must not be heard out.
@@ -79,6 +84,35 @@ impl transfer::Body for Upstream {
         }
     }
 
+    /// A little packed may be much plain: a stop is looked for between its pieces too.
+    async fn refuse_stopped(&mut self) -> Result<(), BodyError> {
+        tokio::select! {
+            biased;
+            () = self.drain.cutting() => Err(BodyError::Stopping),
+            () = std::future::ready(()) => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl transfer::Body for Upstream {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        loop {
+            if let Some(unpacking) = &mut self.unpacking
+                && let Some(plain) = unpacking.next()?
+            {
+                self.refuse_stopped().await?;
+                return Ok(Some(plain));
+            }
+            let received = self.receive().await?;
+            match (&mut self.unpacking, received) {
+                (None, received) => return Ok(received),
+                (Some(unpacking), Some(packed)) => unpacking.push(packed)?,
+                (Some(unpacking), None) => return unpacking.finish().map(|()| None),
+            }
+        }
+    }
+
     async fn trailers(&mut self) -> Result<Trailers, BodyError> {
         let malformed = |problem: super::Problem| BodyError::Trailer(problem.text().to_owned());
         let digests = headers::digests(&self.trailers).map_err(malformed)?;
@@ -96,6 +130,13 @@ impl transfer::Body for Upstream {
         if self.announced.root && root.is_none() {
             return Err(missing("the content root"));
         }
+        let digests = match &mut self.unpacking {
+            None => digests,
+            Some(unpacking) => {
+                unpacking.verify(&digests)?;
+                Vec::new()
+            }
+        };
         Ok(Trailers { digests: digests.into_iter().chain(own).collect(), root })
     }
 }

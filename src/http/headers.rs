@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRAILER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRAILER};
 use axum::http::{HeaderMap, HeaderName};
 use rsnap_wire::digest;
 
@@ -51,7 +51,7 @@ pub(super) fn root(headers: &HeaderMap) -> Result<Option<Root>, Problem> {
 }
 
 /// The digests in `Content-Digest` and `Repr-Digest`. They mean the same here: a PUT sends the whole representation,
-/// and no content coding is accepted.
+/// and both are about the bytes as they come, packed or not.
 pub(super) fn digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
     let mut all = Vec::new();
     for name in [CONTENT_DIGEST, REPR_DIGEST] {
@@ -72,15 +72,15 @@ pub(super) fn body_digest(headers: &HeaderMap) -> Result<Option<Digest>, Problem
     blake3::Hash::from_hex(text).map(|hash| Some(Digest::Blake3(hash))).map_err(malformed)
 }
 
-/// The digests of the content of one request, which is a part of the representation: a digest of the whole of it could
-/// not be computed over several gateways, so it is refused and not ignored.
-pub(super) fn content_digests(headers: &HeaderMap) -> Result<Vec<Digest>, Problem> {
+/// One request of an upload is a part of the representation: a digest of the whole of it could not be computed over
+/// several gateways, so it is refused and not ignored.
+pub(super) fn refuse_whole_digests(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key(REPR_DIGEST) {
         let detail =
             "an upload is verified by Rsnap-Content-Root, and each request by Content-Digest; leave out Repr-Digest";
         return Err(Problem::new(Kind::BadDigest, detail));
     }
-    digests(headers)
+    Ok(())
 }
 
 /// What the sender says will come after the body.
@@ -139,15 +139,14 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Problem
     number.map(Some).ok_or_else(|| Problem::new(Kind::BadRequest, "Content-Length is not a number"))
 }
 
-/// Refuses what would be stored as something else than it is: a range of the snapshot, or a coded form of it.
-pub(super) fn refuse_parts_and_codings(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key(CONTENT_RANGE) {
-        let detail = "send the whole snapshot without Content-Range (curl: without -C)";
-        return Err(Problem::new(Kind::ContentRange, detail));
-    }
-    match one(headers, &CONTENT_ENCODING)? {
-        None | Some("identity") => Ok(()),
-        Some(coding) => Err(Problem::new(Kind::MediaType, format!("send the body without the coding {coding}"))),
+/// Refuses what would be stored as something else than it is: a range of the snapshot.
+pub(super) fn refuse_parts(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.contains_key(CONTENT_RANGE) {
+        false => Ok(()),
+        true => {
+            let detail = "send the whole snapshot without Content-Range (curl: without -C)";
+            Err(Problem::new(Kind::ContentRange, detail))
+        }
     }
 }
 
@@ -191,11 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_codings_are_refused() {
-        let kind = |lines| refuse_parts_and_codings(&headers(lines)).map_err(|problem| problem.kind());
+    fn parts_are_refused() {
+        let kind = |lines| refuse_parts(&headers(lines)).map_err(|problem| problem.kind());
         assert_eq!(kind(&[("content-range", "bytes 1-2/3")]), Err(Kind::ContentRange));
-        assert_eq!(kind(&[("content-encoding", "gzip")]), Err(Kind::MediaType));
-        assert_eq!(kind(&[("content-encoding", "identity")]), Ok(()));
+        assert_eq!(kind(&[]), Ok(()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod body;
 mod caller;
 mod chain;
 mod check;
+mod coding;
 mod delete;
 mod get;
 mod headers;
@@ -39,7 +40,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post, put};
 
 use crate::cluster::Cluster;
@@ -111,11 +112,13 @@ fn routes() -> [(&'static str, MethodRouter<Arc<Gateway>>); 14] {
 }
 
 fn snapshot() -> MethodRouter<Arc<Gateway>> {
-    put(put::put).get(get::get).delete(delete::delete).post(resumable::create).options(resumable::offer)
+    let methods = put(put::put).get(get::get).delete(delete::delete).post(resumable::create).options(resumable::offer);
+    methods.layer(from_fn(resumable::answer))
 }
 
 fn upload() -> MethodRouter<Arc<Gateway>> {
-    get(resumable::state).head(resumable::look).patch(resumable::append).delete(resumable::cancel)
+    let methods = get(resumable::state).head(resumable::look).patch(resumable::append).delete(resumable::cancel);
+    methods.post(resumable::overridden).layer(from_fn(resumable::answer))
 }
 
 /// The whole interface.

@@ -28,6 +28,7 @@ use crate::api;
         resumable::look,
         resumable::append,
         resumable::cancel,
+        resumable::overridden,
         plan::plan,
         tree::tree,
         check::check,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Gateway;
 use super::auth::Action;
 use super::caller::Caller;
+use super::coding::accepted;
 use super::headers::media_type;
 use super::names::Target;
 use super::problem::{Kind, Problem};
@@ -41,14 +42,15 @@ pub(super) async fn plan(
     caller: Caller,
     target: Target,
     request: Request,
-) -> Result<Json<PlanAnswer>, Problem> {
+) -> Result<([(HeaderName, HeaderValue); 1], Json<PlanAnswer>), Problem> {
     let permission = caller.permit(Action::Plan(&target.volume, &target.snapshot))?;
     let (parts, body) = request.into_parts();
     require_json(&parts.headers)?;
     let wanted = tokio::time::timeout(gateway.idle_timeout, read(body)).await;
     let wanted = wanted.map_err(|_| Problem::new(Kind::Idle, "the request did not come to its end in time"))??;
     let sender = permission.sender.as_deref();
-    Ok(Json(gateway.transfers.plan(&target.volume, &target.snapshot, sender, &wanted).await?))
+    let plan = gateway.transfers.plan(&target.volume, &target.snapshot, sender, &wanted).await?;
+    Ok(([accepted()], Json(plan)))
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

@@ -12,9 +12,10 @@ use super::audit::{Entry, Event, Origin};
 use super::auth::Action;
 use super::body::Upstream;
 use super::caller::Caller;
+use super::coding::{self, Unpacking};
 use super::names::Target;
 use super::problem::{Kind, Problem};
-use super::{Gateway, answers, resumable, upload};
+use super::{Gateway, answers, headers, resumable, upload};
 use crate::api;
 use crate::image::Committed;
 use crate::transfer::Upload;
@@ -24,7 +25,8 @@ use crate::transfer::Upload;
 /// Streams one snapshot into the storage: a raw image, or a diff as `rbd export-diff` writes it. It becomes visible
 /// only when it is complete, verified and durable, and then at once. The same request again, after a lost answer,
 /// finds it and succeeds. Send `Expect: 100-continue` so that a refusal costs no body. Digests and the content root may
-/// come as a header or, announced with `Trailer`, after the body.
+/// come as a header or, announced with `Trailer`, after the body. The body may be packed, which the answers of a plan and of
+/// `OPTIONS` say with `Accept-Encoding`; the image's size must then come from the ticket.
 #[utoipa::path(
     put,
     path = "/v1/volumes/{volume}/snapshots/{snapshot}",
@@ -39,7 +41,8 @@ use crate::transfer::Upload;
         ("rsnap-source-snapshot" = Option<String>, Header, description = "The snapshot's id at the source"),
         ("rsnap-source-mark" = Option<String>, Header, description = "A mark that the source gives to this content and to no other"),
         ("Content-Digest" = Option<String>, Header, description = "RFC 9530, sha-256 or sha-512; also as trailer; Repr-Digest is the same"),
-        ("rsnap-body-digest" = Option<String>, Header, description = "Trailer only: BLAKE3 of the body, 64 hexadecimal digits"),
+        ("rsnap-body-digest" = Option<String>, Header, description = "Trailer only: BLAKE3 of the plain body, 64 hexadecimal digits"),
+        ("content-encoding" = Option<String>, Header, description = "`zstd`, with windows of at most 8 MiB; lengths and RFC 9530 digests are then of the packed bytes"),
     ),
     request_body(content((Vec<u8> = "application/octet-stream"), (Vec<u8> = "application/vnd.ceph.rbd-diff"))),
     responses(
@@ -62,7 +65,9 @@ pub(super) async fn put(
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;
     let upload = upload::single(&parts.headers, target.volume, target.snapshot, permission)?;
-    let body = gateway.upstream(body, &parts.headers, upload.length);
+    let declared = headers::content_length(&parts.headers)?;
+    let unpacking = Unpacking::of(&parts.headers, coding::most(upload.format, upload.size))?;
+    let body = gateway.upstream(body, &parts.headers, declared).unpacked(unpacking);
     if let Some(present) = gateway.transfers.admit(&upload).await? {
         take_unasked(body, &parts.headers).await?;
         return Ok(answers::committed(&present));

@@ -10,7 +10,8 @@ use super::audit::{Entry, Event, Origin};
 use super::auth::Action;
 use super::body::Upstream;
 use super::caller::Caller;
-use super::headers::{content_length, media_type, refuse_parts_and_codings};
+use super::coding::refuse_codings;
+use super::headers::{content_length, media_type, refuse_parts};
 use super::names::Target;
 use super::problem::{Kind, Problem};
 use super::put::shielded;
@@ -46,7 +47,8 @@ pub(super) async fn repair(
     let (parts, body) = request.into_parts();
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;
-    refuse_parts_and_codings(&parts.headers)?;
+    refuse_parts(&parts.headers)?;
+    refuse_codings(&parts.headers)?;
     match media_type(&parts.headers)?.as_deref() {
         Some(api::RBD_DIFF) => {}
         _ => {

@@ -160,7 +160,7 @@ async fn a_put_is_refused_before_its_body_is_read() {
     refused("/v1/volumes/%00/snapshots/s1", OPERATOR, &[], Kind::BadName).await;
     refused(SNAPSHOT, OPERATOR, &[("content-range", "bytes 0-1/2")], Kind::ContentRange).await;
     refused(SNAPSHOT, OPERATOR, &[("content-type", "text/plain")], Kind::MediaType).await;
-    refused(SNAPSHOT, OPERATOR, &[("content-encoding", "gzip")], Kind::MediaType).await;
+    refused(SNAPSHOT, OPERATOR, &[("content-encoding", "gzip")], Kind::Coding).await;
     refused(SNAPSHOT, OPERATOR, &[], Kind::LengthRequired).await;
     refused(SNAPSHOT, &ticket, &[("content-length", "4095")], Kind::Size).await;
     refused(SNAPSHOT, &ticket, &[("rsnap-content-root", "x")], Kind::BadDigest).await;

@@ -3,6 +3,7 @@
 use axum::http::HeaderMap;
 
 use super::auth::Permission;
+use super::coding::{PlainClaims, plain_claims, refuse_codings};
 use super::headers;
 use super::problem::{Kind, Problem};
 use crate::api;
@@ -18,9 +19,9 @@ pub(super) fn single(
     snapshot: SnapshotId,
     permission: Permission,
 ) -> Result<Upload, Problem> {
-    headers::refuse_parts_and_codings(headers)?;
+    headers::refuse_parts(headers)?;
     let format = single_format(headers)?;
-    let length = headers::content_length(headers)?;
+    let length = plain_claims(headers)?.length;
     let size = match format {
         Format::Raw => Some(raw_size(length, permission.size)?),
         Format::RbdDiff => permission.size,
@@ -29,7 +30,7 @@ pub(super) fn single(
     if format == Format::Raw && upload.base != BaseClaim::default() {
         return Err(Problem::new(Kind::BadRequest, "a raw image is complete: send it without a base"));
     }
-    Ok(Upload { format, size, length, ..upload })
+    Ok(Upload { format, size, ..upload })
 }
 
 /// Reads the headers of the first request of an upload; `declared` is the length of the representation.
@@ -40,8 +41,12 @@ pub(super) fn resumable(
     permission: Permission,
     declared: Option<u64>,
 ) -> Result<Upload, Problem> {
-    headers::refuse_parts_and_codings(headers)?;
-    let format = single_format(headers)?;
+    headers::refuse_parts(headers)?;
+    refuse_codings(headers)?;
+    let format = match headers::media_type(headers)?.as_deref() {
+        Some(api::TUS_BYTES) => Format::Raw,
+        _ => single_format(headers)?,
+    };
     let size = raw_size(declared, permission.size).map_err(|problem| match problem.kind() {
         Kind::LengthRequired => Problem::new(Kind::LengthRequired, "declare Upload-Length"),
         _ => problem,
@@ -60,7 +65,8 @@ pub(super) fn chain(
     last: SnapshotId,
     permission: Permission,
 ) -> Result<Upload, Problem> {
-    headers::refuse_parts_and_codings(headers)?;
+    headers::refuse_parts(headers)?;
+    refuse_codings(headers)?;
     match headers::media_type(headers)?.as_deref() {
         Some(api::RBD_IMAGE) => {}
         _ => return Err(media_type(&[api::RBD_IMAGE])),
@@ -78,11 +84,12 @@ fn upload(
 ) -> Result<Upload, Problem> {
     let source = headers::source(headers)?;
     let marked_by = permission.sender.clone().filter(|_| source.source_mark.is_some());
+    let PlainClaims { length, digests, digest_trailers } = plain_claims(headers)?;
     Ok(Upload {
         volume,
         snapshot,
         format: Format::RbdDiff,
-        length: headers::content_length(headers)?,
+        length,
         size: None,
         base: headers::base(headers)?,
         root: headers::root(headers)?,
@@ -90,8 +97,9 @@ fn upload(
         issued: permission.issued,
         principal: permission.principal,
         sender: permission.sender,
-        digests: headers::digests(headers)?,
-        digest_trailers: headers::announced(headers).digests,
+        digests,
+        digest_trailers,
+        metadata: None,
     })
 }
 
@@ -114,7 +122,7 @@ fn raw_size(length: Option<u64>, allowed: Option<u64>) -> Result<u64, Problem> {
         (Some(size), Some(allowed)) if size != allowed => Err(TransferError::Size { size, allowed }.into()),
         (Some(size), _) | (None, Some(size)) if size <= SIZE_MAX => Ok(size),
         (None, None) => {
-            let detail = "declare Content-Length, or use a ticket that was asked for with a size";
+            let detail = "declare Content-Length (of plain bytes), or use a ticket that was asked for with a size";
             Err(Problem::new(Kind::LengthRequired, detail))
         }
         _ => Err(Problem::new(Kind::ImageSize, format!("an image has at most {SIZE_MAX} bytes"))),
@@ -163,6 +171,14 @@ mod tests {
             assert_eq!(read(&[("content-length", wrong)], Some(9)).unwrap_err(), Kind::Size);
         }
         assert_eq!(read(&[], Some(u64::MAX)).unwrap_err(), Kind::ImageSize);
+    }
+
+    #[test]
+    fn the_length_of_packed_bytes_is_not_that_of_the_image() {
+        let packed = ("content-encoding", "zstd");
+        let upload = read(&[packed, ("content-length", "5")], Some(9)).unwrap();
+        assert_eq!((upload.size, upload.length), (Some(9), None));
+        assert_eq!(read(&[packed, ("content-length", "5")], None).unwrap_err(), Kind::LengthRequired);
     }
 
     #[test]

@@ -184,6 +184,7 @@ mod tests {
             sender: (!sender.is_empty()).then(|| sender.to_owned()),
             digests: Vec::new(),
             digest_trailers: crate::transfer::DigestTrailers::default(),
+            metadata: None,
         };
         match resolve(&upload, from, chain) {
             Ok(found) => found.is_some(),

@@ -84,6 +84,7 @@ impl TransferError {
     /// Whose side the fault is on.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
+            Self::Body(BodyError::Coding(_) | BodyError::Digest(_)) => Outcome::Refused,
             Self::Body(_) => Outcome::Cut,
             Self::Image(ImageError::Io { .. } | ImageError::Full { .. } | ImageError::Damaged { .. })
             | Self::Image(ImageError::Unsure { .. })

@@ -22,6 +22,7 @@ mod tree;
 mod upload;
 
 pub use config::{Config, UploadConfig};
+pub(crate) use digest::Hashes;
 pub use error::TransferError;
 pub use inspect::{Finding, Findings};
 pub use mend::Mended;
@@ -91,6 +92,8 @@ pub struct Upload {
     /// Digests of the body that the sender announced in the header.
     pub digests: Vec<Digest>,
     pub digest_trailers: DigestTrailers,
+    /// What a client of tus says of an upload, as it is to be given back.
+    pub metadata: Option<String>,
 }
 
 /// Which digests of the body will come as trailers, so that they must be computed on the way.
@@ -142,6 +145,12 @@ pub enum BodyError {
     Idle(Duration),
     #[error("the trailer is malformed: {0}")]
     Trailer(String),
+    /// It was packed, and cannot be unpacked.
+    #[error("the packed body cannot be unpacked: {0}")]
+    Coding(String),
+    /// It was packed, and is not what its digest says.
+    #[error("{0}")]
+    Digest(String),
     /// The gateway's own deadline, and not the sender's fault.
     #[error("this gateway stops and could not wait any longer; nothing is kept, so send it again to another one")]
     Stopping,

@@ -20,6 +20,7 @@ mod deploy;
 mod layers;
 mod marks;
 mod objects;
+mod packed;
 mod plugins;
 mod readme;
 mod rebase;

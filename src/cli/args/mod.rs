@@ -14,7 +14,7 @@ pub(super) use plugin::{
     PluginPush, PluginReplay, PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
 pub(super) use queries::{ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
-pub(super) use transfer::{BaseArg, CephArgs, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
+pub(super) use transfer::{BaseArg, CephArgs, Compress, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
 pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
 use clap::{Args, Parser, Subcommand};

@@ -69,6 +69,16 @@ pub struct CephArgs {
     pub ceph_keyring: Option<PathBuf>,
 }
 
+/// Whether bodies are compressed on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compress {
+    /// Where the gateway takes it, as long as the line is slower than this machine.
+    Auto,
+    /// Everything that gets smaller by it.
+    Always,
+    Never,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct SendArgs {
     /// Raw image in a file or on a block device, a snapshot in Ceph (rbd:POOL[/NAMESPACE]/IMAGE@SNAPSHOT), or a stream;
@@ -117,6 +127,9 @@ pub struct SendArgs {
     /// Connections at once, for an image in a file or in Ceph; chosen from the round-trip time when not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub streams: Option<u8>,
+    /// Compress on the way, with zstd; what does not get smaller goes as it is. Not for rbd-export.
+    #[arg(long, value_enum, default_value_t = Compress::Auto)]
+    pub compress: Compress,
     #[command(flatten)]
     pub ceph: CephArgs,
     #[command(flatten)]

@@ -23,8 +23,12 @@ fn json(status: u16, document: &impl Serialize) -> Answered {
 }
 
 fn problem(status: u16, retry_after: u64) -> Answered {
+    problem_of("test", status, retry_after)
+}
+
+fn problem_of(kind: &str, status: u16, retry_after: u64) -> Answered {
     let problem = Problem {
-        kind: "urn:rsnap:problem:test".into(),
+        kind: format!("{}{kind}", api::PROBLEMS),
         title: "Refused by the test".into(),
         status,
         detail: "because".into(),
@@ -95,13 +99,18 @@ pub(super) async fn plan(state: &Mutex<State>, request: Request<Incoming>) -> An
     let base = state.store.0.keys().map(|id| state.store.answer(id)).find(|held| roots.contains(&held.root));
     let base = base.map(|held| api::PlanBase { snapshot: held.snapshot, source_snapshot: None, root: held.root });
     let action = state.action.unwrap_or(if base.is_some() { Action::Incremental } else { Action::Full });
-    json(200, &super::plan(action, base.filter(|_| action == Action::Incremental)))
+    let mut answer = json(200, &super::plan(action, base.filter(|_| action == Action::Incremental)));
+    if state.takes_zstd {
+        answer.headers_mut().insert("accept-encoding", "gzip;q=0.5, zstd".parse().unwrap());
+    }
+    answer
 }
 
 pub(super) async fn put(state: &Mutex<State>, request: Request<Incoming>) -> Result<Answered, Error> {
     let script = state.lock().unwrap().script.pop_front();
     let limit = match script {
         Some(Script::Refuse(status, retry_after)) => return Ok(problem(status, retry_after)),
+        Some(Script::RefuseCoding) => return Ok(problem_of("unsupported-coding", 415, 0)),
         Some(Script::Hang) => return std::future::pending().await,
         Some(Script::RefuseAfter(_, limit) | Script::CutAfter(limit)) => limit,
         _ => usize::MAX,
@@ -114,6 +123,8 @@ pub(super) async fn put(state: &Mutex<State>, request: Request<Incoming>) -> Res
             _ => Err(broken()),
         };
     };
+    let packed = headers.contains_key("content-encoding");
+    let body = if packed { zstd::decode_all(&body[..]).unwrap() } else { body };
     let received = Received { path: path.clone(), headers, body, trailers };
     let answer = commit(&mut state.lock().unwrap(), &path, received);
     match script {

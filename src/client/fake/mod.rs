@@ -34,6 +34,8 @@ pub(crate) type Answered = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 pub(crate) enum Script {
     /// A problem before the body is asked for, with a `Retry-After` in seconds if it is not 0.
     Refuse(u16, u64),
+    /// The coding of the body is refused before it is asked for.
+    RefuseCoding,
     /// A problem after this many bytes of the body.
     RefuseAfter(u16, usize),
     /// The connection breaks after this many bytes of the body.
@@ -69,6 +71,8 @@ pub(crate) struct State {
     pub(crate) pinned: Option<String>,
     /// What `/server` names before it names this gateway.
     pub(crate) named: VecDeque<SocketAddr>,
+    /// Whether plans say that packed bodies are taken.
+    pub(crate) takes_zstd: bool,
 }
 
 pub(crate) struct Fake {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, EXPECT, TRAILER};
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::material::{Choice, Work};
-use super::writer::{Halt, Proof, StreamWriter, value};
+use super::packing::Form;
+use super::writer::{Halt, StreamWriter, value};
 use super::{Job, Run};
 use crate::api::{self, ChainAnswer, SnapshotAnswer};
 use crate::client::answer::Answer;
@@ -31,14 +32,14 @@ type Made = oneshot::Receiver<Result<Option<Root>, Halt>>;
 
 impl Run<'_> {
     pub(super) async fn transmit(&mut self, ticketed: &Ticketed, choice: Choice) -> Result<Outcome, ClientError> {
-        let headers = headers(self.job, &choice)?;
+        let form = Form { proof: self.job.material.proof(&choice), packing: self.packing(ticketed) };
+        let headers = headers(self.job, &choice, form)?;
         let path = path(self.job)?;
         self.job.material.hold().await?;
         let work = self.job.material.begin(&choice, &self.job.source_snapshot)?;
         let (parts, body) = UploadBody::stream();
         let meter = Arc::new(Meter::default());
-        let proof = self.job.material.proof(&choice);
-        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter), proof)?;
+        let made = make(work, parts, body.leave().unwrap_or_default(), Arc::clone(&meter), form)?;
         let name = self.job.snapshot()?.to_string();
         let size = self.job.material.size();
         let put = ticketed.gateway.put(&path, headers, body);
@@ -78,14 +79,14 @@ fn make(
     parts: mpsc::Sender<Part>,
     leave: CancellationToken,
     meter: Arc<Meter>,
-    proof: Proof,
+    form: Form,
 ) -> Result<Made, ClientError> {
     let (done, made) = oneshot::channel();
     spawn("source", move || {
         let allowed = Handle::current().block_on(async {
             tokio::select! { biased; () = parts.closed() => false, () = leave.cancelled() => true }
         });
-        let mut writer = StreamWriter::new(parts, meter, proof);
+        let mut writer = StreamWriter::new(parts, meter, form);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
         let ended = result.and_then(|root| {
             writer.finish(root)?;
@@ -106,12 +107,12 @@ fn path(job: &Job) -> Result<String, ClientError> {
     Ok(format!("{}?snapshots={}", collection_path(&job.volume), ids.join(",")))
 }
 
-fn headers(job: &Job, choice: &Choice) -> Result<HeaderMap, ClientError> {
+fn headers(job: &Job, choice: &Choice, form: Form) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::from_iter([
         (CONTENT_TYPE, HeaderValue::from_static(job.material.media_type())),
         (EXPECT, HeaderValue::from_static("100-continue")),
     ]);
-    headers.extend(job.material.proof(choice).announcement().map(|trailer| (TRAILER, trailer)));
+    headers.extend(form.headers());
     headers.extend(source_headers(job, choice)?);
     Ok(headers)
 }

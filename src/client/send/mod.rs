@@ -8,6 +8,7 @@ mod attempt;
 mod comparison;
 mod image;
 mod material;
+mod packing;
 mod prove;
 mod rbd;
 mod rebase;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use image::{Base, Image};
 pub use material::Material;
+pub use packing::Compress;
 pub use rbd::{RbdBase, RbdImage};
 pub use stream::{KnownBase, PassThrough};
 
@@ -51,6 +53,7 @@ pub struct Job {
     pub backoff: Backoff,
     /// How many connections at once; chosen from the round-trip time when not given.
     pub streams: Option<usize>,
+    pub compress: Compress,
 }
 
 /// A job that runs.
@@ -73,6 +76,7 @@ pub async fn send(job: &mut Job, reporter: &dyn Reporter) -> Result<Outcome, Cli
     loop {
         let error = match run.attempt().await {
             Ok(outcome) => return Ok(outcome),
+            Err(error) if run.unpack_after(&error) => continue,
             Err(error) => error,
         };
         if run.memory.take_progress() {

@@ -47,6 +47,7 @@ fn job(gateway: Gateway, snapshot: &str, material: impl Material + 'static) -> J
         material: Box::new(material),
         backoff: quick(4),
         streams: None,
+        compress: Compress::Never,
     }
 }
 
@@ -179,10 +180,9 @@ async fn a_huge_hole_costs_nothing() {
     let proven = material.bases().remove(0).root;
     let (parts, mut body) = tokio::sync::mpsc::channel(64);
     let work = material.begin(&Choice::Full, "s").unwrap();
-    let sent =
-        on_thread("test", move || work(&mut writer::StreamWriter::new(parts, Default::default(), writer::Proof::Root)))
-            .await
-            .unwrap();
+    let form = packing::Form { proof: writer::Proof::Root, packing: packing::Packing::Plain };
+    let mut writer = writer::StreamWriter::new(parts, Default::default(), form);
+    let sent = on_thread("test", move || work(&mut writer)).await.unwrap();
     assert_eq!(sent.unwrap().map(|root| root.to_string()), proven);
     assert!(body.recv().await.is_none(), "the few bytes of data were not gathered");
     assert!(started.elapsed() < Duration::from_secs(5), "it took {:?}", started.elapsed());

@@ -4,7 +4,8 @@
 //! cost more than all that the gateway does with the bytes. Where it is not, BLAKE3 is used because SHA-256 costs three
 //! times as much even with the processor's help.
 //!
-//! Small pieces are gathered, large ones pass without a copy. Silence is broken by [`StreamWriter::breathe`]: comparing
+//! Small pieces are gathered, large ones pass without a copy. Packing comes last, so that a digest is of plain bytes and
+//! each piece that leaves is a frame of its own. Silence is broken by [`StreamWriter::breathe`]: comparing
 //! a volume in which nothing changed sends nothing for longer than a gateway waits for a sender.
 
 use std::fmt;
@@ -15,9 +16,11 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
+use super::packing::{Form, Packing};
 use crate::api::{BODY_DIGEST, CONTENT_ROOT};
 use crate::client::body::Part;
 use crate::client::{ClientError, Meter};
+use crate::coding::Packer;
 use crate::content::Root;
 
 /// Pieces below this are gathered, in bytes.
@@ -66,7 +69,8 @@ impl Proof {
 pub struct StreamWriter {
     parts: mpsc::Sender<Part>,
     gathered: BytesMut,
-    proof: Proof,
+    form: Form,
+    packer: Packer,
     digest: Option<blake3::Hasher>,
     meter: Arc<Meter>,
     last: Instant,
@@ -79,9 +83,10 @@ impl fmt::Debug for StreamWriter {
 }
 
 impl StreamWriter {
-    pub(super) fn new(parts: mpsc::Sender<Part>, meter: Arc<Meter>, proof: Proof) -> Self {
-        let digest = (proof == Proof::Digest).then(blake3::Hasher::new);
-        Self { parts, gathered: BytesMut::new(), proof, digest, meter, last: Instant::now() }
+    pub(super) fn new(parts: mpsc::Sender<Part>, meter: Arc<Meter>, form: Form) -> Self {
+        let digest = (form.proof == Proof::Digest).then(blake3::Hasher::new);
+        let (gathered, packer) = (BytesMut::new(), Packer::default());
+        Self { parts, gathered, form, packer, digest, meter, last: Instant::now() }
     }
 
     /// Takes bytes for the socket. Blocks while the gateway is slower.
@@ -114,7 +119,7 @@ impl StreamWriter {
     /// Ends the body with what proves it. `root` is left out where something else was announced.
     pub(super) fn finish(&mut self, root: Option<Root>) -> Result<(), Halt> {
         self.flush()?;
-        let trailers = match (self.proof, root, &self.digest) {
+        let trailers = match (self.form.proof, root, &self.digest) {
             (Proof::Root, Some(root), _) => trailer(CONTENT_ROOT, &root.to_string())?,
             (Proof::Digest, _, Some(digest)) => trailer(BODY_DIGEST, &digest.finalize().to_string())?,
             _ => HeaderMap::new(),
@@ -131,6 +136,17 @@ impl StreamWriter {
     }
 
     fn pass(&mut self, bytes: Bytes) -> Result<(), Halt> {
+        let is_waited_for = self.parts.capacity() == self.parts.max_capacity();
+        let is_tried = match self.form.packing {
+            Packing::Plain => return self.hand_over(bytes),
+            Packing::InTime => !is_waited_for,
+            Packing::All => true,
+        };
+        let packed = self.packer.pack(bytes, is_tried).map_err(ClientError::local("pack", "the body"))?;
+        packed.into_iter().try_for_each(|part| self.hand_over(part))
+    }
+
+    fn hand_over(&mut self, bytes: Bytes) -> Result<(), Halt> {
         let length = bytes.len() as u64;
         self.parts.blocking_send(Part::Data(bytes)).map_err(|_| Halt::Gone)?;
         self.meter.count(length);
@@ -161,10 +177,14 @@ mod tests {
         }
     }
 
+    fn form(packing: Packing) -> Form {
+        Form { proof: Proof::Digest, packing }
+    }
+
     #[test]
     fn silence_is_broken_by_a_record_that_changes_nothing() {
         let (sender, mut parts) = mpsc::channel(4);
-        let mut writer = StreamWriter::new(sender, Arc::default(), Proof::Digest);
+        let mut writer = StreamWriter::new(sender, Arc::default(), form(Packing::Plain));
         let filler = rbd_diff::zero(4096, 0);
         writer.breathe(&filler).unwrap();
         assert_eq!(data(&mut parts), None);
@@ -185,7 +205,7 @@ mod tests {
     #[test]
     fn small_pieces_are_gathered_and_order_is_kept() {
         let (sender, mut parts) = mpsc::channel(8);
-        let mut writer = StreamWriter::new(sender, Arc::default(), Proof::Digest);
+        let mut writer = StreamWriter::new(sender, Arc::default(), form(Packing::Plain));
         writer.write(Bytes::from_static(b"ab")).unwrap();
         writer.write(Bytes::from_static(b"cd")).unwrap();
         writer.write(Bytes::from(vec![1; SMALL])).unwrap();
@@ -195,5 +215,46 @@ mod tests {
         assert_eq!(data(&mut parts).unwrap().len(), SMALL);
         assert_eq!(data(&mut parts).unwrap(), b"e");
         assert!(matches!(parts.try_recv(), Ok(Part::End(trailers)) if trailers.contains_key(BODY_DIGEST)));
+    }
+
+    /// What went out until now, and whether there is an end.
+    fn sent(parts: &mut mpsc::Receiver<Part>) -> (Vec<u8>, Option<HeaderMap>) {
+        let mut all = Vec::new();
+        loop {
+            match parts.try_recv() {
+                Ok(Part::Data(bytes)) => all.extend_from_slice(&bytes),
+                Ok(Part::End(trailers)) => return (all, Some(trailers)),
+                Err(_) => return (all, None),
+            }
+        }
+    }
+
+    #[test]
+    fn a_packed_body_is_smaller_and_its_digest_is_of_the_plain_one() {
+        let plain = vec![7; 3 << 20];
+        let (sender, mut parts) = mpsc::channel(64);
+        let meter = Arc::new(Meter::default());
+        let mut writer = StreamWriter::new(sender, Arc::clone(&meter), form(Packing::All));
+        writer.write(Bytes::from_static(b"front")).unwrap();
+        writer.write(Bytes::from(plain.clone())).unwrap();
+        writer.finish(None).unwrap();
+        let (packed, trailers) = sent(&mut parts);
+        assert!(packed.len() < 2000, "{}", packed.len());
+        assert_eq!(meter.moved(), packed.len() as u64);
+        let whole = [&b"front"[..], &plain].concat();
+        assert!(zstd::decode_all(&packed[..]).unwrap() == whole);
+        assert_eq!(trailers.unwrap()[BODY_DIGEST], *blake3::hash(&whole).to_string());
+    }
+
+    #[test]
+    fn nothing_is_packed_while_the_socket_waits() {
+        let (sender, mut parts) = mpsc::channel(64);
+        let mut writer = StreamWriter::new(sender, Arc::default(), form(Packing::InTime));
+        writer.write(Bytes::from(vec![7; SMALL])).unwrap();
+        writer.write(Bytes::from(vec![8; SMALL])).unwrap();
+        // The first one is wrapped, and while it waits there is time for the second.
+        let (packed, _) = sent(&mut parts);
+        assert!((SMALL..SMALL + 200).contains(&packed.len()), "{}", packed.len());
+        assert!(zstd::decode_all(&packed[..]).unwrap() == [[7; SMALL], [8; SMALL]].concat());
     }
 }

@@ -51,6 +51,7 @@ catalogue! {
     Length "length-mismatch" BAD_REQUEST "The body was not as long as declared";
     Cut "body-cut" BAD_REQUEST "The body ended before its end";
     UploadLength "inconsistent-upload-length" BAD_REQUEST "The lengths in the requests contradict each other";
+    MalformedCoding "malformed-coding" BAD_REQUEST "The packed body cannot be unpacked";
     Trailer "bad-trailer" BAD_REQUEST "What came after the body is malformed or missing";
     Unauthorized "unauthorized" UNAUTHORIZED "The request needs a bearer token";
     BadToken "bad-token" UNAUTHORIZED "The bearer token is not known here";
@@ -79,9 +80,11 @@ catalogue! {
     Unmendable "unmendable" CONFLICT "The storage cannot write into a committed snapshot";
     PluginRefused "plugin-refused" CONFLICT "A plugin refused";
     UploadCompleted "completed-upload" GONE "The upload is complete already";
+    TusVersion "tus-version" PRECONDITION_FAILED "This version of tus is not spoken here";
     LengthRequired "length-required" LENGTH_REQUIRED "The size of the image must be known";
     TooLarge "too-large" PAYLOAD_TOO_LARGE "The body of the request is too large";
     MediaType "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body's format is not one that is spoken here";
+    Coding "unsupported-coding" UNSUPPORTED_MEDIA_TYPE "The body's coding is not one that is spoken here";
     Range "range-not-satisfiable" RANGE_NOT_SATISFIABLE "The range lies outside the snapshot";
     Digest "digest-mismatch" UNPROCESSABLE_ENTITY "What was received does not fit its digest or content root";
     Size "size-not-allowed" UNPROCESSABLE_ENTITY "The image's size is not what the permission is for";

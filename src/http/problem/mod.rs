@@ -11,7 +11,7 @@ pub use catalogue::Kind;
 pub(super) use catalogue::table;
 
 use axum::Json;
-use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
@@ -32,6 +32,8 @@ pub struct Problem {
     size: Option<u64>,
     /// The offset that was given, and the one that an upload goes on at.
     offsets: Option<(u64, u64)>,
+    /// The coding that would be taken.
+    coding: Option<&'static str>,
 }
 
 /// What the log and the counters know of a problem: an extension of its response.
@@ -44,7 +46,7 @@ pub(super) struct Reported {
 impl Problem {
     /// A problem whose `detail` says what happened and what to do.
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), internal: None, size: None, offsets: None }
+        Self { kind, detail: detail.into(), internal: None, size: None, offsets: None, coding: None }
     }
 
     /// A problem whose cause is for the log alone.
@@ -62,6 +64,11 @@ impl Problem {
     pub(super) fn offset(given: u64, expected: u64) -> Self {
         let detail = format!("the bytes begin at {given}, and the upload goes on at {expected}");
         Self { offsets: Some((given, expected)), ..Self::new(Kind::UploadOffset, detail) }
+    }
+
+    /// A body with a coding other than the one that is taken here.
+    pub(super) fn coding(taken: &'static str, detail: impl Into<String>) -> Self {
+        Self { coding: Some(taken), ..Self::new(Kind::Coding, detail) }
     }
 
     #[must_use]
@@ -115,7 +122,9 @@ impl IntoResponse for Problem {
         let offset = self.offsets.map(|(_, expected)| (UPLOAD_OFFSET, HeaderValue::from(expected)));
         let complete = self.offsets.map(|_| (UPLOAD_COMPLETE, HeaderValue::from_static("?0")));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        response.headers_mut().extend([retry, challenge(self.kind), range, offset, complete].into_iter().flatten());
+        let coding = self.coding.map(|taken| (ACCEPT_ENCODING, HeaderValue::from_static(taken)));
+        let all = [retry, challenge(self.kind), range, offset, complete, coding];
+        response.headers_mut().extend(all.into_iter().flatten());
         response.extensions_mut().insert(Reported { kind: self.kind, text: self.text().to_owned() });
         response
     }

@@ -100,6 +100,8 @@ impl From<BodyError> for Problem {
             BodyError::Cut(_) => Kind::Cut,
             BodyError::Idle(_) => Kind::Idle,
             BodyError::Trailer(_) => Kind::Trailer,
+            BodyError::Coding(_) => Kind::MalformedCoding,
+            BodyError::Digest(_) => Kind::Digest,
             BodyError::Stopping => Kind::Stopping,
         };
         Self::new(kind, error.to_string())

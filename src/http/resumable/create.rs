@@ -8,15 +8,19 @@ use axum::http::header::{ACCEPT, ALLOW, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::{COMPLETE, Completeness, OFFSET, PARTIAL, completeness, fields, flag, limits, location, number, resource};
+use super::{
+    COMPLETE, Completeness, OFFSET, PARTIAL, completeness, fields, flag, limits, location, number, resource, tus,
+};
 use crate::api;
 use crate::http::audit::{Entry, Event};
 use crate::http::auth::Action;
 use crate::http::caller::Caller;
+use crate::http::coding::accepted;
 use crate::http::names::Target;
 use crate::http::problem::{Kind, Problem};
 use crate::http::put::shielded;
 use crate::http::{Gateway, answers, headers, upload};
+use crate::image::ImageError;
 use crate::transfer::{Created, Format, Piece, TransferError, Upload, UploadId};
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -26,7 +30,7 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// Makes an upload of this snapshot, in the place of an unfinished one, and answers where it is. With
 /// `application/octet-stream` the request may bring the first bytes of the raw image, or all of them with
 /// `Upload-Complete: ?1`. With `application/vnd.ceph.rbd-diff` it brings nothing, and names the base that the changes
-/// start from.
+/// start from. With `Tus-Resumable: 1.0.0` it is a creation of tus, whose bytes are `application/offset+octet-stream`.
 #[utoipa::path(
     post,
     path = "/v1/volumes/{volume}/snapshots/{snapshot}",
@@ -57,13 +61,21 @@ pub(in crate::http) async fn create(
     let (parts, body) = request.into_parts();
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     gateway.refuse_when_stopping()?;
-    let complete = completeness(&parts.headers)?.ok_or_else(|| {
-        Problem::new(Kind::BadRequest, "say with `Upload-Complete: ?0` that more will follow; or send it with PUT")
-    })?;
+    let is_tus = tus::is_spoken(&parts.headers)?;
+    let complete = match completeness(&parts.headers)? {
+        Some(said) if !is_tus => said,
+        None if !is_tus => {
+            let detail = "say with `Upload-Complete: ?0` that more will follow; or send it with PUT";
+            return Err(Problem::new(Kind::BadRequest, detail));
+        }
+        _ => Completeness::Partial,
+    };
     let content = headers::content_length(&parts.headers)?;
     let declared = declared(&parts.headers, complete, content)?;
     let claims = resource::claims(&parts.headers, permission.sender.clone())?;
     let upload = upload::resumable(&parts.headers, target.volume, target.snapshot, permission, declared)?;
+    let metadata = if is_tus { tus::metadata(&parts.headers)? } else { None };
+    let (size, upload) = (upload.size.unwrap_or_default(), Upload { metadata, ..upload });
     let is_empty = http_body::Body::is_end_stream(&body);
     if upload.format == Format::RbdDiff && !is_empty {
         let detail = "changes go to the upload, with the range that they are about; begin it with an empty body";
@@ -73,6 +85,11 @@ pub(in crate::http) async fn create(
     let created = shielded(&gateway, begin(Arc::clone(&gateway), upload, caller)).await?;
     let id = match created {
         Created::Upload(id) => id,
+        Created::Present(committed) if is_tus => {
+            // tus has no other answer to a creation than where to send the bytes.
+            let record = committed.record();
+            return Err(ImageError::Exists { snapshot: record.snapshot.clone(), root: record.root }.into());
+        }
         Created::Present(committed) => return Ok(finished(answers::committed(&committed), committed.record().size)),
     };
     let mut offset = 0;
@@ -82,6 +99,9 @@ pub(in crate::http) async fn create(
     }
     if complete == Completeness::Complete && declared.is_some() {
         return resource::finish(&gateway, &id, root).await;
+    }
+    if is_tus && offset == size {
+        resource::finish(&gateway, &id, root).await?;
     }
     Ok(begun(&id, offset, gateway.transfers.upload_age()))
 }
@@ -110,13 +130,9 @@ async fn begin(gateway: Arc<Gateway>, upload: Upload, caller: Caller) -> Result<
 }
 
 fn begun(id: &UploadId, offset: u64, age: Duration) -> Response {
-    let headers = HeaderMap::from_iter([
-        (LOCATION, location(id)),
-        (OFFSET, number(offset)),
-        (COMPLETE, flag(false)),
-        limits(age),
-    ]);
-    (StatusCode::CREATED, headers).into_response()
+    let headers =
+        [(LOCATION, location(id)), (OFFSET, number(offset)), (COMPLETE, flag(false)), accepted(), limits(age)];
+    (StatusCode::CREATED, HeaderMap::from_iter(headers.into_iter().chain(tus::expiry(age)))).into_response()
 }
 
 /// Marks an answer as that of a whole upload.
@@ -129,11 +145,12 @@ pub(super) fn finished(mut response: Response, size: u64) -> Response {
 /// `OPTIONS`: that uploads can be resumed here, and their limits.
 pub(in crate::http) async fn offer(State(gateway): State<Arc<Gateway>>) -> Response {
     let allowed = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
-    let headers = HeaderMap::from_iter([
+    let headers = [
         (ACCEPT_PATCH, HeaderValue::from_static(PARTIAL)),
         (ALLOW, HeaderValue::from_static(allowed)),
         (ACCEPT, HeaderValue::from_static(api::RAW)),
+        accepted(),
         limits(gateway.transfers.upload_age()),
-    ]);
-    (StatusCode::NO_CONTENT, headers).into_response()
+    ];
+    (StatusCode::NO_CONTENT, HeaderMap::from_iter(headers.into_iter().chain(tus::offer()))).into_response()
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use axum::http::{HeaderMap, HeaderName};
 
-use super::{COMPLETE, LENGTH, OFFSET};
+use super::{COMPLETE, LENGTH, OFFSET, tus};
 use crate::api;
 use crate::http::headers::one;
 use crate::http::problem::{Kind, Problem};
@@ -21,6 +21,14 @@ pub(in crate::http) enum Completeness {
     Partial,
     /// It is the end.
     Complete,
+}
+
+/// The version of the draft whose clients take an offset that is the length for the end.
+const HASTY: u64 = 6;
+
+/// Whether the request comes from such a client, or from one of tus.
+pub(super) fn is_hasty(headers: &HeaderMap) -> Result<bool, Problem> {
+    Ok(tus::is_spoken(headers)? || one(headers, &VERSION)?.and_then(integer) == Some(HASTY))
 }
 
 /// `Upload-Complete`, where the request speaks a version of the draft that is known here.

@@ -1,4 +1,5 @@
-//! Uploads over HTTP: the IETF draft "Resumable Uploads for HTTP", interop versions 6 to 8.
+//! Uploads over HTTP: the IETF draft "Resumable Uploads for HTTP", interop versions 6 to 8, and tus 1.0. Both are ways to
+//! say the same, and end in the same code.
 //!
 //! An upload is made with POST on its snapshot and has a path of its own below it. A POST may bring the first bytes, or
 //! none, and then the upload's path is known before anything is sent: this gateway sends no `104`, because the library
@@ -11,12 +12,14 @@
 mod create;
 mod fields;
 mod resource;
+mod tus;
 
 pub(super) use create::{__path_create, create, offer};
 pub(super) use fields::{Completeness, completeness};
 pub(super) use resource::{
     __path_append, __path_cancel, __path_list, __path_look, __path_state, append, cancel, list, look, state,
 };
+pub(super) use tus::{__path_overridden, answer, overridden};
 
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +27,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::answers;
+use super::coding::accepted;
 use super::names::Upload;
 use crate::api::{UploadAnswer, UploadRange};
 use crate::content::SIZE_MAX;
@@ -61,18 +65,22 @@ fn rest(age: Duration, touched: SystemTime) -> Duration {
 
 /// How far an upload is, for [`progress`].
 fn progress_of(state: &UploadState, age: Duration) -> HeaderMap {
-    progress(state.offset(), state.size, state.committed.is_some(), rest(age, state.touched))
+    let mut headers = progress(state.offset(), state.size, state.committed.is_some(), rest(age, state.touched));
+    headers.extend(tus::told(state.metadata.as_deref()));
+    headers
 }
 
 /// The headers that say how far an upload is, and how long it stays.
 fn progress(offset: u64, size: u64, is_complete: bool, rest: Duration) -> HeaderMap {
-    HeaderMap::from_iter([
+    let headers = [
         (OFFSET, number(offset)),
         (LENGTH, number(size)),
         (COMPLETE, flag(is_complete)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        accepted(),
         limits(rest),
-    ])
+    ];
+    headers.into_iter().chain(tus::expiry(rest).filter(|_| !is_complete)).collect()
 }
 
 /// The mark is told to the `sender` who gave it: to others it proves nothing.

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::create::finished;
-use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress, progress_of};
+use super::{Completeness, PARTIAL, completeness, describe, fields, id, progress, progress_of, tus};
 use crate::api::{self, UploadAnswer, UploadsAnswer};
-use crate::content::Root;
+use crate::content::{Root, SIZE_MAX};
 use crate::http::audit::{Entry, Event};
 use crate::http::auth::{Action, Permission};
 use crate::http::body::Upstream;
 use crate::http::caller::Caller;
+use crate::http::coding::{PlainClaims, Unpacking, accepted, most, plain_claims};
 use crate::http::names::{Target, Upload};
 use crate::http::problem::{Kind, Problem};
 use crate::http::put::shielded;
 use crate::http::{Gateway, answers, headers};
 use crate::image::Ranges;
-use crate::transfer::{Claims, Piece, TransferError, UploadId};
+use crate::transfer::{Claims, Format, Piece, TransferError, UploadId, UploadState};
 
 fn permit(caller: &Caller, upload: &Upload) -> Result<Permission, Problem> {
     caller.permit(Action::Put(&upload.volume, std::slice::from_ref(&upload.snapshot)))
@@ -46,12 +47,11 @@ pub(in crate::http) async fn list(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     target: Target,
-) -> Result<Json<UploadsAnswer>, Problem> {
+) -> Result<([(HeaderName, HeaderValue); 1], Json<UploadsAnswer>), Problem> {
     let permission = caller.permit(Action::Put(&target.volume, std::slice::from_ref(&target.snapshot)))?;
     let uploads = gateway.transfers.uploads(&target.volume, &target.snapshot).await?;
-    Ok(Json(UploadsAnswer {
-        uploads: uploads.iter().map(|state| describe(state, permission.sender.as_deref())).collect(),
-    }))
+    let uploads = uploads.iter().map(|state| describe(state, permission.sender.as_deref())).collect();
+    Ok(([accepted()], Json(UploadsAnswer { uploads })))
 }
 
 /// One upload
@@ -101,9 +101,16 @@ pub(in crate::http) async fn look(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     upload: Upload,
+    headers: HeaderMap,
 ) -> Result<(StatusCode, HeaderMap), Problem> {
     permit(&caller, &upload)?;
-    let state = gateway.transfers.upload(&id(upload)).await?;
+    let (id, is_hasty) = (id(upload), fields::is_hasty(&headers)?);
+    let mut state = gateway.transfers.upload(&id).await?;
+    if is_hasty && state.is_whole() {
+        gateway.refuse_when_stopping()?;
+        finish(&gateway, &id, None).await?;
+        state = gateway.transfers.upload(&id).await?;
+    }
     Ok((StatusCode::NO_CONTENT, progress_of(&state, gateway.transfers.upload_age())))
 }
 
@@ -111,7 +118,9 @@ pub(in crate::http) async fn look(
 ///
 /// `application/partial-upload`: bytes of the raw image from `Upload-Offset` on, which must be where the upload is.
 /// `application/vnd.ceph.rbd-diff`: what differs from the base in the range `Rsnap-Range`; several may be sent at once.
-/// `Upload-Complete: ?1` asks for the commit, and is answered as a PUT would be.
+/// `Upload-Complete: ?1` asks for the commit, and is answered as a PUT would be. With `Tus-Resumable: 1.0.0`, bytes come as
+/// `application/offset+octet-stream`, and the commit with the last one. Each body may be packed; offsets and
+/// ranges count bytes of the image, whatever went over the line.
 #[utoipa::path(
     patch,
     path = "/v1/volumes/{volume}/snapshots/{snapshot}/uploads/{upload}",
@@ -121,10 +130,11 @@ pub(in crate::http) async fn look(
         ("upload" = String, Path, description = "The upload, as `Location` named it"),
         ("upload-complete" = Option<String>, Header, description = "`?1` when nothing will follow"),
         ("upload-offset" = Option<u64>, Header, description = "Where plain bytes begin"),
+        ("content-encoding" = Option<String>, Header, description = "`zstd`, with windows of at most 8 MiB"),
         ("rsnap-range" = Option<String>, Header, description = "`FIRST-END` of changes, without the byte at END"),
         ("rsnap-content-root" = Option<String>, Header, description = "With `?1`: the content root that the result must have"),
     ),
-    request_body(content((Vec<u8> = "application/partial-upload"), (Vec<u8> = "application/vnd.ceph.rbd-diff"))),
+    request_body(content((Vec<u8> = "application/partial-upload"), (Vec<u8> = "application/offset+octet-stream"), (Vec<u8> = "application/vnd.ceph.rbd-diff"))),
     responses(
         (status = 204, description = "Taken, and durable"),
         (status = 201, description = "Complete, and stored", body = api::SnapshotAnswer),
@@ -143,25 +153,55 @@ pub(in crate::http) async fn append(
     let (parts, body) = request.into_parts();
     let id = id(upload);
     let complete = completeness(&parts.headers)?;
-    let (piece, is_last) = piece(&parts.headers, complete)?;
+    let (piece, end) = piece(&parts.headers, complete)?;
+    let (is_last, is_empty) = (end == End::Here, http_body::Body::is_end_stream(&body));
     let content = headers::content_length(&parts.headers)?;
     let root = headers::root(&parts.headers)?;
     let claims = claims(&parts.headers, permission.sender)?;
-    if is_last && http_body::Body::is_end_stream(&body) {
-        check_end(&gateway, &id, &piece, &parts.headers).await?;
-        return finish(&gateway, &id, root).await;
+    if is_empty && end != End::Later {
+        let state = check_end(&gateway, &id, &piece, &parts.headers).await?;
+        return match end {
+            End::WhenWhole if state.offset() < state.size => Ok(added(&gateway, state.offset(), state.size, false)),
+            End::WhenWhole => finish_with(&gateway, &id, root, state.size).await,
+            End::Here | End::Later => finish(&gateway, &id, root).await,
+        };
     }
     if let Piece::Bytes { offset } = piece {
-        check_length(&gateway, &id, offset, content.filter(|_| is_last), &parts.headers).await?;
+        check_length(&gateway, &id, offset, claims.length.filter(|_| is_last), &parts.headers).await?;
     }
-    let body = gateway.upstream(body, &parts.headers, content);
+    let most = match &piece {
+        // More than the image is refused as such.
+        Piece::Bytes { .. } => SIZE_MAX,
+        Piece::Changes { range } => most(Format::RbdDiff, Some(range.end.saturating_sub(range.start))),
+    };
+    let unpacking = Unpacking::of(&parts.headers, most)?;
+    let body = gateway.upstream(body, &parts.headers, content).unpacked(unpacking);
     let durable = add(&gateway, &id, piece, claims, body).await?;
     if is_last {
         return finish(&gateway, &id, root).await;
     }
     let size = gateway.transfers.upload_size(&id).await?;
-    Ok((StatusCode::NO_CONTENT, progress(durable.end_from(0), size, false, gateway.transfers.upload_age()))
-        .into_response())
+    match durable.end_from(0) {
+        offset if end == End::WhenWhole && offset == size => finish_with(&gateway, &id, root, size).await,
+        offset => Ok(added(&gateway, offset, size, false)),
+    }
+}
+
+/// What was sent is durable.
+fn added(gateway: &Gateway, offset: u64, size: u64, is_complete: bool) -> Response {
+    let headers = progress(offset, size, is_complete, gateway.transfers.upload_age());
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// Commits with the last byte, and answers as to any other.
+async fn finish_with(
+    gateway: &Arc<Gateway>,
+    id: &UploadId,
+    root: Option<Root>,
+    size: u64,
+) -> Result<Response, Problem> {
+    finish(gateway, id, root).await?;
+    Ok(added(gateway, size, size, true))
 }
 
 /// Give an upload up
@@ -200,17 +240,35 @@ async fn give_up(gateway: Arc<Gateway>, id: UploadId, caller: Caller) -> Result<
     cancelled
 }
 
+/// When the commit is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By another request.
+    Later,
+    /// With this one.
+    Here,
+    /// With the one that brings the last byte.
+    WhenWhole,
+}
+
 /// What the request brings, and whether it is the last one.
-fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, bool), Problem> {
-    headers::refuse_parts_and_codings(headers)?;
+fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, End), Problem> {
+    headers::refuse_parts(headers)?;
+    let missing = |name| Problem::new(Kind::BadRequest, format!("the header {name} is missing or malformed"));
+    let offset = || fields::offset(headers)?.ok_or_else(|| missing("Upload-Offset"));
+    let is_tus = tus::is_spoken(headers)?;
     match headers::media_type(headers)?.as_deref() {
         Some(PARTIAL) => {
-            let missing = |name| Problem::new(Kind::BadRequest, format!("the header {name} is missing or malformed"));
-            let offset = fields::offset(headers)?.ok_or_else(|| missing("Upload-Offset"))?;
-            let complete = complete.ok_or_else(|| missing("Upload-Complete"))?;
-            Ok((Piece::Bytes { offset }, complete == Completeness::Complete))
+            let end = match complete.ok_or_else(|| missing("Upload-Complete"))? {
+                Completeness::Complete => End::Here,
+                Completeness::Partial if fields::is_hasty(headers)? => End::WhenWhole,
+                Completeness::Partial => End::Later,
+            };
+            Ok((Piece::Bytes { offset: offset()? }, end))
         }
-        Some(api::RBD_DIFF) => Ok((Piece::Changes { range: fields::range(headers)? }, false)),
+        Some(api::TUS_BYTES) if is_tus => Ok((Piece::Bytes { offset: offset()? }, End::WhenWhole)),
+        Some(api::TUS_BYTES) => Err(missing("Tus-Resumable")),
+        Some(api::RBD_DIFF) => Ok((Piece::Changes { range: fields::range(headers)? }, End::Later)),
         _ => Err(Problem::new(
             Kind::MediaType,
             format!("send it with `Content-Type: {PARTIAL}` or `Content-Type: {}`", api::RBD_DIFF),
@@ -219,22 +277,27 @@ fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, 
 }
 
 pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Claims, Problem> {
-    Ok(Claims {
-        length: headers::content_length(headers)?,
-        digests: headers::content_digests(headers)?,
-        digest_trailers: headers::announced(headers).digests,
-        sender,
-    })
+    headers::refuse_whole_digests(headers)?;
+    let PlainClaims { length, digests, digest_trailers } = plain_claims(headers)?;
+    Ok(Claims { length, digests, digest_trailers, sender })
 }
 
-/// A last request without content: nothing may be missing.
-async fn check_end(gateway: &Gateway, id: &UploadId, piece: &Piece, headers: &HeaderMap) -> Result<(), Problem> {
-    let Piece::Bytes { offset } = piece else { return Ok(()) };
+/// A request without content that may be the last: nothing before it may be missing.
+async fn check_end(
+    gateway: &Gateway,
+    id: &UploadId,
+    piece: &Piece,
+    headers: &HeaderMap,
+) -> Result<UploadState, Problem> {
     let state = gateway.transfers.upload(id).await?;
-    match state.offset() {
-        expected if expected != *offset => Err(TransferError::UploadOffset { given: *offset, expected }.into()),
-        _ => check_declared(state.size, fields::length(headers)?),
+    if let Piece::Bytes { offset } = piece {
+        let (given, expected) = (*offset, state.offset());
+        if expected != given {
+            return Err(TransferError::UploadOffset { given, expected }.into());
+        }
+        check_declared(state.size, fields::length(headers)?)?;
     }
+    Ok(state)
 }
 
 /// Lengths that a request tells, or implies, must be that of the image.

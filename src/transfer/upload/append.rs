@@ -1,7 +1,7 @@
 //! One piece of an upload.
 //!
 //! Whatever ends a request early, a cut, a stop, a newer request: what has come by then is kept, and the sender goes on
-//! from there. Only a piece whose digest is wrong is taken back.
+//! from there. Only a piece whose digest is wrong, or that cannot be unpacked, is taken back.
 
 use std::ops::Range;
 use std::pin::pin;
@@ -172,7 +172,10 @@ impl Adding<'_> {
         let end = if is_whole && matches!(piece, Piece::Changes { .. }) { end.map(|_| self.range.end) } else { end };
         let kept = self.range.start..end?;
         match &ended {
-            Err(TransferError::Digest { .. } | TransferError::Body(BodyError::Trailer(_))) => self.open.withdraw(&kept),
+            Err(
+                TransferError::Digest { .. }
+                | TransferError::Body(BodyError::Trailer(_) | BodyError::Digest(_) | BodyError::Coding(_)),
+            ) => self.open.withdraw(&kept),
             _ => self.open.take(kept),
         }
         self.open.mark().await?;

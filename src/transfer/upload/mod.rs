@@ -75,6 +75,8 @@ pub struct UploadState {
     pub touched: SystemTime,
     /// The snapshot, once it is finished.
     pub committed: Option<SnapshotRecord>,
+    /// What its client wants to be given back.
+    pub metadata: Option<String>,
 }
 
 impl UploadState {
@@ -84,11 +86,18 @@ impl UploadState {
         self.durable.end_from(0)
     }
 
+    /// Whether all of it is there, and nobody has asked for the commit, or heard of one.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.committed.is_none() && self.offset() == self.size
+    }
+
     fn read(record: UploadRecord) -> Result<Self, TransferError> {
         let UploadRecord { request, durable, touched, committed, .. } = record;
         let note = Note::read(&request)?;
         let id = UploadId { volume: request.volume, snapshot: request.snapshot, transfer: request.transfer };
-        Ok(Self { id, size: request.size, base: request.base, source: note.source, durable, touched, committed })
+        let Note { source, metadata, .. } = note;
+        Ok(Self { id, size: request.size, base: request.base, source, durable, touched, committed, metadata })
     }
 }
 

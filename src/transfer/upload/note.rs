@@ -22,6 +22,9 @@ pub(super) struct Note {
     pub source: Identity,
     /// The content root that was announced.
     pub root: Option<Root>,
+    /// `Upload-Metadata` of tus. Gateways from before it was kept cannot read a note that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
 }
 
 impl Note {
@@ -33,6 +36,7 @@ impl Note {
             issued_ms: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX),
             source: upload.source.clone(),
             root: upload.root,
+            metadata: upload.metadata.clone(),
         }
     }
 
@@ -69,6 +73,7 @@ impl Note {
             sender: self.source.marked_by.clone(),
             digests: Vec::new(),
             digest_trailers: DigestTrailers::default(),
+            metadata: self.metadata.clone(),
         }
     }
 }

@@ -185,6 +185,7 @@ fn upload() -> Upload {
         sender: None,
         digests: Vec::new(),
         digest_trailers: DigestTrailers::default(),
+        metadata: None,
     }
 }
 

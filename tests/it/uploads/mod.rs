@@ -3,7 +3,9 @@
 mod changes;
 mod draft;
 mod faults;
+mod foreign;
 mod send;
+mod tus;
 
 use std::path::Path;
 

@@ -11,6 +11,7 @@ mod build;
 mod ceph;
 mod certificate;
 mod demo;
+mod foreign;
 mod gateway;
 mod guests;
 mod kit;
@@ -48,6 +49,8 @@ enum Chore {
     },
     /// Run all tests and, for a bounded number of inputs, all fuzz targets
     Test,
+    /// Install the clients of others that upload in the tests, which a single test does not do
+    Clients,
     /// Make a plugin of each kind in each language as a newcomer would, and the examples; build and test them
     Kit(kit::Arguments),
     /// Test the crate that binds Ceph under the address sanitiser, and prove that it would notice
@@ -71,6 +74,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Build => build::chore(&root, &mut Steps::new("Build", 2)),
         Chore::Demo { keep } => demo::chore(&root, keep),
         Chore::Test => suite::chore(&root),
+        Chore::Clients => foreign::chore(&root),
         Chore::Kit(arguments) => kit::chore(&root, &arguments),
         Chore::Asan => asan::chore(&root),
         Chore::Ceph => ceph::chore(),

@@ -81,6 +81,7 @@ pub(crate) const NODE: [Need; 2] = [
     Need { command: "npm", package: "npm", why: "installs componentize-js" },
 ];
 pub(crate) const SOCAT: Need = Need { command: "socat", package: "socat", why: "the peer's TLS between two sites" };
+pub(crate) const ZSTD: Need = Need { command: "zstd", package: "zstd", why: "packs bodies as a stranger would" };
 /// Real Ceph clusters for the tests: a monitor, an OSD, the clients, and the library that the gateway loads.
 pub(crate) const CEPH: [Need; 5] = [
     Need { command: "ceph-mon", package: "ceph-mon", why: "the monitor of a Ceph cluster on this machine" },
@@ -120,7 +121,7 @@ pub(crate) const OPENSTACK: [Need; 8] = [
 
 /// What `cargo xtask test` needs.
 pub(crate) fn tests() -> Vec<Need> {
-    [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP].into_iter().chain(CEPH).chain(REGISTRY).collect()
+    [FILE_SYSTEM, CURL, ETCD, FAKETIME, FUZZER, HAPROXY, IP, ZSTD].into_iter().chain(CEPH).chain(REGISTRY).collect()
 }
 
 /// Where commands are looked for: an ordinary user's `PATH` often lacks the directories of administrators.

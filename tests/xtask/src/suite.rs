@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::asan;
 use crate::build;
+use crate::foreign;
 use crate::kit;
 use crate::openstack;
 use crate::packages;
@@ -44,6 +45,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     packages::ensure(&steps, &packages::PROTOC)?;
     build::guests(root, &steps)?;
     openstack::prepare(root, &steps)?;
+    foreign::prepare(root, &steps)?;
 
     steps.step("Test the gateway, its leaf crates and the tools");
     let mut outcomes =

@@ -86,6 +86,7 @@ fn upload(options: &WriterArgs, stream: &Stream) -> Result<Upload, Fault> {
         sender: None,
         digests: Vec::new(),
         digest_trailers: DigestTrailers::default(),
+        metadata: None,
     })
 }
 

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::attempt::{source_headers, verify};
 use super::material::{Choice, Pieces};
+use super::packing::Packing;
 use super::writer::value;
 use super::{Job, Run};
 use crate::api::{self, SnapshotAnswer, UploadAnswer};
@@ -192,7 +193,8 @@ impl Run<'_> {
         let missing: u64 = waiting.iter().map(|range| range.end - range.start).sum();
         let waiting = Mutex::new(waiting);
         let shown = Streams::new(size - missing);
-        let one = || stream(ticketed, path, pieces, &waiting, &shown);
+        let packing = self.packing(ticketed);
+        let one = || stream(ticketed, path, (pieces, packing), &waiting, &shown);
         let all = futures_util::future::join_all((0..streams).map(|_| one()));
         let name = self.job.snapshot()?.to_string();
         let ended = telling_streams(self.reporter, Stage::Sending, &name, size, &shown, all).await;
@@ -265,14 +267,14 @@ impl Run<'_> {
 async fn stream(
     ticketed: &Ticketed,
     path: &str,
-    pieces: &Arc<dyn Pieces>,
+    (pieces, packing): (&Arc<dyn Pieces>, Packing),
     waiting: &Mutex<VecDeque<Range<u64>>>,
     shown: &Streams,
 ) -> (Result<(), ClientError>, Vec<Range<u64>>, Option<Sent>) {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let mut whole = Vec::new();
     while let Some(range) = next() {
-        match piece::send(ticketed, path, Arc::clone(pieces), range.clone(), shown).await {
+        match piece::send(ticketed, path, (Arc::clone(pieces), packing), range.clone(), shown).await {
             Ok(()) => whole.push(range),
             Err((error, sent)) => {
                 // The others end with the pieces that they have.

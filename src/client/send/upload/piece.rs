@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, EXPECT, TRAILER};
+use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use crate::api;
 use crate::client::body::{Part, UploadBody};
 use crate::client::progress::Streams;
 use crate::client::send::material::Pieces;
+use crate::client::send::packing::{Form, Packing};
 use crate::client::send::writer::{Halt, Proof, StreamWriter, value};
 use crate::client::thread::spawn;
 use crate::client::{ClientError, Meter, Ticketed};
@@ -45,18 +46,19 @@ impl Sent {
 pub(super) async fn send(
     ticketed: &Ticketed,
     path: &str,
-    pieces: Arc<dyn Pieces>,
+    (pieces, packing): (Arc<dyn Pieces>, Packing),
     range: Range<u64>,
     shown: &Streams,
 ) -> Result<(), (ClientError, Option<Sent>)> {
     // The root of the whole proves its pieces.
     let proof = if pieces.has_root() { Proof::Nothing } else { Proof::Digest };
-    let headers = headers(&range, proof).map_err(|error| (error, None))?;
+    let form = Form { proof, packing };
+    let headers = headers(&range, form).map_err(|error| (error, None))?;
     let (parts, body) = UploadBody::stream();
     let meter = shown.begin(range.start);
     let leave = body.leave().unwrap_or_default();
     let mut made =
-        make(pieces, range.clone(), parts, leave, Arc::clone(&meter), proof).map_err(|error| (error, None))?;
+        make(pieces, range.clone(), parts, leave, Arc::clone(&meter), form).map_err(|error| (error, None))?;
     let answer = ticketed.gateway.patch(path, headers, body).await;
     let answer = match answer {
         Ok(answer) => answer.success().await,
@@ -86,14 +88,14 @@ fn make(
     parts: mpsc::Sender<Part>,
     leave: CancellationToken,
     meter: Arc<Meter>,
-    proof: Proof,
+    form: Form,
 ) -> Result<oneshot::Receiver<Result<(), Halt>>, ClientError> {
     let (done, made) = oneshot::channel();
     spawn("source", move || {
         let allowed = Handle::current().block_on(async {
             tokio::select! { biased; () = parts.closed() => false, () = leave.cancelled() => true }
         });
-        let mut writer = StreamWriter::new(parts, meter, proof);
+        let mut writer = StreamWriter::new(parts, meter, form);
         let work = pieces.begin(range);
         let result = if allowed { work(&mut writer) } else { Err(Halt::Gone) };
         let ended = result.and_then(|()| writer.finish(None));
@@ -104,12 +106,13 @@ fn make(
     Ok(made)
 }
 
-fn headers(range: &Range<u64>, proof: Proof) -> Result<HeaderMap, ClientError> {
-    let trailer = proof.announcement().map(|trailer| (TRAILER, trailer));
+fn headers(range: &Range<u64>, form: Form) -> Result<HeaderMap, ClientError> {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(api::RBD_DIFF)),
         (EXPECT, HeaderValue::from_static("100-continue")),
         (HeaderName::from_static(api::RANGE), value(&format!("{}-{}", range.start, range.end))?),
     ];
-    Ok(headers.into_iter().chain(trailer).collect())
+    let mut all = form.headers();
+    all.extend(headers);
+    Ok(all)
 }

@@ -9,7 +9,7 @@ use crate::process;
 use crate::steps::Steps;
 
 const SETTINGS: &str = "deploy/cinder/pyproject.toml";
-const FOLDERS: [&str; 3] = ["deploy/cinder", "deploy/keystone", "tests/openstack"];
+const FOLDERS: [&str; 4] = ["deploy/cinder", "deploy/keystone", "tests/foreign", "tests/openstack"];
 
 pub(super) fn check(root: &Path, steps: &Steps) -> Result<()> {
     openstack::prepare(root, steps)?;

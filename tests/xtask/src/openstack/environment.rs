@@ -38,19 +38,24 @@ pub(crate) fn prepare(root: &Path, steps: &Steps) -> Result<()> {
     if std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(());
     }
-    packages::ensure_unless(steps, PYTHON, || python().is_ok())?;
     if environment.exists() {
         std::fs::remove_dir_all(&environment).with_context(|| format!("cannot remove {}", environment.display()))?;
     }
     steps.timed("uv pip install keystone cinder …", || {
-        let installer = installer(root)?;
-        process::quiet(python()?.args(["-m", "venv", "--without-pip"]).arg(&environment))?;
-        let mut install = Command::new(installer);
-        install.args(["pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--python"]);
-        process::quiet(install.arg(environment.join("bin/python")).arg("--requirement").arg(root.join(PACKAGES)))
+        install_list(root, steps, &environment, &root.join(PACKAGES))
     })?;
     link_bindings(&environment)?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Makes an environment with all packages of a list, which names all that they need.
+pub(crate) fn install_list(root: &Path, steps: &Steps, environment: &Path, list: &Path) -> Result<()> {
+    packages::ensure_unless(steps, PYTHON, || python().is_ok())?;
+    let installer = installer(root)?;
+    process::quiet(python()?.args(["-m", "venv", "--without-pip"]).arg(environment))?;
+    let mut install = Command::new(installer);
+    install.args(["pip", "install", "--quiet", "--no-deps", "--compile-bytecode", "--python"]);
+    process::quiet(install.arg(environment.join("bin/python")).arg("--requirement").arg(list))
 }
 
 /// uv, in an environment of its own.

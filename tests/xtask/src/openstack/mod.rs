@@ -13,7 +13,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub(crate) use environment::{prepare, program};
+pub(crate) use environment::{install_list, prepare, program};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Arguments {
