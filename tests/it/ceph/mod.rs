@@ -13,6 +13,6 @@ mod refusals;
 mod source;
 mod stock;
 mod story;
-mod support;
+pub mod support;
 mod takeover;
 mod uploads;
