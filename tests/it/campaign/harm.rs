@@ -134,9 +134,9 @@ fn stop(scene: &Scene, wanted: usize, asleep: Duration, silent: Duration, in_ord
     proxy.close(true);
     // In order: what was on its way is still there for the gateway when it wakes up.
     if in_order {
-        proxy.cut()
+        proxy.cut();
     } else {
-        drop(proxy.reset())
+        proxy.reset();
     }
     sleep(asleep.saturating_sub(silent));
     gateway.signal("CONT");
