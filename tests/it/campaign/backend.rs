@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use super::disk::Disk;
 use crate::ceph::support::{POOL, Site};
+use crate::support::wait_for;
+
+/// How often an OSD here looks how full it is.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 pub trait Backend: Send + Sync {
     /// The table of the store.
@@ -86,8 +91,14 @@ impl Backend for Ceph {
         self.set_bytes(1 << 20);
     }
 
+    /// The OSD says only now and then how full it is.
     fn drain(&self) {
         self.set_bytes(12 << 30);
+        let is_full = || self.0.cluster().ceph(&["health", "detail"]).unwrap().contains("OSD_FULL");
+        for _ in 0..2 {
+            std::thread::sleep(HEARTBEAT);
+            wait_for("space", || !is_full());
+        }
     }
 
     fn leftovers(&self, volume: &str, snapshots: &BTreeSet<String>) -> Vec<String> {

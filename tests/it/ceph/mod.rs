@@ -10,6 +10,7 @@ mod findings;
 mod judge;
 mod outages;
 mod refusals;
+mod repair;
 mod source;
 mod stock;
 mod story;
