@@ -66,13 +66,14 @@ impl Backend for Files {
     }
 }
 
-/// A cluster of its own. Ceph itself would take a lock away from a silent client after half a minute. Not here.
+/// A cluster of its own. Who dies between opening an image and saying that he is ours is a stranger to the others, until
+/// Ceph counts him no more: half a minute, and here less than that.
 pub struct Ceph(Site);
 
 impl Ceph {
     pub fn new() -> Self {
         let options = rsnap_test_ceph::Options::default()
-            .with_setting("osd", "osd client watch timeout = 3600")
+            .with_setting("osd", "osd client watch timeout = 8")
             .with_setting("osd", "osd heartbeat interval = 1");
         Self(Site::own(&options))
     }

@@ -23,7 +23,7 @@ pub(super) const SIZE: usize = 9 * MIB + 4321;
 const STEPS: [Step; 7] =
     [Step::Entered, Step::Parked, Step::Placed, Step::Cut, Step::Reverted, Step::Owned, Step::Cleared];
 
-fn old() -> Vec<u8> {
+pub(super) fn old() -> Vec<u8> {
     content(&mut Dice(70), SIZE)
 }
 
@@ -57,7 +57,7 @@ async fn scribble(
     ingest.end_piece().await.map(drop)
 }
 
-async fn finish(upload: &Arc<dyn UploadImage>, bytes: &[u8]) -> Result<Committed, ImageError> {
+pub(super) async fn finish(upload: &Arc<dyn UploadImage>, bytes: &[u8]) -> Result<Committed, ImageError> {
     let (root, durable) = upload.close().await?;
     assert_eq!(root, root_of(bytes).await);
     upload.commit(durable, sealed(root)).await
@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// Another gateway goes on where the storage says, to the end.
-    async fn go_on(&self, there: usize) {
+    pub(super) async fn go_on(&self, there: usize) {
         let other = self.site.store();
         let upload = other.resume(&image(), &transfer(1)).await.unwrap();
         assert_eq!(upload.durable().end_from(0), there as u64);
@@ -99,7 +99,7 @@ impl Scene {
     }
 
     /// What there is besides snapshots, their trees and their records.
-    async fn left(&self) -> Vec<String> {
+    pub(super) async fn left(&self) -> Vec<String> {
         let mut left: Vec<String> = self.site.trees().into_iter().filter(|name| name.contains(".log.")).collect();
         let there = self.site.image(Mode::ReadOnly);
         let snapshots = there.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name);
