@@ -1,9 +1,12 @@
-//! A gateway dies while it begins a transfer that outlives its requests, or while it clears one away.
+//! The beginning and the end of transfers that outlive their requests: a gateway dies while it begins one, or while it
+//! clears one away, and others remove what came of it.
 
 use std::sync::Arc;
 
+use rsnap_rbd::Mode;
+
 use super::support::site;
-use super::uploads::{SIZE, Scene, feed, finish, new, old};
+use super::uploads::{SIZE, Scene, THERE, feed, finish, new, old};
 use crate::id::TransferId;
 use crate::image::blocking::blocking;
 use crate::image::cases::{Bench, image, request, transfer, upload_request};
@@ -11,7 +14,7 @@ use crate::image::rbd::objects::Objects;
 use crate::image::rbd::record::{log_name, upload_key};
 use crate::image::rbd::session::Session;
 use crate::image::rbd::upload::{Step, give_up};
-use crate::image::{ImageError, ImageStore as _};
+use crate::image::{ImageError, ImageStore as _, StageRequest};
 
 /// A base, and one that died after this step of beginning an upload over it.
 async fn begun(step: Step) -> Scene {
@@ -96,4 +99,31 @@ async fn a_death_at_each_step_of_clearing_away_leaves_nothing_to_the_next_but_wo
         scene.bench.check(2, &new()).await;
         scene.bench.check(0, &old()).await;
     }
+}
+
+/// The record of a finished one answers for its snapshot, and for no other of that name.
+#[tokio::test]
+async fn what_is_known_of_a_finished_one_goes_when_others_have_removed_its_snapshot() {
+    let (scene, upload) = Scene::new().await;
+    upload.suspend().await;
+    drop(upload);
+    scene.go_on(THERE).await;
+    let has_record = || {
+        let there = scene.site.image(Mode::ReadOnly);
+        there.metadata(&upload_key(&transfer(1))).unwrap().is_some()
+    };
+    scene.bench.put(2, Some((1, &new())), &old()).await.unwrap();
+    assert!(has_record());
+    scene.site.image(Mode::ReadWrite).remove_snapshot("snapshot-2").unwrap();
+    scene.site.image(Mode::ReadWrite).remove_snapshot("snapshot-1").unwrap();
+    let again = StageRequest { transfer: transfer(9), ..upload_request(1, Some(0), SIZE) };
+    let upload = scene.store.stage(again).await.unwrap().upload().unwrap();
+    feed(&upload, 0..SIZE, &old()).await.unwrap();
+    finish(&upload, &old()).await.unwrap();
+    drop(upload);
+    scene.bench.put(3, Some((0, &old())), &new()).await.unwrap();
+    assert!(!has_record());
+    let there = scene.store.uploads(&image()).await.unwrap();
+    assert_eq!(there.iter().map(|there| &there.request.transfer).collect::<Vec<_>>(), [&transfer(9)]);
+    scene.bench.check(1, &old()).await;
 }
