@@ -46,7 +46,7 @@ pub(super) async fn feed(
 }
 
 /// Sends bytes, and does not make them durable.
-async fn scribble(
+pub(super) async fn scribble(
     upload: &Arc<dyn UploadImage>,
     range: std::ops::Range<usize>,
     bytes: &[u8],
