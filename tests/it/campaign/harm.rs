@@ -1,5 +1,6 @@
 //! Doing harm.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
@@ -40,9 +41,11 @@ pub fn go_on(scene: &Scene) {
             running.fetch_add(1, Ordering::SeqCst);
             let (single, running) = (&single, &running);
             threads.spawn(move || {
-                match strike(scene, single, &fault) {
-                    true => scene.strikes(fault.kind.name()),
-                    false => scene.tell("(missed)", 1),
+                match catch_unwind(AssertUnwindSafe(|| strike(scene, single, &fault))) {
+                    Ok(true) => scene.strikes(fault.kind.name()),
+                    Ok(false) => scene.tell("(missed)", 1),
+                    // A gateway that ended by itself, or does not start again.
+                    Err(_) => scene.give_up(),
                 }
                 running.fetch_sub(1, Ordering::SeqCst);
             });

@@ -78,7 +78,7 @@ impl<'a> Lane<'a> {
     }
 
     fn wanted(&mut self, number: usize) -> Wanted {
-        let is_full = self.links.is_empty() || next(&mut self.state) % 3 == 0;
+        let is_full = self.links.is_empty() || next(&mut self.state).is_multiple_of(3);
         let source = match self.links.last() {
             Some(last) if !is_full => last.source.changed(&mut self.state),
             _ => Source::random(&mut self.state),

@@ -76,8 +76,9 @@ impl Slot {
         };
         let retries = said.iter().filter(|value| value["event"] == "retry");
         let retries = retries.map(|value| value["error"].as_str().unwrap().to_owned()).collect();
-        let moved = said.iter().filter(|value| value["stage"] == "sending").filter_map(|value| value["moved"].as_u64());
-        Said { ended, retries, moved: moved.last().unwrap_or_default() }
+        let sending = said.iter().rfind(|value| value["stage"] == "sending");
+        let moved = sending.and_then(|value| value["moved"].as_u64()).unwrap_or_default();
+        Said { ended, retries, moved }
     }
 
     /// SIGKILL. False: there is none.

@@ -21,7 +21,7 @@ pub struct Source {
 impl Source {
     /// One of a few MiB of data; one in three is so large that it is sent in several pieces.
     pub fn random(state: &mut u64) -> Self {
-        let dense = next(state) % 3 > 0;
+        let dense = !next(state).is_multiple_of(3);
         let size = if dense { 9 + next(state) % 24 } else { 100 + next(state) % 150 } * MIB + next(state) % MIB;
         let mut source = Self { size, grains: BTreeMap::new() };
         let share = if dense { 100 } else { 10 };
@@ -36,12 +36,12 @@ impl Source {
     /// The same some time later: some of it is other data, some is zeroes, and it may have grown.
     pub fn changed(&self, state: &mut u64) -> Self {
         let mut source = self.clone();
-        if next(state) % 4 == 0 {
+        if next(state).is_multiple_of(4) {
             source.size += next(state) % (8 * MIB);
         }
         for _ in 0..4 + next(state) % 12 {
             let (start, length) = (next(state) % (source.size / GRAIN), 1 + next(state) % 32);
-            let is_zero = next(state) % 5 == 0;
+            let is_zero = next(state).is_multiple_of(5);
             for grain in start..(start + length).min(source.size / GRAIN) {
                 match is_zero {
                     true => drop(source.grains.remove(&grain)),

@@ -98,7 +98,11 @@ async fn a_client_that_waits_for_the_lock_and_says_nothing_is_shut_out() {
     let deleter = deleter.await.unwrap();
     let refused = one.store.stage(request(2, Some(1), SIZE)).await;
     assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
-    blocking(move || Ok(drop(deleter))).await.unwrap();
+    let closing = blocking(move || {
+        drop(deleter);
+        Ok(())
+    });
+    closing.await.unwrap();
     one.put(2, Some((1, &second())), &first()).await.unwrap();
 }
 
