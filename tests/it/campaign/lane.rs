@@ -17,8 +17,9 @@ use crate::support::{next, scratch, wait_for};
 const MIB: u64 = 1 << 20;
 /// What a gateway may have of one stream and not made durable.
 const WINDOW: u64 = 8 * MIB;
-/// What the sockets on the way hold beyond it.
-const ON_THE_WAY: u64 = 4 * MIB;
+/// What has left the sender and not reached the gateway: the kernels on both sides, and the proxy. A gateway on a busy
+/// machine lets them fill up.
+const ON_THE_WAY: u64 = 16 * MIB;
 /// Heads and extents of a stream.
 const FRAME: u64 = MIB;
 /// Snapshots of a volume at a time.
