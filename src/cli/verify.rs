@@ -1,6 +1,7 @@
 //! `rsnap verify`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::args::{CephArgs, OtherArgs, VerifyArgs, VolumeArgs, location};
 use super::connect::gateway;
@@ -65,5 +66,5 @@ pub(super) async fn local(source: &Path, ceph: &CephArgs) -> Result<Other, Clien
     let CephArgs { ceph_conf: configuration, ceph_user: user, ceph_keyring: keyring } = ceph.clone();
     let access = Access { configuration, user, keyring };
     let snapshot = on_thread("source", move || RbdSnapshot::open(location, &access)).await??;
-    Ok(Other::Ceph(Box::new(snapshot)))
+    Ok(Other::Ceph(Arc::new(snapshot)))
 }

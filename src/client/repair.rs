@@ -3,7 +3,6 @@
 //! Only what the gateway itself names after reading all it has stored is sent. Whether it is right is not decided here:
 //! the gateway takes nothing but the bytes whose hashes its tree records, so a source that is wrong, or lies, is refused.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -18,7 +17,7 @@ use super::progress::telling;
 use super::send::next_wait;
 use super::source::ImageFile;
 use super::thread::on_thread;
-use super::verify::{Checked, Extent, Held, Side, check};
+use super::verify::{Checked, Extent, Held, Other, Side, check};
 use super::{ClientError, Meter, Permission, Reporter, Stage};
 use crate::api::{CONTENT_ROOT, RBD_DIFF, RepairAnswer, SnapshotAnswer};
 use crate::retry::Backoff;
@@ -29,15 +28,6 @@ const EXTENTS: usize = 100_000;
 const REQUEST: u64 = 8 << 20;
 /// Pieces that are read from the intact site at once.
 const AT_ONCE: usize = 4;
-
-/// Who still has it.
-#[derive(Debug)]
-pub enum Intact {
-    /// Another gateway.
-    Held(Held),
-    /// The image that was sent, in a file or on a block device.
-    File(PathBuf),
-}
 
 /// How a repair ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,7 +47,7 @@ pub struct Repaired {
 /// Finds what is damaged at `damaged` and sends it again from `intact`.
 pub async fn repair(
     damaged: &Held,
-    intact: &Intact,
+    intact: &Other,
     backoff: Backoff,
     reporter: &dyn Reporter,
 ) -> Result<Repaired, ClientError> {
@@ -77,7 +67,7 @@ pub async fn repair(
 
 /// Where the right bytes come from.
 struct Source<'a> {
-    intact: &'a Intact,
+    intact: &'a Other,
     /// What the other gateway says of it.
     known: Option<SnapshotAnswer>,
     size: u64,
@@ -89,7 +79,7 @@ impl Source<'_> {
     /// Refuses what cannot help, before anything is read there.
     async fn compare(&mut self) -> Result<(), ClientError> {
         match self.intact {
-            Intact::Held(held) => {
+            Other::Held(held) => {
                 let known = held.gateway.find(&held.volume, &held.snapshot).await?;
                 if known.root != self.root {
                     let text = format!("{} has other content: it cannot mend this one", held.name());
@@ -98,23 +88,32 @@ impl Source<'_> {
                 self.known = Some(known);
                 Ok(())
             }
-            Intact::File(path) => match ImageFile::open(path).map(|image| super::source::Blocks::size(&image))? {
-                size if size == self.size => Ok(()),
-                size => {
-                    let text = format!("{} has {size} bytes, the snapshot {}", path.display(), self.size);
-                    Err(ClientError::Plan(text))
-                }
-            },
+            Other::File(path) => {
+                let size = ImageFile::open(path).map(|image| super::source::Blocks::size(&image))?;
+                self.compare_size(&path.display().to_string(), size)
+            }
+            Other::Ceph(snapshot) => self.compare_size(&snapshot.location().to_string(), snapshot.size()),
+        }
+    }
+
+    fn compare_size(&self, name: &str, size: u64) -> Result<(), ClientError> {
+        match size == self.size {
+            true => Ok(()),
+            false => Err(ClientError::Plan(format!("{name} has {size} bytes, the snapshot {}", self.size))),
         }
     }
 
     /// The bytes of one piece.
     async fn read(&self, (offset, length): (u64, u64)) -> Result<Bytes, ClientError> {
         match self.intact {
-            Intact::Held(held) => retried(self.backoff, || self.fetch(held, offset, length)).await,
-            Intact::File(path) => {
+            Other::Held(held) => retried(self.backoff, || self.fetch(held, offset, length)).await,
+            Other::File(path) => {
                 let path = path.clone();
                 on_thread("source", move || ImageFile::open(&path)?.piece(offset, length)).await?
+            }
+            Other::Ceph(snapshot) => {
+                let snapshot = Arc::clone(snapshot);
+                on_thread("source", move || snapshot.piece(offset, length)).await?
             }
         }
     }

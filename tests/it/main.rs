@@ -12,6 +12,7 @@
 mod support;
 
 mod bad_input;
+mod campaign;
 mod ceph;
 mod cluster;
 mod command_line;

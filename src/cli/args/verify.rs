@@ -63,7 +63,7 @@ pub struct VerifyArgs {
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("from").args(["source", "other_gateway"]).required(true)))]
 pub struct RepairArgs {
-    /// The image that was sent: a file or a block device.
+    /// What was sent: a file, a block device, or a snapshot in Ceph (rbd:POOL[/NAMESPACE]/IMAGE@SNAPSHOT).
     pub source: Option<PathBuf>,
     /// The snapshot's id at the gateway's site.
     #[arg(long, value_name = "ID")]
@@ -73,6 +73,8 @@ pub struct RepairArgs {
     pub retries: u32,
     #[command(flatten)]
     pub other: OtherArgs,
+    #[command(flatten)]
+    pub ceph: CephArgs,
     #[command(flatten)]
     pub volume: VolumeArgs,
 }

@@ -43,9 +43,20 @@ fn problem_of(kind: &str, status: u16, retry_after: u64) -> Answered {
     response
 }
 
-/// As a gateway answers that takes nothing but a PUT.
-pub(super) fn no_uploads() -> Answered {
-    problem(404, 0)
+/// As a gateway answers that takes nothing but a PUT, or has no upload.
+pub(super) fn uploads(state: &Mutex<State>) -> Answered {
+    match state.lock().unwrap().late {
+        Some(_) => json(200, &api::UploadsAnswer { uploads: Vec::new() }),
+        None => problem(404, 0),
+    }
+}
+
+/// As a gateway answers at which the snapshot was committed since the plan.
+pub(super) fn late(state: &Mutex<State>, path: &str) -> Answered {
+    let mut state = state.lock().unwrap();
+    let (snapshot, bytes) = (path.rsplit('/').next().unwrap().to_owned(), state.late.clone().unwrap());
+    state.store.0.insert(snapshot, bytes);
+    problem_of("exists", 409, 0)
 }
 
 fn broken() -> Error {

@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) named: VecDeque<SocketAddr>,
     /// Whether plans say that packed bodies are taken.
     pub(crate) takes_zstd: bool,
+    /// What is committed when an upload shall begin: its plan was made before.
+    pub(crate) late: Option<Vec<u8>>,
 }
 
 pub(crate) struct Fake {
@@ -154,10 +156,11 @@ async fn answer(
     match (request.method().as_str(), request.uri().path()) {
         ("GET", "/server") => Ok(answers::server(&state, address)),
         ("GET", "/v1/servers") => Ok(answers::servers(address)),
-        ("POST", _) => Ok(answers::plan(&state, request).await),
+        ("POST", path) if path.ends_with("/plan") => Ok(answers::plan(&state, request).await),
+        ("POST", path) => Ok(answers::late(&state, path)),
         ("PUT", _) => answers::put(&state, request).await,
         ("DELETE", _) => Ok(answers::deleted()),
-        ("GET", path) if path.ends_with("/uploads") => Ok(answers::no_uploads()),
+        ("GET", path) if path.ends_with("/uploads") => Ok(answers::uploads(&state)),
         ("GET", path) if path.ends_with("/snapshots") => Ok(answers::chain(&state)),
         ("GET", path) if path.starts_with("/v1/sites/") => Ok(answers::site()),
         ("GET", _) => answers::get(&state, &request),

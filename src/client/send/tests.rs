@@ -105,6 +105,23 @@ async fn a_full_image_arrives_without_its_zeroes_and_with_its_proofs() {
     assert!(!received.headers.contains_key(api::BASE));
 }
 
+/// The commit whose answer was lost may end between the plan and the beginning of another upload.
+#[tokio::test]
+async fn a_snapshot_that_came_to_be_since_the_plan_is_asked_for_again() {
+    let (fake, bytes, other) = (Fake::start().await, image(1, 20), image(2, 20));
+    let source = kept(&bytes);
+    for (late, is_ours) in [(&bytes, true), (&other, false)] {
+        fake.state.lock().unwrap().late = Some(late.clone());
+        fake.state.lock().unwrap().store.0.clear();
+        let sent = send(&mut job(fake.gateway(), "s1", file(&source, vec![])), &Log::default()).await;
+        match sent {
+            Ok(Outcome::Present { .. }) => assert!(is_ours),
+            Err(ClientError::Plan(_) | ClientError::Refused { .. }) => assert!(!is_ours),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_granted_gateway_is_taken_without_asking_for_one() {
     let (fake, bytes) = (Fake::start().await, image(1, 2));

@@ -37,7 +37,7 @@ pub enum Other {
     /// A raw image in a file or on a block device.
     File(PathBuf),
     /// A snapshot in Ceph.
-    Ceph(Box<RbdSnapshot>),
+    Ceph(Arc<RbdSnapshot>),
     /// What another gateway holds.
     Held(Held),
 }

@@ -22,7 +22,7 @@ const LOOKS: usize = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// A client of ours that has an image open to change it, or had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Opener {
     /// Ceph's id of the image: metadata is copied with an image, and a copy was opened by others.
@@ -31,6 +31,9 @@ pub(super) struct Opener {
     pub address: String,
     /// It changes nothing any more.
     pub is_closing: bool,
+    /// It changes records and removes snapshots though a stranger has the lock. All others change nothing without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_beside: bool,
 }
 
 impl Body for Opener {
@@ -117,6 +120,19 @@ impl Company {
     /// Whether a client of ours may still change the image.
     pub(super) fn is_changed_by_ours(&self) -> bool {
         self.ours.iter().any(|opener| !opener.is_closing)
+    }
+
+    /// Blocklists those that have it open and say nothing, once this session has the lock: they wanted it, and live no more,
+    /// or are of no use. False: one of them may be at work without the lock. Blocks.
+    pub(super) fn shut_out_silent(&self, session: &Session) -> Result<bool, ImageError> {
+        if self.ours.iter().any(|opener| !opener.is_closing && opener.is_beside) {
+            return Ok(false);
+        }
+        for opener in self.ours.iter().filter(|opener| !opener.is_closing) {
+            tracing::info!(image = %session.name, client = opener.address, "blocklist a client that neither writes nor leaves");
+            session.cluster.blocklist(&opener.address, seconds(BLOCKLIST)).map_err(failed)?;
+        }
+        Ok(true)
     }
 
     /// Blocklists those that went without a word, and forgets all that went. True: there were any of the former. Blocks.

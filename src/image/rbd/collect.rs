@@ -33,7 +33,7 @@ const RATIO: u64 = 4;
 /// One thing to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Chore<'a> {
-    /// Remove an unfinished transfer that was given up.
+    /// Remove an unfinished transfer that was given up, or what is known of a finished one whose snapshot is gone.
     Upload(&'a TransferId),
     /// Remove the log of a transfer that is finished.
     Finish(&'a Upload),
@@ -98,6 +98,10 @@ fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: 
     if !catalog.unreadable.iter().all(names_nothing) {
         return chores;
     }
+    // Its snapshot was removed or replaced past us, or by one who died before he had cleared all away.
+    let is_forgotten = |upload: &&Upload| upload.is_finished && catalog.committed(upload).is_none();
+    let forgotten = catalog.uploads().filter(is_forgotten);
+    chores.extend(forgotten.map(|upload| Chore::Upload(&upload.request.transfer)));
     let is_over = |upload: &&Upload| !upload.is_finished && catalog.committed(upload).is_some();
     chores.extend(catalog.uploads().filter(is_over).map(Chore::Finish));
     chores.extend(catalog.misplaced.iter().map(Chore::Hide));

@@ -1,4 +1,4 @@
-//! What happens in the middle of a commit or of a takeover, for tests.
+//! What happens in the middle of a commit, or of beginning an upload or taking one over, for tests.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::image::ImageError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gap {
     Commit(Step),
-    TakeOver(upload::Step),
+    Upload(upload::Step),
 }
 
 impl From<Step> for Gap {
@@ -24,11 +24,11 @@ impl From<Step> for Gap {
 
 impl From<upload::Step> for Gap {
     fn from(step: upload::Step) -> Self {
-        Self::TakeOver(step)
+        Self::Upload(step)
     }
 }
 
-/// What happens in the next commit or takeover of a store.
+/// What happens in the next of them in a store.
 #[derive(Default)]
 pub(super) struct Deaths(Mutex<Option<(Gap, Happening)>>);
 

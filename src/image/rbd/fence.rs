@@ -85,6 +85,7 @@ pub(super) fn take(session: &Arc<Session>, patience: Duration) -> Result<Taken, 
 /// come here: so it is enough that no other one has it open, and that those that died or were stopped are blocklisted.
 /// Blocks.
 pub(super) fn enter_beside_strangers(session: &Session) -> Result<(), ImageError> {
+    session.works_beside()?;
     let company = Company::look(session)?;
     if !company.dead_strangers.is_empty() {
         company.refuse_strangers(session)?;
@@ -162,20 +163,24 @@ fn evict(session: &Session, before: &[String]) -> Result<(), ImageError> {
 }
 
 /// The lock is ours. Somebody who came meanwhile must not find that he cannot write any more; and one of ours who was
-/// refused closes the image soon.
+/// refused closes the image soon. One that does not died or was stopped while it waited for the lock: Ceph would count it
+/// for half a minute, and a gateway that is killed again and again leaves many.
 fn wait_until_alone(session: &Session) -> Result<Company, ImageError> {
-    let start = Instant::now();
-    loop {
-        let company = Company::look(session)?;
-        company.refuse_strangers(session)?;
-        if !company.is_changed_by_ours() {
-            return Ok(company);
+    for is_last in [false, true] {
+        let start = Instant::now();
+        while start.elapsed() <= LEAVING {
+            let company = Company::look(session)?;
+            company.refuse_strangers(session)?;
+            if !company.is_changed_by_ours() {
+                return Ok(company);
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
         }
-        if start.elapsed() > LEAVING {
-            return Err(ImageError::Busy { image: session.name.clone() });
+        if is_last || !Company::look(session)?.shut_out_silent(session)? {
+            break;
         }
-        std::thread::sleep(BETWEEN_LOOKS);
     }
+    Err(ImageError::Busy { image: session.name.clone() })
 }
 
 fn unanswered(name: &ImageName) -> ImageError {

@@ -53,14 +53,19 @@ impl Session {
         let id = image.id().map_err(failed)?;
         let (name, is_doubtful, has_written) = (name.clone(), AtomicBool::new(false), AtomicBool::new(false));
         let session = Self { cluster, pool, name, id, address, image: Some(image), is_doubtful, has_written };
-        session.register(false)?;
+        session.register(false, false)?;
         Ok(session)
     }
 
     /// Says whose client this is, see [`super::clients`]. Blocks.
-    fn register(&self, is_closing: bool) -> Result<(), ImageError> {
-        let opener = Opener { image: self.id.clone(), address: self.address.clone(), is_closing };
+    fn register(&self, is_closing: bool, is_beside: bool) -> Result<(), ImageError> {
+        let opener = Opener { image: self.id.clone(), address: self.address.clone(), is_closing, is_beside };
         self.set(&client_key(&self.address), &opener)
+    }
+
+    /// Says that this client changes records without the lock. Blocks.
+    pub(super) fn works_beside(&self) -> Result<(), ImageError> {
+        self.register(false, true)
     }
 
     fn text<T: Body>(key: &str, body: &T) -> Result<String, ImageError> {
@@ -185,7 +190,7 @@ impl Drop for Session {
             // On an image that is not ours, nothing stays. Elsewhere the next one must not take it for a stranger before the
             // image is closed.
             let told = match self.has_written.load(Ordering::Acquire) {
-                true => self.register(true),
+                true => self.register(true, false),
                 false => self.unset(&client_key(&self.address)),
             };
             if let Err(error) = told {

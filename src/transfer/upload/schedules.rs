@@ -1,11 +1,12 @@
-//! Three gateways on one store, whose requests are cut, sleep, die and overtake each other, in hundreds of schedules.
+//! Three gateways on one store, whose requests are cut, sleep, die and overtake each other, in thousands of schedules.
 //!
 //! Each schedule is made from a seed, which a failure names; `RSNAP_SEED` runs that one alone. What must hold at the end
 //! of each: the snapshot has the sender's root, or nobody was told that it is there; what was committed before is what it
 //! was; and what was told to be durable never was sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -25,9 +26,11 @@ use crate::plugin::{
 };
 use crate::transfer::{Body, BodyError, Config, DigestTrailers, Format, Parts, Trailers, Upload};
 
-const BLOCKS: u64 = 6;
+const BLOCKS: u64 = 4;
 const SIZE: u64 = BLOCKS * BLOCK_BYTES as u64 - 1000;
-const SCHEDULES: u64 = 500;
+const SCHEDULES: u64 = 2000;
+/// Threads, of which each takes the next seed.
+const THREADS: usize = 2;
 
 /// Plugins that do the least.
 struct Plain(MemoryStore);
@@ -93,7 +96,7 @@ fn gateway(store: &MemoryStore) -> Arc<Transfers> {
 
 /// A sender: so many bytes in pieces, and then a cut, an end, or nothing more for ever.
 struct Script {
-    pieces: Vec<Bytes>,
+    pieces: VecDeque<Bytes>,
     end: End,
 }
 
@@ -107,8 +110,8 @@ enum End {
 #[async_trait]
 impl Body for Script {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
-        if !self.pieces.is_empty() {
-            return Ok(Some(self.pieces.remove(0)));
+        if let Some(piece) = self.pieces.pop_front() {
+            return Ok(Some(piece));
         }
         match self.end {
             End::Whole => Ok(None),
@@ -204,7 +207,7 @@ impl World {
         let bytes = image(&mut dice);
         // One PUT elsewhere tells the root.
         let put = Upload { format: Format::Raw, length: Some(SIZE), ..upload() };
-        let mut body = Script { pieces: vec![Bytes::copy_from_slice(&bytes)], end: End::Whole };
+        let mut body = Script { pieces: VecDeque::from([Bytes::copy_from_slice(&bytes)]), end: End::Whole };
         let committed = gateway(&MemoryStore::new()).receive(put, &mut body).await.unwrap();
         let gateways = (0..3).map(|_| gateway(&store)).collect();
         Self { store, gateways, sleepers: Vec::new(), dice, bytes, root: committed.record().root }
@@ -357,12 +360,29 @@ async fn an_abandoned_upload_expires_by_the_clock() {
     world.begin().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn every_schedule_ends_with_the_right_snapshot() {
-    let replayed = std::env::var("RSNAP_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = replayed.map_or(0..SCHEDULES, |seed| seed..seed + 1);
-    for seed in seeds {
-        let ended = tokio::spawn(run(seed)).await;
-        assert!(ended.is_ok(), "RSNAP_SEED={seed}: {ended:?}");
+/// A runtime of its own for each seed: the time in it is that of one schedule.
+fn run_alone(seed: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let ended = runtime.block_on(async { tokio::spawn(run(seed)).await });
+    assert!(ended.is_ok(), "RSNAP_SEED={seed}: {ended:?}");
+}
+
+#[test]
+fn every_schedule_ends_with_the_right_snapshot() {
+    if let Some(seed) = std::env::var("RSNAP_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return run_alone(seed);
     }
+    let next = AtomicU64::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..THREADS {
+            threads.spawn(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        seed if seed < SCHEDULES => run_alone(seed),
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
 }

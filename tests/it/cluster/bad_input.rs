@@ -4,9 +4,9 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::proxy::Proxy;
 use super::{Etcd, Group, TTL, key};
 use crate::deploy::site::Site;
+use crate::support::Proxy;
 use crate::support::{Image, Upload, binary, components, wait_for};
 
 /// Everything that one gateway names in many answers.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::proxy::Proxy;
 use super::{Etcd, Group, TTL};
 use crate::deploy::site::Site;
+use crate::support::Proxy;
 use crate::support::{Client, Image, Upload, wait_for};
 
 /// The answer may take this much longer without etcd. Ten times what is promised: other tests run beside this one.

@@ -6,7 +6,6 @@ mod clocks;
 pub mod etcd;
 mod etcd_gone;
 mod network;
-mod proxy;
 mod registry;
 mod secured;
 

@@ -58,6 +58,18 @@ impl Site {
         site
     }
 
+    /// As [`Site::start_with`], with this store, and each gateway reached at another address than its own.
+    pub fn start_behind(addresses: &[SocketAddr], store: &str, tables: &str) -> Self {
+        let mut site = Self::start_with(0, "", tables);
+        let options = |address: &SocketAddr| Options {
+            advertise: Some(*address),
+            store: Some(store.to_owned()),
+            ..options(site.folder.path(), "", tables)
+        };
+        site.gateways = addresses.iter().map(|address| Gateway::start_with(&options(address))).collect();
+        site
+    }
+
     /// Starts another gateway of this site.
     pub fn join(&self, tables: &str) -> Gateway {
         Gateway::start_with(&options(self.folder.path(), "", tables))

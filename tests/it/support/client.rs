@@ -129,8 +129,13 @@ impl Client {
 
     /// A GET to a gateway that may die meanwhile.
     pub fn try_get(&self, path: &str) -> io::Result<Answer> {
+        self.try_request("GET", path, &[])
+    }
+
+    /// A request without a body to a gateway that may die meanwhile.
+    pub fn try_request(&self, method: &str, path: &str, headers: &[(&str, String)]) -> io::Result<Answer> {
         let mut stream = self.connect()?;
-        stream.write_all(self.head("GET", path, &[]).as_bytes())?;
+        stream.write_all(self.head(method, path, headers).as_bytes())?;
         stream.flush()?;
         read_answer(stream)
     }

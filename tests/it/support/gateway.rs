@@ -24,6 +24,8 @@ pub struct Options {
     pub store: Option<String>,
     /// Variables for the process.
     pub environment: Vec<(&'static str, PathBuf)>,
+    /// Where callers reach it, when something stands before it.
+    pub advertise: Option<SocketAddr>,
 }
 
 pub struct Gateway {
@@ -229,13 +231,13 @@ fn spawn(data: &Path, environment: &[(&'static str, PathBuf)]) -> Child {
 
 fn text(options: &Options, data: &Path, address: SocketAddr, admin: SocketAddr) -> String {
     let data = data.display();
-    let listen = &options.listen;
+    let (listen, advertise) = (&options.listen, options.advertise.unwrap_or(address));
     let policy = options.policy.as_deref().unwrap_or("nearest-base");
     let writer = options.writer.as_deref().unwrap_or("component = \"image\"\nstores = [\"main\"]");
     let store = options.store.clone().unwrap_or_else(|| format!("kind = \"file\"\npath = \"{data}/store\""));
     format!(
         "[gateway]\nsite = \"dc2\"\ndata = \"{data}\"\n\
-         [listen]\naddress = \"{address}\"\nadvertise = \"{address}\"\n{listen}\
+         [listen]\naddress = \"{address}\"\nadvertise = \"{advertise}\"\n{listen}\
          [admin]\naddress = \"{admin}\"\n\
          [stores.main]\n{store}\n\
          [plugins.writer]\n{writer}\n\

@@ -3,12 +3,14 @@
 mod client;
 mod gateway;
 mod image;
+mod proxy;
 
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client, Pending, Upload};
 pub use gateway::{Gateway, Options, admin_ask, admin_get, binary, components, free_address, scratch};
 pub use image::{Diff, Image, next, rbd_export, seed};
+pub use proxy::{Meter, Proxy};
 
 /// Waits for what must happen sooner or later, however busy the machine is.
 #[track_caller]

@@ -124,6 +124,28 @@ fn a_newer_request_ends_the_older_one() {
     assert!(client.get(SNAPSHOT).expect(200).body == bytes);
 }
 
+/// Whoever asks how far an upload is no longer sends: what he is told stays true.
+#[test]
+fn a_look_ends_the_request_before_it() {
+    let gateway = Gateway::start();
+    let client = gateway.client();
+    let bytes = Image::random(3 << 20, 16).bytes;
+    let path = begin(&client, bytes.len());
+    let mut older = client.begin("PATCH", &path, &bytes_at(0, true), bytes.len());
+    older.send(&bytes[..1 << 20]).unwrap();
+    wait_until("the gateway does not take it", || received(&gateway) == 1 << 20);
+    assert_eq!(offset(&client, &path), 1 << 20);
+    // It is over, though its connection is whole, and what it sends now comes to nothing.
+    drop(older.send(&bytes[1 << 20..]));
+    if let Ok(answer) = older.answer() {
+        assert!(answer.status >= 400, "{answer:?}");
+    }
+    assert_eq!(gateway.admin("/transfers").1.trim(), "[]");
+    assert_eq!(offset(&client, &path), 1 << 20);
+    send_rest(&client, &path, &bytes).expect(201);
+    check(&client, &bytes);
+}
+
 #[test]
 fn a_stop_keeps_what_came() {
     let store = shared();

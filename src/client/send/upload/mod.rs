@@ -52,6 +52,8 @@ pub(super) struct Memory {
     progressed: bool,
     /// The gateway keeps no unfinished transfers.
     refused: bool,
+    /// It was asked again once about a snapshot that the plan did not know of and that was there a moment later.
+    surprised: bool,
     /// What this process has read, and so hashed. What is durable need not be among it, and may become more at any time
     /// while a gateway still takes what an earlier process has sent.
     read: Ranges,
@@ -158,15 +160,25 @@ impl Run<'_> {
             return Ok(Some(found.clone()));
         }
         let headers = begin_headers(self.job, choice)?;
-        let Some(path) = ticketed.gateway.begin_upload(&self.job.volume, &snapshot, headers).await? else {
-            return Ok(None);
-        };
+        let begun = ticketed.gateway.begin_upload(&self.job.volume, &snapshot, headers).await;
+        let Some(path) = begun.map_err(|error| self.unless_surprised(error))? else { return Ok(None) };
         self.memory.inherited = false;
         self.memory.path = Some(path.clone());
         let begun = |upload: &UploadAnswer| upload.path == path;
         let there = ticketed.gateway.uploads(&self.job.volume, &snapshot).await?;
         let found = there.and_then(|there| there.uploads.into_iter().find(begun));
         found.map(Some).ok_or_else(|| ClientError::Protocol("the upload that it began is not there".to_owned()))
+    }
+
+    /// Our own commit, whose answer was lost, may have ended after the plan was asked for: another plan knows.
+    fn unless_surprised(&mut self, error: ClientError) -> ClientError {
+        match &error {
+            ClientError::Refused { problem, .. } if kind(problem) == "exists" && !self.memory.surprised => {
+                self.memory.surprised = true;
+                ClientError::Cut(format!("the snapshot came to be since the plan was made ({error})"))
+            }
+            _ => error,
+        }
     }
 
     fn fits(&self, upload: &UploadAnswer, choice: &Choice) -> bool {

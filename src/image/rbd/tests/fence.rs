@@ -17,6 +17,7 @@ use crate::image::blocking::blocking;
 use crate::image::cases::{changed, content, image, request, sealed};
 use crate::image::file::Dice;
 use crate::image::rbd::RbdStore;
+use crate::image::rbd::clients::Opener;
 use crate::image::rbd::failure::failed;
 use crate::image::rbd::record::{CLIENT, INTENT, PREFIX};
 use crate::image::rbd::session::Session;
@@ -75,6 +76,34 @@ async fn a_writer_that_lives_is_left_alone() {
     staged.abort().await;
     other.put(1, Some((0, &first())), &second()).await.unwrap();
     other.check(1, &second()).await;
+}
+
+/// One that died while it waited for the lock still has the image open, as Ceph sees it.
+#[tokio::test]
+async fn a_client_that_waits_for_the_lock_and_says_nothing_is_shut_out() {
+    let site = site();
+    let (one, other) = (site.bench(), site.store());
+    one.put(0, None, &first()).await.unwrap();
+    let shared = Arc::clone(&other.shared);
+    let silent = blocking(move || Session::open(&shared, &image(), None)).await.unwrap();
+    one.put(1, Some((0, &first())), &second()).await.unwrap();
+    one.check(1, &second()).await;
+    let written = blocking(move || silent.set("rsnap.test", &Opener::default())).await;
+    assert!(matches!(written, Err(ImageError::Fenced)), "{written:?}");
+    let beside = Arc::clone(&other.shared);
+    let deleter = blocking(move || {
+        let session = Session::open(&beside, &image(), None)?;
+        session.works_beside().map(|()| session)
+    });
+    let deleter = deleter.await.unwrap();
+    let refused = one.store.stage(request(2, Some(1), SIZE)).await;
+    assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
+    let closing = blocking(move || {
+        drop(deleter);
+        Ok(())
+    });
+    closing.await.unwrap();
+    one.put(2, Some((1, &second())), &first()).await.unwrap();
 }
 
 #[tokio::test]

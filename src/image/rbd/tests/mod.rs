@@ -1,5 +1,6 @@
 //! The store: what it decides, and what it does on a real cluster.
 
+mod beginnings;
 mod catalog;
 mod child;
 mod collect;

@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// Another gateway goes on where the storage says, to the end.
-    async fn go_on(&self, there: usize) {
+    pub(super) async fn go_on(&self, there: usize) {
         let other = self.site.store();
         let upload = other.resume(&image(), &transfer(1)).await.unwrap();
         assert_eq!(upload.durable().end_from(0), there as u64);
@@ -99,7 +99,7 @@ impl Scene {
     }
 
     /// What there is besides snapshots, their trees and their records.
-    async fn left(&self) -> Vec<String> {
+    pub(super) async fn left(&self) -> Vec<String> {
         let mut left: Vec<String> = self.site.trees().into_iter().filter(|name| name.contains(".log.")).collect();
         let there = self.site.image(Mode::ReadOnly);
         let snapshots = there.snapshots().unwrap().into_iter().map(|snapshot| snapshot.name);

@@ -35,9 +35,12 @@ use crate::image::rbd::writers::Claim;
 use crate::image::record::{RecordFault, milliseconds};
 use crate::image::{ImageError, Ranges, StageRequest};
 
-/// The gaps in which a gateway can die that takes a transfer over.
+/// The gaps in which a gateway can die that begins a transfer, or takes one over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::image::rbd) enum Step {
+    Staged,
+    Logged,
+    Begun,
     Entered,
     Parked,
     Placed,
@@ -52,7 +55,9 @@ impl RbdUpload {
     pub(in crate::image::rbd) fn create(shared: &Arc<Shared>, request: StageRequest) -> Result<Self, ImageError> {
         let staged = RbdStaged::open(shared, request.clone())?;
         let session = staged.staging.open_session()?;
+        reached(shared, &session, Step::Staged)?;
         let (log, _) = open_log(&session, &request.transfer, false)?;
+        reached(shared, &session, Step::Logged)?;
         let upload = Upload {
             image: session.id.clone(),
             base_layer: layer_of(staged.staging.base.as_ref()),
@@ -66,6 +71,7 @@ impl RbdUpload {
             is_finished: false,
         };
         session.set(&upload_key(&upload.request.transfer), &upload)?;
+        reached(shared, &session, Step::Begun)?;
         Ok(Self::assemble(staged, log, upload))
     }
 
