@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) tables: String,
     /// Other sites: name and port of their gateway.
     pub(crate) sites: Vec<(String, u16)>,
+    /// The network namespace that it runs in, and those who speak to it.
+    pub(crate) namespace: Option<String>,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             identity: None,
             tables: String::new(),
             sites: Vec::new(),
+            namespace: None,
         })
     }
 
@@ -95,6 +98,26 @@ impl Settings {
         self.sites.iter().map(site).collect()
     }
 
+    /// A program where the gateway is.
+    fn program(&self, program: &Path) -> Command {
+        match &self.namespace {
+            None => Command::new(program),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        if self.namespace.is_none() {
+            return process::answers(self.admin, "/readyz");
+        }
+        let mut ask = self.program(Path::new("curl"));
+        process::quiet(ask.args(["--silent", "--fail", &format!("http://127.0.0.1:{}/readyz", self.admin)])).is_ok()
+    }
+
     fn write(&self) -> Result<()> {
         let file = self.file();
         std::fs::create_dir_all(self.data()).with_context(|| format!("cannot make {}", self.data().display()))?;
@@ -113,13 +136,11 @@ impl Gateway {
     /// Starts the program `binary` and waits until it is ready.
     pub(crate) fn start(binary: &Path, settings: Settings) -> Result<Self> {
         settings.write()?;
-        let mut command = Command::new(binary);
+        let mut command = settings.program(binary);
         command.arg("serve").arg("--config").arg(settings.file());
         let mut server = Server::start(&mut command, &settings.directory.join("gateway.log"))?;
         let site = &settings.site;
-        server
-            .wait(|| process::answers(settings.admin, "/readyz"))
-            .with_context(|| format!("cannot start the gateway of {site}"))?;
+        server.wait(|| settings.is_ready()).with_context(|| format!("cannot start the gateway of {site}"))?;
         Ok(Self { settings, server })
     }
 
@@ -151,7 +172,8 @@ impl Gateway {
 
     /// `curl` that trusts this gateway, fails on an error status and speaks HTTP/1.1, as every peer here does.
     pub(crate) fn curl(&self) -> Result<Command> {
-        curl(&self.certificate())
+        let program = packages::find("curl").context("curl is not installed")?;
+        Ok(trusting(self.settings.program(&program), &self.certificate()))
     }
 
     /// `curl` with the operator's token.
@@ -183,7 +205,7 @@ impl Gateway {
 
     /// The program's own command line, aimed at this gateway.
     pub(crate) fn client(&self, binary: &Path) -> Command {
-        let mut command = Command::new(binary);
+        let mut command = self.settings.program(binary);
         command.env("RSNAP_GATEWAY", self.url()).env("RSNAP_TOKEN_FILE", self.token_file());
         command.env("RSNAP_CA", self.certificate());
         command
@@ -197,9 +219,12 @@ impl Gateway {
 
 /// `curl` that trusts `certificate` alone.
 pub(crate) fn curl(certificate: &Path) -> Result<Command> {
-    let mut command = packages::tool("curl")?;
-    command.args(["--silent", "--show-error", "--fail-with-body", "--http1.1", "--cacert"]).arg(certificate);
-    Ok(command)
+    Ok(trusting(packages::tool("curl")?, certificate))
+}
+
+fn trusting(mut curl: Command, certificate: &Path) -> Command {
+    curl.args(["--silent", "--show-error", "--fail-with-body", "--http1.1", "--cacert"]).arg(certificate);
+    curl
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ pub(crate) const FUZZER: Need =
 pub(crate) const HAPROXY: Need =
     Need { command: "haproxy", package: "haproxy", why: "balances between gateways, with the shipped configurations" };
 pub(crate) const IP: Need = Need { command: "ip", package: "iproute2", why: "makes networks that can be cut" };
+pub(crate) const IPERF: Need = Need { command: "iperf3", package: "iperf3", why: "tells what a line gives" };
 pub(crate) const NGINX: Need = Need { command: "nginx", package: "nginx", why: "the peer: WebDAV PUT over TLS" };
 pub(crate) const OPENSSL: Need =
     Need { command: "openssl", package: "openssl", why: "makes the certificate of both peers" };

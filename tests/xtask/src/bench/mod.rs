@@ -3,6 +3,7 @@
 //! An absolute number says more about the machine than about the program. So every row runs us and the peer in turn,
 //! from equal beginnings, and what counts is the median of the ratios of the turns.
 
+mod line;
 mod nginx;
 mod rig;
 mod rounds;
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
 /// A benchmark: its name and what it does.
 type Benchmark = (&'static str, &'static str, fn(&Rig) -> Result<Row>);
 
-const ALL: [Benchmark; 21] = [
+const ALL: [Benchmark; 22] = [
     ("put_tls_file", "PUT over TLS 1.3 to files, against nginx", rows::put_file::run),
     ("put_tls_discard", "PUT over TLS 1.3 to nowhere, against a raw TLS sink", rows::put_discard::run),
     ("plugin_overhead", "the writer as a component, against the same compiled in", rows::overhead::run),
@@ -63,6 +64,7 @@ const ALL: [Benchmark; 21] = [
     ("rbd_incremental_64k", "changes of 64 KiB, scattered", rows::rbd::incremental_64k),
     ("rbd_incremental_4k", "changes of 4 KiB, scattered", rows::rbd::incremental_4k),
     ("server_rate", "GET /server among 100 gateways, against one that stands alone", rows::server_rate::run),
+    ("wan", "one volume over a long line with loss, against what the line gives", rows::wan::run),
     ("server_balance", "how even a burst makes 100 gateways, against a perfect spread", rows::server_balance::run),
 ];
 

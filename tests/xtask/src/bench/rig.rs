@@ -150,6 +150,13 @@ impl Rig {
         self.start(settings)
     }
 
+    /// Starts a gateway at the end of a line.
+    pub(super) fn gateway_on_line(&self, name: &str, namespace: &str) -> Result<Gateway> {
+        let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
+        settings.namespace = Some(namespace.to_owned());
+        self.start(settings)
+    }
+
     /// Starts a gateway with more tables in its configuration.
     pub(super) fn gateway_with(&self, name: &str, tables: String) -> Result<Gateway> {
         let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;

@@ -11,6 +11,7 @@ pub(super) mod server_balance;
 pub(super) mod server_rate;
 pub(super) mod slope;
 pub(super) mod sparse;
+pub(super) mod wan;
 
 use std::path::Path;
 use std::process::Command;
