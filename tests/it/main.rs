@@ -17,6 +17,7 @@ mod cluster;
 mod command_line;
 mod cuts;
 mod deploy;
+mod keystone;
 mod layers;
 mod marks;
 mod objects;
