@@ -152,3 +152,43 @@ fn credential_of(keystone: &Keystone, user: &str) -> Value {
     assert_eq!(status, 201, "{document}");
     document["application_credential"].clone()
 }
+
+/// The resolver that looks into the catalogue of a real Keystone.
+#[test]
+fn regions_of_the_catalogue_are_sites() {
+    let (keystone, folder) = (Keystone::start(), tempfile::tempdir().unwrap());
+    keystone.user("gateway", "service", "reader");
+    let transfer = keystone.make("/v3/services", &json!({"service": {"type": "snapshot-transfer", "name": "rsnap"}}));
+    let (_, _, services) =
+        keystone.ask("GET", "/v3/services?type=identity", &keystone.log_in().0, &Value::Null).unwrap();
+    let endpoint = |service: &Value, region: &str, url: &str| {
+        let endpoint = json!({"service_id": service["id"], "region_id": region, "interface": "public", "url": url});
+        keystone.make("/v3/endpoints", &json!({"endpoint": endpoint}));
+    };
+    for region in ["dc2", "dc3"] {
+        keystone.make("/v3/regions", &json!({"region": {"id": region}}));
+        endpoint(&services["services"][0], region, &format!("https://keystone.{region}.example:5000"));
+    }
+    endpoint(&transfer["service"], "dc2", "https://rsnap.dc2.example:8443");
+    let file = folder.path().join("password");
+    std::fs::write(&file, PASSWORD).unwrap();
+    let url = format!("https://{}/v3", keystone.secure);
+    let extra = format!(
+        "[plugins.resolver]\ncomponent = \"keystone\"\nsettings = {{ url = {url:?}, credential = \"catalogue\" }}\n\
+         [[plugins.resolver.http]]\nhost = \"{}\"\nca = {:?}\ntimeout = \"30s\"\n\
+         [plugins.resolver.http.credentials.catalogue]\nkind = \"keystone\"\nurl = {url:?}\n\
+         account = {{ kind = \"password\", user = \"gateway\", project = \"service\", file = {file:?} }}\n",
+        keystone.secure,
+        keystone.certificate(),
+    );
+    let gateway = Gateway::start_with(&Options { extra, ..Options::default() });
+    let client = gateway.client();
+    let there = client.get("/v1/sites/dc2").expect(200).json();
+    let expected = json!({"name": "dc2", "region": "dc2", "keystone": "https://keystone.dc2.example:5000/v3",
+                          "gateway": "https://rsnap.dc2.example:8443"});
+    assert_eq!(there, expected);
+    assert_eq!(client.get("/v1/sites/dc9").expect(404).problem(), "no-site");
+    let halfway = client.get("/v1/sites/dc3").expect(503);
+    let detail = halfway.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("the region dc3 has no public endpoint of the type snapshot-transfer"), "{detail}");
+}
