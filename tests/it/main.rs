@@ -13,6 +13,7 @@ mod support;
 
 mod bad_input;
 mod ceph;
+mod chains;
 mod cluster;
 mod command_line;
 mod cuts;
