@@ -68,6 +68,8 @@ pub(super) struct PageLog {
     /// Bytes of the file.
     length: u64,
     waiting: Vec<u8>,
+    /// End of the last mark.
+    marked: u64,
     /// Where the frame of each block begins.
     pages: BTreeMap<u64, u64>,
 }
@@ -105,6 +107,18 @@ impl Found {
     }
 }
 
+/// The last mark behind `offset`, where a frame begins, and its end. `None`: there is none.
+pub(super) fn last_mark(file: &dyn LogPlace, offset: u64) -> io::Result<Option<(Mark, u64)>> {
+    let (mut reader, mut last) = (Frames { file, offset, start: 0, buffer: Vec::new() }, None);
+    while let Some((_, kind, content)) = reader.next()? {
+        if kind == MARK {
+            let Ok(mark) = serde_json::from_slice(content) else { break };
+            last = Some((mark, reader.offset));
+        }
+    }
+    Ok(last)
+}
+
 /// Whether the first byte of a block is there.
 fn is_begun(durable: &Ranges, block: u64) -> bool {
     let start = block * BLOCK_BYTES as u64;
@@ -113,18 +127,18 @@ fn is_begun(durable: &Ranges, block: u64) -> bool {
 
 impl PageLog {
     pub(super) fn new(file: Arc<dyn LogPlace>) -> Self {
-        Self { file, length: 0, waiting: Vec::new(), pages: BTreeMap::new() }
+        Self { file, length: 0, waiting: Vec::new(), marked: 0, pages: BTreeMap::new() }
     }
 
     /// Goes on with a log that nobody else writes to.
     pub(super) fn adopt(file: Arc<dyn LogPlace>, found: Found) -> io::Result<Self> {
         file.cut(found.length)?;
-        Ok(Self { file, length: found.length, waiting: Vec::new(), pages: found.pages })
+        Ok(Self { file, length: found.length, waiting: Vec::new(), marked: found.length, pages: found.pages })
     }
 
     /// A log to read only, because somebody else may write to it.
     pub(super) fn of_another(file: Arc<dyn LogPlace>, found: Found) -> Self {
-        Self { file, length: found.length, waiting: Vec::new(), pages: found.pages }
+        Self { file, length: found.length, waiting: Vec::new(), marked: found.length, pages: found.pages }
     }
 
     pub(super) fn has(&self, block: u64) -> bool {
@@ -156,6 +170,11 @@ impl PageLog {
         self.append(CLEARED, &content);
     }
 
+    /// Bytes up to the last mark.
+    pub(super) fn marked(&self) -> u64 {
+        self.marked
+    }
+
     /// Everything added so far is durable after this, and counts.
     pub(super) fn mark(&mut self, mark: &Mark) -> io::Result<()> {
         let content = serde_json::to_vec(mark)?;
@@ -164,7 +183,14 @@ impl PageLog {
         }
         self.append(MARK, &content);
         self.spill()?;
-        self.file.sync()
+        self.file.sync()?;
+        self.marked = self.length;
+        Ok(())
+    }
+
+    /// Whether everything in it counts.
+    pub(super) fn is_marked(&self) -> bool {
+        self.marked == self.length + self.waiting.len() as u64
     }
 
     fn spill(&mut self) -> io::Result<()> {

@@ -113,6 +113,9 @@ impl ImageStore for RbdStore {
     }
 
     async fn resume(&self, image: &ImageName, transfer: &TransferId) -> Result<Arc<dyn UploadImage>, ImageError> {
+        if let Some(upload) = upload::wake(&self.shared.resting, image, transfer).await {
+            return Ok(Arc::new(upload));
+        }
         upload::overtake(&self.shared, image, transfer).await;
         let (image, transfer) = (image.clone(), transfer.clone());
         Ok(Arc::new(self.with(move |shared| RbdUpload::resume(shared, &image, &transfer)).await?))

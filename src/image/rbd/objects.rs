@@ -48,10 +48,11 @@ impl Objects {
         Self { pool: pool.clone(), stem, length: AtomicU64::new(length), segments: Mutex::default() }
     }
 
-    /// The objects of `tree`, of which nobody has noted how much is written.
-    pub(super) fn find(pool: &Pool, image: &str, tree: &str) -> Result<Self, Error> {
+    /// The objects of `tree`, of which nobody has noted how much is written behind `known` bytes.
+    pub(super) fn find(pool: &Pool, image: &str, tree: &str, known: u64) -> Result<Self, Error> {
         let objects = Self::new(pool, image, tree, 0);
-        let (mut length, mut number) = (0, 0);
+        let mut number = known / PIECE;
+        let mut length = number * PIECE;
         while let Some(size) = objects.size(number)? {
             length += size;
             number += 1;

@@ -178,8 +178,11 @@ pub(super) struct Upload {
     /// Address of the client that is the owner, or was the last one.
     pub owner: String,
     pub data: Whereabouts,
-    /// What is durable. Its log says the same, or more.
+    /// What is durable. Its log says the same, or more behind `log_bytes`.
     pub durable: Ranges,
+    /// Bytes of the log up to the mark that says so.
+    #[serde(default)]
+    pub log_bytes: u64,
     /// When somebody last worked on it, in milliseconds since the Unix epoch.
     pub touched_ms: u64,
     /// A snapshot has come of it, and its log is gone.

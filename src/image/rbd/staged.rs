@@ -29,7 +29,7 @@ use crate::image::{Committed, Durable, ImageError, Sealed, SnapshotImage, StageR
 const APPETITE: usize = 128;
 
 /// See the module's text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RbdStaged {
     pub(super) staging: Arc<Staging>,
 }
@@ -38,8 +38,7 @@ impl RbdStaged {
     /// Takes the image and makes it ready. Blocks.
     pub(super) fn open(shared: &Arc<Shared>, request: StageRequest) -> Result<Self, ImageError> {
         check_size(&request)?;
-        let claim = shared.writers.claim(&request.image, shared.config.timeout.0);
-        let claim = claim.ok_or_else(|| ImageError::Busy { image: request.image.clone() })?;
+        let claim = shared.claim(&request.image)?;
         let session = Arc::new(Session::open(shared, &request.image, Some(request.size))?);
         match prepare(shared, &session, &request) {
             Ok(ready) => Ok(Self { staging: Staging::begin(shared, request, session, claim, ready) }),

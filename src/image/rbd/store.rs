@@ -15,7 +15,8 @@ use super::record::{PREFIX, deleted_key};
 use super::session::Session;
 use super::snapshot::{Client, RbdSnapshot};
 use super::tree::Tree;
-use super::writers::Writers;
+use super::upload::{REST, Resting};
+use super::writers::{Claim, Writers};
 use crate::id::{ImageName, SnapshotId};
 use crate::image::readers::Readers;
 use crate::image::record::{Tombstone, unseal};
@@ -33,8 +34,11 @@ pub(super) struct Shared {
     pub metrics: Arc<Metrics>,
     pub readers: Readers,
     pub writers: Writers,
+    pub resting: Resting,
     /// How long the owner of a lock may take to refuse it.
     pub patience: Duration,
+    /// How long the owner of an unfinished transfer stays it after a request.
+    pub rest: Duration,
     /// The connection of all readers.
     connection: Mutex<Option<Connection>>,
     #[cfg(test)]
@@ -67,7 +71,9 @@ impl Shared {
             metrics,
             readers: Readers::default(),
             writers: Writers::default(),
+            resting: Resting::default(),
             patience: PATIENCE,
+            rest: REST,
             connection: Mutex::default(),
             #[cfg(test)]
             deaths: super::deaths::Deaths::default(),
@@ -76,6 +82,13 @@ impl Shared {
         };
         shared.connection()?;
         Ok(shared)
+    }
+
+    /// Makes an image this process's to write to, once those who close it or rest in it are gone. Blocks.
+    pub(super) fn claim(&self, image: &ImageName) -> Result<Claim, ImageError> {
+        self.resting.end(image);
+        let claim = self.writers.claim(image, self.config.timeout.0);
+        claim.ok_or_else(|| ImageError::Busy { image: image.clone() })
     }
 
     /// A client of its own.

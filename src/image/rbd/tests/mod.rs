@@ -10,6 +10,7 @@ mod fence;
 mod head;
 mod idle;
 mod limits;
+mod rest;
 mod strangers;
 mod stutter;
 mod support;
@@ -32,6 +33,14 @@ mod shared_upload_cases {
     use super::*;
 
     run_upload_cases! { site().bench() }
+}
+
+/// As a gateway has them.
+mod shared_upload_cases_with_rests {
+    use super::*;
+    use crate::image::rbd::upload::REST;
+
+    run_upload_cases! { site().bench_of(REST) }
 }
 
 mod shared_cases {

@@ -64,10 +64,16 @@ pub(super) fn config(ceph: &Path, namespace: Option<&str>) -> RbdConfig {
     config
 }
 
-/// A store that does not wait long for the owner of a lock: one that lives answers in milliseconds.
+/// A store that does not wait long for the owner of a lock: one that lives answers in milliseconds. Its unfinished
+/// transfers do not rest, so that each request has an owner of its own.
 pub(super) fn store(config: &RbdConfig, metrics: Arc<Metrics>) -> RbdStore {
+    store_with_rest(config, metrics, Duration::ZERO)
+}
+
+fn store_with_rest(config: &RbdConfig, metrics: Arc<Metrics>, rest: Duration) -> RbdStore {
     let mut shared = Shared::open(config.clone(), metrics).unwrap();
     shared.patience = Duration::from_secs(1);
+    shared.rest = rest;
     RbdStore { shared: Arc::new(shared) }
 }
 
@@ -77,8 +83,16 @@ impl Site {
         store(&self.config, Arc::clone(&self.metrics))
     }
 
+    pub(super) fn store_with_rest(&self, rest: Duration) -> RbdStore {
+        store_with_rest(&self.config, Arc::clone(&self.metrics), rest)
+    }
+
     pub(super) fn bench(&self) -> Bench {
-        Bench::new(Arc::new(self.store()), None)
+        self.bench_of(Duration::ZERO)
+    }
+
+    pub(super) fn bench_of(&self, rest: Duration) -> Bench {
+        Bench::new(Arc::new(self.store_with_rest(rest)), None)
     }
 
     /// The image's full name for the `rbd` tool, with a snapshot or without.

@@ -23,7 +23,7 @@ pub(super) const SIZE: usize = 9 * MIB + 4321;
 const STEPS: [Step; 7] =
     [Step::Entered, Step::Parked, Step::Placed, Step::Cut, Step::Reverted, Step::Owned, Step::Cleared];
 
-fn old() -> Vec<u8> {
+pub(super) fn old() -> Vec<u8> {
     content(&mut Dice(70), SIZE)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn feed(
 }
 
 /// Sends bytes, and does not make them durable.
-async fn scribble(
+pub(super) async fn scribble(
     upload: &Arc<dyn UploadImage>,
     range: std::ops::Range<usize>,
     bytes: &[u8],
@@ -57,7 +57,7 @@ async fn scribble(
     ingest.end_piece().await.map(drop)
 }
 
-async fn finish(upload: &Arc<dyn UploadImage>, bytes: &[u8]) -> Result<Committed, ImageError> {
+pub(super) async fn finish(upload: &Arc<dyn UploadImage>, bytes: &[u8]) -> Result<Committed, ImageError> {
     let (root, durable) = upload.close().await?;
     assert_eq!(root, root_of(bytes).await);
     upload.commit(durable, sealed(root)).await

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::progress::newest;
 use crate::id::{ImageName, TransferId};
 use crate::image::rbd::catalog::Catalog;
 use crate::image::rbd::collect::collect;
@@ -15,16 +16,15 @@ use crate::image::rbd::objects::Objects;
 use crate::image::rbd::publish::recover;
 use crate::image::rbd::record::{Claim, Upload, Whereabouts, claim_key, log_name, upload_key};
 use crate::image::rbd::session::Session;
-use crate::image::rbd::store::Shared;
+use crate::image::rbd::store::{Shared, Survey};
 use crate::image::{ImageError, Ranges, UploadRecord};
 
 impl Shared {
     /// Blocks.
     pub(in crate::image::rbd) fn uploads(&self, name: &ImageName) -> Result<Vec<UploadRecord>, ImageError> {
-        let Some(survey) = self.survey(name)? else { return Ok(Vec::new()) };
-        let catalog = &survey.catalog;
+        let Some(Survey { pool, catalog }) = self.survey(name)? else { return Ok(Vec::new()) };
         let there = catalog.uploads().filter(|upload| !upload.is_finished || catalog.committed(upload).is_some());
-        Ok(there.map(|upload| describe(catalog, upload)).collect())
+        there.map(|upload| Ok(describe(&catalog, &newest(&pool, upload)?))).collect()
     }
 
     /// Gives a transfer up. False: nothing is known of it. Blocks.
@@ -61,8 +61,7 @@ impl Shared {
         name: &ImageName,
         work: impl FnOnce(&Session, Catalog) -> Result<T, ImageError>,
     ) -> Result<T, ImageError> {
-        let busy = || ImageError::Busy { image: name.clone() };
-        let claim = self.writers.claim(name, self.config.timeout.0).ok_or_else(busy)?;
+        let claim = self.claim(name)?;
         claim.is_closing();
         let session = Arc::new(Session::open(self, name, None)?);
         session.require_features()?;

@@ -15,6 +15,8 @@
 //! | `open`, `owner` | beginning one, and taking one over |
 //! | `inherited` | what earlier owners wrote is still there |
 //! | `park` | where its bytes are while another transfer has the head |
+//! | `progress` | how far it is |
+//! | `rest` | what is between two requests of one sender |
 //! | `list`, `expire` | looking at them from outside, and giving one up |
 
 mod expire;
@@ -23,23 +25,25 @@ mod list;
 mod open;
 mod owner;
 mod park;
+mod progress;
+mod rest;
 
 pub(super) use self::list::{finish, give_up, remove};
 #[cfg(test)]
 pub(super) use self::open::Step;
 pub(super) use self::owner::overtake;
 pub(super) use self::park::park;
+pub(super) use self::rest::{REST, Resting, wake};
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::failure::{failed, tree_failed};
 use super::head;
-use super::record::{GENERATION, Generation, Upload, upload_key};
+use super::record::{GENERATION, Generation, Upload};
 use super::session::Session;
 use super::snapshot::RbdSnapshot;
 use super::staged::RbdStaged;
@@ -48,7 +52,6 @@ use crate::buffer::BlockBuffer;
 use crate::content::{BLOCK_BYTES, GrainMap, Page, PageSink, Root};
 use crate::image::page_log::{Mark, PageLog, locked, plant};
 use crate::image::presence::below;
-use crate::image::record::milliseconds;
 use crate::image::sidecar::Leafed;
 use crate::image::{
     Committed, Durable, ImageError, Ranges, Sealed, SnapshotImage, StageRequest, StagedImage, UploadImage,
@@ -56,8 +59,8 @@ use crate::image::{
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// See the module's text.
-#[derive(Debug)]
+/// See the module's text. Cheap to clone: all clones are the same one.
+#[derive(Debug, Clone)]
 pub(super) struct RbdUpload {
     staged: RbdStaged,
     log: Arc<Mutex<PageLog>>,
@@ -95,8 +98,57 @@ impl RbdUpload {
             .await
     }
 
+    fn record(&self) -> MutexGuard<'_, Upload> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Ranges> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all that this owner has written is durable, and nothing is under way.
+    fn is_settled(&self) -> bool {
+        let (size, durable) = (self.staging().request.size, self.record().durable.clone());
+        let is_durable = |range: Range<u64>| durable.contains(&(range.start..range.end.min(size)));
+        self.staging().open_session().is_ok()
+            && self.staging().pending().is_empty()
+            && locked(&self.log).is_marked()
+            && self.written().iter().all(is_durable)
+    }
+
+    /// Fails when somebody else wants the transfer.
+    async fn still_owns(&self) -> Result<(), ImageError> {
+        self.work(|staging, session| owner::check(session, &staging.request.transfer)).await
+    }
+
+    /// As one that was just opened. `None`: somebody else wants the transfer.
+    async fn wake(self) -> Option<Self> {
+        let (this, durable) = (self.clone(), self.record().durable.clone());
+        let told = self.work(move |_, session| this.tell(session)).await;
+        told.is_ok().then_some(Self { durable, ..self })
+    }
+
+    /// Ends the ownership. In order: the next owner need not ask all objects of the head whether something is still on its
+    /// way.
+    async fn leave(&self) {
+        let told = self.work(|staging, session| {
+            let noted: Option<Generation> = session.get(GENERATION)?;
+            match noted.filter(|noted| noted.number == staging.generation) {
+                Some(mut noted) if staging.is_without_tree() => {
+                    noted.trees.retain(|tree| *tree != staging.layer);
+                    session.set(GENERATION, &noted)
+                }
+                _ => Ok(()),
+            }
+        });
+        if let Err(error) = told.await {
+            tracing::debug!(%error, "end an unfinished transfer without a word");
+        }
+        self.staged.end().await;
+    }
+
     async fn prove_inherited(&self) -> Result<(), ImageError> {
-        if self.record.lock().unwrap_or_else(PoisonError::into_inner).generation == 1 {
+        if self.record().generation == 1 {
             return Ok(());
         }
         let (log, written) = (Arc::clone(&self.log), Arc::clone(&self.written));
@@ -111,13 +163,13 @@ impl RbdUpload {
     /// Whether this owner has written a block itself.
     fn has_written(&self, block: u64) -> bool {
         let range = block * BLOCK..(block + 1) * BLOCK;
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).contains(&range)
+        self.written().contains(&range)
     }
 
     /// Notes that a block is written. False: the head is as its base there until now.
     fn note(&self, block: u64) -> bool {
         let range = block * BLOCK..(block + 1) * BLOCK;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written();
         let is_there = written.contains(&range) || locked(&self.log).has(block);
         written.insert(range);
         is_there
@@ -282,22 +334,19 @@ impl UploadImage for RbdUpload {
         let session = self.staging().open_session()?;
         session.changed(session.image()?.flush().await).inspect_err(|_| self.staging().breaks())?;
         drop(session);
-        let (log, record) = (Arc::clone(&self.log), Arc::clone(&self.record));
+        let this = self.clone();
         self.work(move |staging, session| {
             let stored = staging.stored.load(Ordering::Relaxed);
-            let marked = locked(&log).mark(&Mark { durable: durable.clone(), stored });
+            let marked = locked(&this.log).mark(&Mark { durable: durable.clone(), stored });
             marked.map_err(|error| tree_failed(&staging.layer, error))?;
-            owner::check(session, &staging.request.transfer)?;
-            let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-            record.durable = durable;
-            record.touched_ms = milliseconds(SystemTime::now());
-            session.set(&upload_key(&staging.request.transfer), &*record)
+            this.advance(durable);
+            if this.is_silent() { this.tell(session) } else { Ok(()) }
         })
         .await
     }
 
     async fn check(&self) -> Result<(), ImageError> {
-        self.work(|staging, session| owner::check(session, &staging.request.transfer)).await
+        self.still_owns().await
     }
 
     async fn close(&self) -> Result<(Root, Durable), ImageError> {
@@ -310,21 +359,9 @@ impl UploadImage for RbdUpload {
         Ok((root, self.staged.flush().await?))
     }
 
-    /// In order: the next owner need not ask all objects of the head whether something is still on its way.
     async fn suspend(&self) {
-        let told = self.work(|staging, session| {
-            let noted: Option<Generation> = session.get(GENERATION)?;
-            match noted.filter(|noted| noted.number == staging.generation) {
-                Some(mut noted) if staging.is_without_tree() => {
-                    noted.trees.retain(|tree| *tree != staging.layer);
-                    session.set(GENERATION, &noted)
-                }
-                _ => Ok(()),
-            }
-        });
-        if let Err(error) = told.await {
-            tracing::debug!(%error, "end an unfinished transfer without a word");
+        if !rest::begin(self) {
+            self.leave().await;
         }
-        self.staged.end().await;
     }
 }

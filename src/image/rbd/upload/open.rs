@@ -61,6 +61,7 @@ impl RbdUpload {
             owner: session.address().to_owned(),
             data: Whereabouts::Head,
             durable: Ranges::default(),
+            log_bytes: 0,
             touched_ms: milliseconds(SystemTime::now()),
             is_finished: false,
         };
@@ -77,8 +78,7 @@ impl RbdUpload {
         let missing = || missing(image, transfer);
         let survey = shared.survey(image)?.ok_or_else(missing)?;
         find(&survey.catalog, image, transfer)?;
-        let claim = shared.writers.claim(image, shared.config.timeout.0);
-        let claim = claim.ok_or_else(|| ImageError::Busy { image: image.clone() })?;
+        let claim = shared.claim(image)?;
         let session = Arc::new(Session::open(shared, image, None)?);
         match take_over(shared, &session, transfer) {
             Ok((ready, log, stored, upload)) => Ok(Self::begin(shared, session, claim, ready, (log, stored), upload)),
@@ -154,6 +154,7 @@ fn take_over(
         owner: session.address().to_owned(),
         data: Whereabouts::Head,
         durable: mark.durable,
+        log_bytes: log.marked(),
         touched_ms: milliseconds(SystemTime::now()),
         ..upload.clone()
     };
@@ -204,7 +205,7 @@ fn open_log(
     is_wanted: bool,
 ) -> Result<(PageLog, crate::image::page_log::Mark), ImageError> {
     let name = log_name(transfer);
-    let objects = session.changed(Objects::find(&session.pool, &session.id, &name))?;
+    let objects = session.changed(Objects::find(&session.pool, &session.id, &name, 0))?;
     let failed = |error| tree_failed(&name, error);
     let found = if is_wanted { Found::read(&objects).map_err(failed)? } else { Found::default() };
     let mark = found.mark.clone();

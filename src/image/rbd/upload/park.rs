@@ -8,6 +8,7 @@
 //! The snapshot is made first and noted then. A death in between leaves the transfer in the head, where it is as before,
 //! and a snapshot that no record names, which the next one removes.
 
+use super::progress::newest;
 use crate::image::rbd::catalog::Catalog;
 use crate::image::rbd::failure::failed;
 use crate::image::rbd::head;
@@ -24,9 +25,10 @@ pub(in crate::image::rbd) fn park(
 ) -> Result<bool, ImageError> {
     let there = catalog.in_head().filter(|upload| upload.request.transfer != request.transfer);
     let Some(upload) = there else { return Ok(false) };
+    let upload = &newest(&session.pool, upload)?;
     let parked = match is_intact(session, upload)? && !upload.durable.is_empty() {
         true => Upload { data: Whereabouts::Parked(snapshot(session, upload)?), ..upload.clone() },
-        false => Upload { data: Whereabouts::Nowhere, durable: Ranges::default(), ..upload.clone() },
+        false => Upload { data: Whereabouts::Nowhere, durable: Ranges::default(), log_bytes: 0, ..upload.clone() },
     };
     session.set(&upload_key(&upload.request.transfer), &parked)?;
     Ok(true)
