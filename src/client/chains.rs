@@ -68,6 +68,7 @@ fn question(own: &ChainAnswer, wanted: &str) -> PlanRequest {
         id: one.snapshot.clone(),
         size: one.size,
         root: Some(one.root.clone()),
+        mark: None,
     };
     let chain = own.snapshots.iter().take(end).map(told).collect();
     PlanRequest { source_volume: Some(own.volume.clone()), wanted: wanted.to_owned(), chain, rebase: false }
