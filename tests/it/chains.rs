@@ -54,7 +54,7 @@ fn chains_of_two_sites_are_told_side_by_side() {
     let table = compare(&here, &there, &[]).output().unwrap();
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.lines().next().unwrap().starts_with("HERE  THERE  SIZE"), "{table}");
-    assert!(table.contains("only here  incremental since s1: "), "{table}");
+    assert!(table.contains("only here   incremental since s1: "), "{table}");
     assert!(table.contains("only there  nothing"), "{table}");
 
     let lonely = there.command(&["chain", "--volume", "v", "--compare", "dc9", "--other-token-file", "x"]).output();
