@@ -3,7 +3,7 @@
 //! The layers, each importing only downwards (held by a test of the integration suite):
 //!
 //! ```text
-//! main → app → { net, http, admin, cli } → { transfer, client } → { plugin, cluster } → image
+//! main → app → { net, http, admin, cli } → { transfer, client } → { plugin, cluster } → { image, keystone }
 //!      → { accept, api, buffer, coding, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod drain;
 pub mod http;
 pub mod id;
 pub mod image;
+pub mod keystone;
 pub mod metrics;
 pub mod net;
 pub mod plugin;

@@ -17,7 +17,7 @@ use super::config::Store;
 use crate::buffer::BufferPool;
 use crate::image::{ImageStore, MemoryStore};
 use crate::plugin::{self, Plugins};
-use crate::tls::Identity;
+use crate::tls::{Identity, trust};
 use crate::{cluster, secret};
 
 /// One thing that was looked at.
@@ -118,7 +118,19 @@ fn secrets(config: &Config) -> Vec<Finding> {
         .iter()
         .map(|key| Finding::new(format!("auth.ticket_keys.{}", key.id), key.file.display(), told(key.inspect())));
     findings.extend(keys);
+    findings.extend(auth.keystone.iter().flat_map(keystone));
     findings
+}
+
+/// The files alone: whether Keystone answers is for each caller to see, because a gateway starts without it.
+fn keystone(config: &crate::http::auth::keystone::Config) -> Vec<Finding> {
+    let file = config.account.file();
+    let told = secret::read(file).err().map(|fault| fault.to_string());
+    let ca = config.ca.as_deref().map(|ca| {
+        let told = trust(Some(ca)).err().map(|fault| fault.to_string());
+        Finding::new("auth.keystone.ca", ca.display(), told)
+    });
+    ca.into_iter().chain([Finding::new("auth.keystone.account", file.display(), told)]).collect()
 }
 
 /// The files alone: whether etcd answers is for the log to say, because a gateway starts without it.

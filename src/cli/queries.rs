@@ -1,12 +1,19 @@
 //! The commands that ask one question.
 
-use super::args::{ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
+use super::args::{ChainArgs, ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
 use super::connect::gateway;
 use super::output::Output;
-use crate::client::ClientError;
+use crate::client::{ClientError, compare};
 
-pub(super) async fn chain(args: &VolumeArgs, output: &Output) -> Result<(), ClientError> {
-    output.chain(&gateway(&args.connect)?.chain(&args.volume).await?)
+pub(super) async fn chain(args: &ChainArgs, output: &Output) -> Result<(), ClientError> {
+    let VolumeArgs { volume, connect } = &args.volume;
+    let here = gateway(connect)?;
+    let Some(site) = &args.compare else { return output.chain(&here.chain(volume).await?) };
+    let (ca, token_file) = (args.other_ca.clone(), args.other_token_file.clone());
+    let address = vec![here.site(site).await?.gateway];
+    let there = gateway(&ConnectArgs { gateway: address, token: None, token_file, ca })?;
+    let other_volume = args.other_volume.as_ref().unwrap_or(volume);
+    output.chains(&compare((&here, volume), (&there, other_volume)).await?)
 }
 
 pub(super) async fn site(args: &SiteArgs, output: &Output) -> Result<(), ClientError> {

@@ -13,11 +13,13 @@
 //! | `source` | reads what is to be sent |
 //! | `root` | computes content roots on the way |
 //! | `tree` | content trees here and there, and where two differ |
+//! | `chains` | the snapshots of two sites, compared |
 //! | `send`, `restore`, `verify`, `repair` | whole operations with plan, retries and proofs |
 //! | `progress` | what an operation tells to whoever started it |
 
 mod answer;
 mod body;
+mod chains;
 mod connection;
 mod endpoint;
 mod error;
@@ -38,6 +40,7 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod fake;
 
+pub use chains::{Chains, Relation, Row, compare};
 pub use connection::Limits;
 pub use endpoint::{Endpoint, Proof};
 pub(crate) use error::kind;

@@ -1,4 +1,4 @@
-//! The caller of a request, from its `Authorization` header.
+//! The caller of a request, from its `Authorization` header, or from OpenStack's.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,13 +6,17 @@ use std::time::SystemTime;
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 
 use super::Gateway;
 use super::audit::Origin;
-use super::auth::{Action, Permission, Principal};
+use super::auth::{Action, Permission, Principal, Proof, Shown};
 use super::headers::one;
 use super::problem::{Kind, Problem};
 
+/// Keystone's: of the caller, and of a service that speaks for the caller.
+const AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const SERVICE_TOKEN: HeaderName = HeaderName::from_static("x-service-token");
 /// Longest header value that is looked at, in bytes: a ticket and its scheme fit.
 const AUTHORIZATION_MAX: usize = 17 << 10;
 
@@ -43,12 +47,22 @@ impl FromRequestParts<Arc<Gateway>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Problem> {
-        let value = one(&parts.headers, &AUTHORIZATION)?.ok_or_else(|| unauthorized("there is none"))?;
-        let principal = gateway.authority.authenticate(bearer(value)?, SystemTime::now())?;
+        let principal = gateway.authority.identify(&shown(&parts.headers)?, SystemTime::now()).await?;
         tracing::Span::current().record("principal", principal.label());
         let origin = parts.extensions.get::<Origin>().cloned().unwrap_or_default();
         Ok(Self { principal, origin })
     }
+}
+
+/// One proof: with two, the one that is refused need not be the one that counts.
+fn shown(headers: &HeaderMap) -> Result<Shown<'_>, Problem> {
+    let proof = match (one(headers, &AUTHORIZATION)?, one(headers, &AUTH_TOKEN)?) {
+        (Some(value), None) => Proof::Bearer(bearer(value)?),
+        (None, Some(token)) => Proof::Keystone(token),
+        (Some(_), Some(_)) => return Err(unauthorized("there is an X-Auth-Token too; show one of them")),
+        (None, None) => return Err(unauthorized("there is none")),
+    };
+    Ok(Shown { proof, service: one(headers, &SERVICE_TOKEN)? })
 }
 
 fn bearer(value: &str) -> Result<&str, Problem> {
@@ -69,6 +83,21 @@ fn unauthorized(fault: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_proofs_are_none() {
+        let headers = |pairs: &[(&'static str, &str)]| {
+            pairs
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                .collect::<HeaderMap>()
+        };
+        let kind = |pairs| shown(&headers(pairs)).err().map(|problem| problem.kind());
+        assert_eq!(kind(&[("authorization", "Bearer a")]), None);
+        assert_eq!(kind(&[("x-auth-token", "a"), ("x-service-token", "b")]), None);
+        assert_eq!(kind(&[("x-auth-token", "a"), ("authorization", "Bearer a")]), Some(Kind::Unauthorized));
+        assert_eq!(kind(&[("x-service-token", "b")]), Some(Kind::Unauthorized));
+    }
 
     #[test]
     fn the_scheme_is_bearer_in_any_case() {

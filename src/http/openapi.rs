@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 use axum::response::IntoResponse;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem;
@@ -52,7 +52,12 @@ impl Modify for Described {
                      their `type` is one of these and does not change:\n\n";
         document.info.description = Some(format!("{intro}{}", problem::table()));
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+        let words =
+            "A token of the site's Keystone, where the gateway asks one; a service adds its own as X-Service-Token.";
+        let keystone = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("X-Auth-Token", words)));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("keystone", keystone);
     }
 }
 

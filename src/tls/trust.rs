@@ -16,6 +16,8 @@ pub enum TrustError {
     File { path: PathBuf, fault: String },
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
+    #[error("HTTPS cannot be set up: {0}")]
+    Client(String),
 }
 
 /// TLS towards servers that `ca`, a PEM file, vouches for; without one those that the system trusts.

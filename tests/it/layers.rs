@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "cli", "http", "net"],
     &["client", "transfer"],
     &["cluster", "plugin"],
-    &["image"],
+    &["image", "keystone"],
     &["accept", "api", "audit", "buffer", "coding", "drain", "retry", "telemetry", "tls"],
     &["content", "quantity", "secret"],
     &["id", "metrics", "sync"],

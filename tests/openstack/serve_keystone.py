@@ -1,13 +1,17 @@
-"""Serves Keystone on a loopback port, with nothing but Python's own server: serve_keystone.py PORT.
+"""Serves Keystone on loopback ports, with nothing but Python's own server: serve_keystone.py PORT [TLS-PORT PEM].
 
-The configuration is found through OS_KEYSTONE_CONFIG_DIR and OS_KEYSTONE_CONFIG_FILES, as Keystone's own entry does.
+PEM holds a certificate and its key. The configuration is found through OS_KEYSTONE_CONFIG_DIR and
+OS_KEYSTONE_CONFIG_FILES, as Keystone's own entry does.
 """
 
 import socketserver
+import ssl
 import sys
+import threading
 import wsgiref.simple_server
 
-port = int(sys.argv.pop(1))
+arguments = sys.argv[1:]
+del sys.argv[1:]
 from keystone.server import wsgi  # noqa: E402  (it reads sys.argv)
 
 
@@ -35,4 +39,11 @@ class Handler(wsgiref.simple_server.WSGIRequestHandler):
 
 
 application = wsgi.initialize_public_application()
-wsgiref.simple_server.make_server("127.0.0.1", port, application, Server, Handler).serve_forever()
+if len(arguments) > 1:
+    secure = wsgiref.simple_server.make_server("127.0.0.1", int(arguments[1]), application, Server, Handler)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(arguments[2])
+    # The handshake is made by the thread of the connection, so that a silent one keeps nobody waiting.
+    secure.socket = context.wrap_socket(secure.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=secure.serve_forever, daemon=True).start()
+wsgiref.simple_server.make_server("127.0.0.1", int(arguments[0]), application, Server, Handler).serve_forever()

@@ -13,7 +13,7 @@ pub(super) use plugin::{
     LoadArgs, Plugin, PluginAdmin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginPull,
     PluginPush, PluginReplay, PluginRun, PluginTest, StreamFormat, WriterArgs,
 };
-pub(super) use queries::{ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
+pub(super) use queries::{ChainArgs, ConnectArgs, DeleteArgs, LimitArgs, SiteArgs, VolumeArgs};
 pub(super) use transfer::{BaseArg, CephArgs, Compress, RestoreArgs, RestoreFormat, SendArgs, SourceFormat};
 pub(super) use verify::{OtherArgs, RepairArgs, VerifyArgs, location};
 
@@ -56,9 +56,9 @@ pub enum Command {
     /// Ask what `send` with the same arguments would do, and why.
     #[command(after_long_help = EXIT_CODES)]
     Plan(Box<SendArgs>),
-    /// List the snapshots of a volume that a gateway holds.
+    /// List the snapshots of a volume that a gateway holds, or compare them with those of another site.
     #[command(after_long_help = EXIT_CODES)]
-    Chain(VolumeArgs),
+    Chain(ChainArgs),
     /// Show where a site is: its Keystone, region and gateway.
     #[command(after_long_help = EXIT_CODES)]
     Sites(SiteArgs),

@@ -48,6 +48,25 @@ pub struct VolumeArgs {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct ChainArgs {
+    #[command(flatten)]
+    pub volume: VolumeArgs,
+    /// Compare with the chain at this site: what both have, what one has, and what the policy there would do. The
+    /// gateway here says where the site is.
+    #[arg(long, value_name = "SITE", requires = "other_token_file", help_heading = "Other site")]
+    pub compare: Option<SiteName>,
+    /// File with the bearer token for the gateway there.
+    #[arg(long, value_name = "FILE", requires = "compare", help_heading = "Other site")]
+    pub other_token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust there instead of those of the system.
+    #[arg(long, value_name = "FILE", requires = "compare", help_heading = "Other site")]
+    pub other_ca: Option<PathBuf>,
+    /// The volume's id there; the same as here when not given.
+    #[arg(long, value_name = "ID", requires = "compare", help_heading = "Other site")]
+    pub other_volume: Option<VolumeId>,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct DeleteArgs {
     /// The snapshot's id at the gateway's site.
     #[arg(long, value_name = "ID")]

@@ -18,7 +18,7 @@ use crate::api::{ChainAnswer, PlanAnswer, ServersAnswer, SiteAnswer};
 use crate::client::repair::Repaired;
 use crate::client::restore::Restored;
 use crate::client::verify::{Checked, Comparison};
-use crate::client::{ClientError, Event, Outcome, Reporter};
+use crate::client::{Chains, ClientError, Event, Outcome, Reporter};
 
 /// One of the two streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,10 @@ impl Output {
 
     pub(super) fn chain(&self, chain: &ChainAnswer) -> Result<(), ClientError> {
         self.answer(chain, text::chain)
+    }
+
+    pub(super) fn chains(&self, chains: &Chains) -> Result<(), ClientError> {
+        self.answer(chains, text::chains)
     }
 
     pub(super) fn site(&self, site: &SiteAnswer) -> Result<(), ClientError> {

@@ -6,7 +6,7 @@ use crate::api::{
     Action, ChainAnswer, PlanAnswer, ServerEntry, ServerState, ServersAnswer, SiteAnswer, SnapshotAnswer, Source,
 };
 use crate::client::restore::Restored;
-use crate::client::{ClientError, Event, Outcome, Stage};
+use crate::client::{Chains, ClientError, Event, Outcome, Stage};
 
 pub(super) fn error(error: &ClientError) -> String {
     fault(&error.to_string(), error.remedy())
@@ -75,6 +75,20 @@ pub(super) fn chain(chain: &ChainAnswer) -> String {
         text = format!("{text}\ndamaged in the storage: {name}");
     }
     text
+}
+
+pub(super) fn chains(chains: &Chains) -> String {
+    let Chains { volume, other_volume, snapshots } = chains;
+    if snapshots.is_empty() {
+        return format!("neither volume {volume} here nor volume {other_volume} there has snapshots");
+    }
+    let or_dash = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
+    let mut rows = vec![["HERE", "THERE", "SIZE", "STATE", "WOULD BE SENT"].map(str::to_owned)];
+    rows.extend(snapshots.iter().map(|row| {
+        let size = BinaryBytes(row.size).to_string();
+        [or_dash(&row.here), or_dash(&row.there), size, row.relation.to_string(), row.would()]
+    }));
+    table(&rows)
 }
 
 fn row(snapshot: &SnapshotAnswer) -> [String; 7] {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::keystone;
 use crate::quantity::Seconds;
 
 /// Longest life of a ticket: it only has to outlast the way from `/server` to the start.
@@ -19,6 +20,8 @@ pub struct Config {
     pub ticket_keys: Vec<KeyConfig>,
     /// How long after its issue a ticket can start a transfer.
     pub ticket_lifetime: Seconds,
+    /// The site's Keystone, whose tokens count too; `None`: they do not.
+    pub keystone: Option<keystone::Config>,
     /// Where the audit log goes; default `<data>/audit.log`.
     pub audit: Option<PathBuf>,
 }
@@ -45,7 +48,13 @@ pub struct KeyConfig {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { tokens: Vec::new(), ticket_keys: Vec::new(), ticket_lifetime: Seconds::new(15 * 60), audit: None }
+        Self {
+            tokens: Vec::new(),
+            ticket_keys: Vec::new(),
+            ticket_lifetime: Seconds::new(15 * 60),
+            keystone: None,
+            audit: None,
+        }
     }
 }
 
@@ -63,6 +72,7 @@ impl Config {
         if self.ticket_lifetime < Seconds::new(1) || self.ticket_lifetime > LIFETIME_MAX {
             faults.push(format!("auth.ticket_lifetime: must be from 1s to {LIFETIME_MAX}"));
         }
+        self.keystone.iter().for_each(|keystone| keystone.validate(faults));
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Config, KeyConfig, Role, Token, TokenConfig, sha256};
 use crate::secret::{self, SecretError};
+use crate::tls::TrustError;
 
 /// Shortest token and shortest ticket key, in bytes.
 const TOKEN_MIN: usize = 20;
@@ -18,6 +19,8 @@ pub enum AuthError {
     Short { table: &'static str, path: PathBuf, found: usize, least: usize },
     #[error("auth.tokens: {0} and {1} have the same token")]
     Same(String, String),
+    #[error("auth.keystone: {0}")]
+    Keystone(#[from] TrustError),
     #[error("auth.ticket_keys: there is no key")]
     NoKey,
 }

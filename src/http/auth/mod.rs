@@ -8,6 +8,7 @@
 //! transfers of days are done.
 
 mod config;
+pub mod keystone;
 mod load;
 mod permission;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::cluster::Seal;
 use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
 use crate::secret;
 pub use config::{Config, KeyConfig, Role, TokenConfig};
+use keystone::Callers;
 pub use load::AuthError;
 use load::{load_keys, load_tokens};
 pub(super) use permission::{Action, Permission};
@@ -33,7 +35,16 @@ pub(super) use permission::{Action, Permission};
 /// Who calls.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Principal {
-    Token { name: String, role: Role },
+    Token {
+        name: String,
+        role: Role,
+    },
+    /// Somebody whom the site's Keystone knows, by the id that stays and the name that may change.
+    Keystone {
+        user: String,
+        name: String,
+        role: Role,
+    },
     Ticket(Box<Claims>),
 }
 
@@ -44,6 +55,7 @@ pub struct Authority {
     lifetime: Duration,
     config: Config,
     data: PathBuf,
+    keystone: Option<Callers>,
     secrets: RwLock<Arc<Secrets>>,
 }
 
@@ -72,7 +84,8 @@ impl Authority {
     pub fn load(config: &Config, data: &Path, site: SiteName) -> Result<Self, AuthError> {
         let secrets = RwLock::new(Arc::new(Secrets::load(config, data)?));
         let lifetime = config.ticket_lifetime.0;
-        Ok(Self { site, lifetime, config: config.clone(), data: data.to_owned(), secrets })
+        let keystone = config.keystone.as_ref().map(Callers::new).transpose()?;
+        Ok(Self { site, lifetime, config: config.clone(), data: data.to_owned(), keystone, secrets })
     }
 
     /// Reads the secrets again. An error leaves all of them as they were. Blocks on the disk.
@@ -96,6 +109,23 @@ impl Authority {
     #[must_use]
     pub fn site(&self) -> &SiteName {
         &self.site
+    }
+
+    /// Who shows this. What is a bearer token neither of ours nor like a ticket is Keystone's to know, where there is one.
+    pub(super) async fn identify(&self, shown: &Shown<'_>, now: SystemTime) -> Result<Principal, Problem> {
+        let (token, own) = match shown.proof {
+            Proof::Bearer(token) => (token, self.authenticate(token, now)),
+            Proof::Keystone(token) => {
+                let detail = "this gateway asks no Keystone about X-Auth-Token ([auth.keystone] is not configured)";
+                (token, Err(Problem::new(Kind::BadToken, detail)))
+            }
+        };
+        match (own, &self.keystone) {
+            (Err(problem), Some(keystone)) if problem.kind() == Kind::BadToken => {
+                keystone.identify(token, shown.service).await
+            }
+            (own, _) => own,
+        }
     }
 
     /// Who shows this bearer token.
@@ -149,6 +179,23 @@ impl Secrets {
     }
 }
 
+/// What a request shows of its caller.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) proof: Proof<'a>,
+    /// The token of a service that speaks for the caller.
+    pub(super) service: Option<&'a str>,
+}
+
+/// One of the two ways to say who one is.
+#[derive(Clone, Copy)]
+pub(super) enum Proof<'a> {
+    /// `Authorization: Bearer`.
+    Bearer(&'a str),
+    /// `X-Auth-Token`.
+    Keystone(&'a str),
+}
+
 /// What a ticket is wanted for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -173,6 +220,7 @@ impl Principal {
     pub fn label(&self) -> String {
         match self {
             Self::Token { name, .. } => format!("token:{name}"),
+            Self::Keystone { user, name, .. } => format!("keystone:{user} ({name})"),
             Self::Ticket(claims) => format!("ticket:{}", claims.jti),
         }
     }
@@ -182,6 +230,7 @@ impl Principal {
     pub fn sender(&self) -> Option<String> {
         match self {
             Self::Token { .. } => Some(self.label()),
+            Self::Keystone { user, .. } => Some(format!("keystone:{user}")),
             Self::Ticket(claims) => claims.sub.clone(),
         }
     }

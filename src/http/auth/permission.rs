@@ -36,11 +36,11 @@ impl Principal {
     /// Allows an action or says why not.
     pub(in crate::http) fn permit(&self, action: Action<'_>) -> Result<Permission, Problem> {
         match self {
-            Self::Token { role, .. } => permit_role(*role, action)?,
+            Self::Token { role, .. } | Self::Keystone { role, .. } => permit_role(*role, action)?,
             Self::Ticket(claims) => permit_ticket(claims, action)?,
         }
         let (issued, size) = match self {
-            Self::Token { .. } => (SystemTime::now(), None),
+            Self::Token { .. } | Self::Keystone { .. } => (SystemTime::now(), None),
             Self::Ticket(claims) => (claims.issued(), Some(claims.size)),
         };
         Ok(Permission { principal: self.label(), sender: self.sender(), issued, size })

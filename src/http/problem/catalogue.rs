@@ -97,6 +97,7 @@ catalogue! {
     Busy "busy" SERVICE_UNAVAILABLE "Another transfer writes to this volume";
     Saturated "saturated" SERVICE_UNAVAILABLE "The gateway has no room for another transfer now";
     Stopping "stopping" SERVICE_UNAVAILABLE "The gateway is stopping";
+    Keystone "keystone-unavailable" SERVICE_UNAVAILABLE "Keystone cannot be asked";
     PluginUnavailable "plugin-unavailable" SERVICE_UNAVAILABLE "A plugin may work later";
     Unsure "unsure" SERVICE_UNAVAILABLE "It is not known whether the commit took effect";
     Full "storage-full" INSUFFICIENT_STORAGE "The storage is full";
@@ -118,7 +119,7 @@ impl Kind {
     pub const fn retry_after(self) -> Option<u64> {
         match self {
             Self::Unsure => Some(1),
-            Self::Busy | Self::Stopping => Some(5),
+            Self::Busy | Self::Keystone | Self::Stopping => Some(5),
             Self::Saturated | Self::PluginUnavailable => Some(15),
             _ => None,
         }

@@ -55,6 +55,11 @@ impl Problem {
         Self { internal: Some(cause.to_string()), ..Self::new(kind, detail) }
     }
 
+    /// A problem with words for the caller, and a cause for the log.
+    pub(super) fn because(kind: Kind, detail: impl Into<String>, cause: impl ToString) -> Self {
+        Self { internal: Some(cause.to_string()), ..Self::new(kind, detail) }
+    }
+
     /// A range that lies outside the `size` bytes that are there.
     pub(super) fn range(size: u64, detail: impl Into<String>) -> Self {
         Self { size: Some(size), ..Self::new(Kind::Range, detail) }

@@ -7,6 +7,7 @@ use http::header::HeaderName;
 use http::uri::Authority;
 use serde::{Deserialize, Serialize};
 
+use crate::keystone::{self, Account};
 use crate::plugin::addresses::Allowed;
 use crate::quantity::Seconds;
 
@@ -53,6 +54,8 @@ pub enum Credential {
     Basic { file: PathBuf },
     /// A header of this name with what the file holds.
     Header { name: String, file: PathBuf },
+    /// `X-Auth-Token`: a token of the account at the Keystone `url` (`https://…/v3`), made when it is needed.
+    Keystone { url: String, account: Account },
 }
 
 fn default_methods() -> Vec<Method> {
@@ -86,12 +89,23 @@ impl HostGrant {
             faults.push(format!("{key}.timeout: must be longer than nothing and at most {TIMEOUT_MAX}"));
         }
         for (name, credential) in &self.credentials {
-            if let Credential::Header { name: header, .. } = credential
-                && !header.parse::<HeaderName>().is_ok_and(|header| !super::request::is_ours(&header))
-            {
-                faults.push(format!("{key}.credentials.{name}.name: {header:?} is no header that may be shown"));
+            let key = format!("{key}.credentials.{name}");
+            match credential {
+                Credential::Header { name: header, .. } => {
+                    if !header.parse::<HeaderName>().is_ok_and(|header| !super::request::is_ours(&header)) {
+                        faults.push(format!("{key}.name: {header:?} is no header that may be shown"));
+                    }
+                }
+                Credential::Keystone { url, account } => self.keystone(url, account).validate(&key, faults),
+                Credential::Bearer { .. } | Credential::Basic { .. } => {}
             }
         }
+    }
+
+    /// The Keystone of a credential; proven and waited for as the host is.
+    pub(super) fn keystone(&self, url: &str, account: &Account) -> keystone::Config {
+        let timeout = self.timeout.min(keystone::TIMEOUT_MAX);
+        keystone::Config { url: url.to_owned(), ca: self.ca.clone(), account: account.clone(), timeout }
     }
 }
 

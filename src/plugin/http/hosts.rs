@@ -1,22 +1,21 @@
 //! The hosts that one plugin may ask, ready to be asked.
 
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 
 use super::grant::{Credential, HostGrant};
 use super::request::{Head, lift};
+use super::secrets::Secret;
 use crate::plugin::bindings::writer::rsnap::plugin::http as wit;
 use crate::plugin::fault::Fault;
 use crate::quantity;
-use crate::secret;
 use crate::tls::trust;
 
 /// Largest answer.
@@ -53,6 +52,7 @@ pub(super) struct Host {
     origin: Url,
     grant: HostGrant,
     client: Client,
+    secrets: HashMap<String, Arc<Secret>>,
 }
 
 impl fmt::Debug for Host {
@@ -100,9 +100,10 @@ impl Host {
         let fault = |text: String| Fault::new(text, remedy());
         let address = format!("https://{}", grant.host);
         let origin = address.parse().map_err(|error| fault(format!("{address:?} is not an address: {error}")))?;
-        for credential in grant.credentials.values() {
-            credential.show().map_err(fault)?;
-        }
+        let secret = |(name, credential): (&String, &Credential)| {
+            Ok((name.clone(), Arc::new(Secret::new(grant, credential).map_err(fault)?)))
+        };
+        let secrets = grant.credentials.iter().map(secret).collect::<Result<_, Fault>>()?;
         let client = Client::builder()
             .tls_backend_preconfigured(trust(grant.ca.as_deref()).map_err(|error| fault(error.to_string()))?)
             .https_only(true)
@@ -112,7 +113,7 @@ impl Host {
             .user_agent(concat!("rsnap/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| fault(format!("HTTPS cannot be set up: {error}")))?;
-        Ok(Self { origin, grant: grant.clone(), client })
+        Ok(Self { origin, grant: grant.clone(), client, secrets })
     }
 
     fn is_at(&self, url: &Url) -> bool {
@@ -121,15 +122,16 @@ impl Host {
 
     /// Asks, and reads the whole answer.
     pub(super) fn ask(&self, head: Head, body: Bytes) -> impl Future<Output = Result<Answer, Failure>> + use<> {
-        let credential = head.credential.as_ref().and_then(|name| self.grant.credentials.get(name)).cloned();
+        let secret = head.credential.as_ref().and_then(|name| self.secrets.get(name)).cloned();
         let (client, host) = (self.client.clone(), self.grant.host.clone());
         async move {
             let mut request = client.request(head.method.into(), head.url).headers(head.headers);
-            if let Some(credential) = credential {
-                let shown = tokio::task::spawn_blocking(move || credential.show()).await;
-                let (name, value) =
-                    shown.map_err(|error| Failure::Other(error.to_string()))?.map_err(Failure::Other)?;
-                request = request.headers(HeaderMap::from_iter([(name, value)]));
+            let shown = match &secret {
+                Some(secret) => Some(secret.show().await.map_err(Failure::Unavailable)?),
+                None => None,
+            };
+            if let Some(shown) = &shown {
+                request = request.headers(HeaderMap::from_iter([shown.clone()]));
             }
             if !body.is_empty() {
                 request = request.body(body);
@@ -138,6 +140,9 @@ impl Host {
                 |error: reqwest::Error| Failure::Unavailable(format!("{host} does not answer{}", causes(&error)));
             let answer = request.send().await.map_err(no_answer)?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+            if let (Some(secret), Some((_, value)), 401) = (&secret, &shown, status) {
+                secret.forget(value).await;
+            }
             let body = read(answer).await.map_err(no_answer)?;
             let body = body.ok_or_else(|| Failure::Other(format!("{host} answers with more than {ANSWER_MAX}")))?;
             Ok(Answer { status, headers, body })
@@ -164,21 +169,5 @@ fn causes(error: &reqwest::Error) -> String {
     match error.is_timeout() {
         true => format!("{text}: too late"),
         false => text,
-    }
-}
-
-impl Credential {
-    /// The header that shows it. Reads the file.
-    fn show(&self) -> Result<(HeaderName, HeaderValue), String> {
-        let read = |file| secret::read(file).map_err(|error| error.to_string());
-        let (name, text, file) = match self {
-            Self::Bearer { file } => (AUTHORIZATION, format!("Bearer {}", read(file)?), file),
-            Self::Basic { file } => (AUTHORIZATION, format!("Basic {}", STANDARD.encode(read(file)?)), file),
-            Self::Header { name, file } => (name.parse().map_err(|_| "no header".to_owned())?, read(file)?, file),
-        };
-        let mut value =
-            HeaderValue::from_str(&text).map_err(|_| format!("{} does not fit a header", file.display()))?;
-        value.set_sensitive(true);
-        Ok((name, value))
     }
 }

@@ -7,6 +7,7 @@
 mod grant;
 mod hosts;
 mod request;
+mod secrets;
 
 use bytes::{Bytes, BytesMut};
 use tokio_util::task::AbortOnDropHandle;

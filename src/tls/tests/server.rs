@@ -10,6 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,9 +43,11 @@ impl Server {
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router) {
+    // They end with the server.
+    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(router.clone()));
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let _ended = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });

@@ -1,128 +1,22 @@
 //! Registration in the catalogue of a real Keystone, looked at through Keystone's own interface.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::support::{free_address, scratch, user, wait_for};
+use crate::support::keystone::{Keystone, PASSWORD, program, source};
 
-const PASSWORD: &str = "a-password-of-the-test";
 const TYPE: &str = "snapshot-transfer";
 
-struct Keystone {
-    child: Child,
-    address: SocketAddr,
-    folder: tempfile::TempDir,
+/// What is done with a Keystone here.
+trait Registrar {
+    fn endpoints(&self) -> Vec<[String; 4]>;
+    fn register(&self, arguments: &[&str]) -> Output;
+    fn registered(&self, arguments: &[&str]) -> String;
+    fn refused(&self, arguments: &[&str], says: &str);
 }
 
-fn source(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// A program of the environment that `cargo xtask test` makes.
-fn program(name: &str) -> Command {
-    let environment = scratch().parent().unwrap().join("openstack/newest/bin");
-    assert!(environment.is_dir(), "{} is missing: run `cargo xtask test` once", environment.display());
-    let mut command = Command::new(environment.join(name));
-    command.env("PYTHONWARNINGS", "ignore").stdin(Stdio::null());
-    command
-}
-
-impl Keystone {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (address, path) = (free_address(), |name: &str| folder.path().join(name));
-        for keys in ["tokens", "receipts", "credentials"] {
-            fs::create_dir(path(keys)).unwrap();
-        }
-        let configuration = format!(
-            "[DEFAULT]\nlog_file = {}\n[database]\nconnection = sqlite:///{}?timeout=30\nsqlite_synchronous = false\n\
-             [identity]\npassword_hash_rounds = 4\n[cache]\nenabled = true\nbackend = oslo_cache.dict\n\
-             [fernet_tokens]\nkey_repository = {}\n[fernet_receipts]\nkey_repository = {}\n\
-             [credential]\nkey_repository = {}\n",
-            path("log").display(),
-            path("keystone.db").display(),
-            path("tokens").display(),
-            path("receipts").display(),
-            path("credentials").display(),
-        );
-        fs::write(path("keystone.conf"), configuration).unwrap();
-        manage(folder.path(), &["db_sync"]);
-        let (owner, group) = (user("-un"), user("-gn"));
-        manage(folder.path(), &["fernet_setup", "--keystone-user", &owner, "--keystone-group", &group]);
-        let url = format!("http://{address}/v3");
-        manage(
-            folder.path(),
-            &[
-                "bootstrap",
-                "--bootstrap-password",
-                PASSWORD,
-                "--bootstrap-region-id",
-                "dc1",
-                "--bootstrap-public-url",
-                &url,
-            ],
-        );
-        let child = program("python")
-            .arg(source("tests/openstack/serve_keystone.py"))
-            .arg(address.port().to_string())
-            .env("OS_KEYSTONE_CONFIG_DIR", folder.path())
-            .env("OS_KEYSTONE_CONFIG_FILES", "keystone.conf")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut keystone = Self { child, address, folder };
-        wait_for("Keystone's first answer", || {
-            assert!(keystone.child.try_wait().unwrap().is_none(), "Keystone ended:\n{}", keystone.log());
-            keystone.ask("GET", "/v3", "", &Value::Null).is_ok_and(|(status, ..)| status == 200)
-        });
-        keystone
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Status, head and document of an answer.
-    fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> std::io::Result<(u16, String, Value)> {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = TcpStream::connect(self.address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nX-Auth-Token: {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        )?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, document) = text.split_once("\r\n\r\n").unwrap_or_default();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Ok((status, head.to_owned(), serde_json::from_str(document).unwrap_or_default()))
-    }
-
-    /// An administrator's token, and the catalogue that comes with it.
-    fn log_in(&self) -> (String, Value) {
-        let user = json!({"name": "admin", "password": PASSWORD, "domain": {"id": "default"}});
-        let identity = json!({"methods": ["password"], "password": {"user": user}});
-        let scope = json!({"project": {"name": "admin", "domain": {"id": "default"}}});
-        let request = json!({"auth": {"identity": identity, "scope": scope}});
-        let (status, head, document) = self.ask("POST", "/v3/auth/tokens", "", &request).unwrap();
-        assert_eq!(status, 201, "{document}");
-        let token = head.lines().find_map(|line| line.strip_prefix("X-Subject-Token: ")).unwrap();
-        (token.to_owned(), document["token"]["catalog"].clone())
-    }
-
-    fn make(&self, path: &str, body: &Value) {
-        let (status, _, document) = self.ask("POST", path, &self.log_in().0, body).unwrap();
-        assert_eq!(status, 201, "{document}");
-    }
-
+impl Registrar for Keystone {
     /// Our endpoints as callers see them: region, interface, address and id, in order.
     fn endpoints(&self) -> Vec<[String; 4]> {
         let catalogue = self.log_in().1;
@@ -161,20 +55,6 @@ impl Keystone {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && errors.contains(says), "{arguments:?}: {errors}");
     }
-}
-
-impl Drop for Keystone {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn manage(folder: &Path, arguments: &[&str]) {
-    let mut command = program("keystone-manage");
-    command.arg("--config-file").arg(folder.join("keystone.conf")).args(arguments);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn without_ids(endpoints: &[[String; 4]]) -> Vec<[&str; 3]> {

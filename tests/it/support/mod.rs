@@ -3,6 +3,7 @@
 mod client;
 mod gateway;
 mod image;
+pub mod keystone;
 mod proxy;
 
 use std::time::{Duration, Instant};

@@ -92,8 +92,8 @@ pub(crate) const CEPH: [Need; 5] = [
     Need { command: "rbd", package: "ceph-common", why: "the peer, and the judge of what is in an image" },
 ];
 
-/// Debian's own OpenStack, beside the newest one, and what Cinder needs of Ceph.
-pub(crate) const OPENSTACK: [Need; 8] = [
+/// Debian's own OpenStack, beside the newest one.
+pub(crate) const OPENSTACK: [Need; 3] = [
     Need {
         command: "/usr/lib/python3/dist-packages/keystone/__init__.py",
         package: "python3-keystone",
@@ -105,14 +105,17 @@ pub(crate) const OPENSTACK: [Need; 8] = [
         why: "is Cinder as Debian has it",
     },
     Need {
-        command: "/usr/share/doc/python3-rbd/copyright",
-        package: "python3-rbd",
-        why: "is how Cinder's driver speaks to Ceph",
-    },
-    Need {
         command: "/usr/lib/python3/dist-packages/pymysql/__init__.py",
         package: "python3-pymysql",
         why: "is how Debian's Cinder speaks to its database",
+    },
+];
+/// What each site needs, whatever release it runs.
+pub(crate) const SITES: [Need; 5] = [
+    Need {
+        command: "/usr/share/doc/python3-rbd/copyright",
+        package: "python3-rbd",
+        why: "is how Cinder's driver speaks to Ceph",
     },
     Need { command: "mariadbd", package: "mariadb-server-core", why: "is where Cinder keeps its records" },
     Need { command: "mysql", package: "mariadb-client-core", why: "makes the databases" },

@@ -39,7 +39,7 @@ struct Outcome {
 
 /// `cargo xtask test`.
 pub(crate) fn chore(root: &Path) -> Result<()> {
-    let mut steps = Steps::new("Test", 6);
+    let mut steps = Steps::new("Test", 7);
     steps.step("Build the plugins, install what the tests talk to");
     packages::ensure(&steps, &packages::tests())?;
     packages::ensure(&steps, &packages::PROTOC)?;
@@ -56,6 +56,9 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
 
     steps.step("Make plugins in each language as a newcomer would, and test them");
     outcomes.push(newcomers(root, &steps)?);
+
+    steps.step("Copy snapshots between two OpenStack sites");
+    outcomes.push(copies(root, &steps)?);
 
     steps.step("Test the crate that binds Ceph under the address sanitiser");
     outcomes.push(tests(root, "sanitised", &mut asan::tests(root))?);
@@ -75,6 +78,19 @@ fn newcomers(root: &Path, steps: &Steps) -> Result<Outcome> {
     build::programs(root, steps, build::Profile::Dev)?;
     let kit::Made { passed, failed, time } = kit::make(root, steps, &kit::LANGUAGES)?;
     Ok(Outcome { suite: "new plugins".to_owned(), passed, failed, ignored: 0, time, broken: failed > 0 })
+}
+
+/// The rest of these tests takes half an hour: `cargo xtask openstack test`.
+fn copies(root: &Path, steps: &Steps) -> Result<Outcome> {
+    let started = Instant::now();
+    let result = openstack::part(root, steps);
+    if let Err(error) = &result {
+        steps.fault("two sites");
+        steps.lines(&format!("{error:#}"));
+    }
+    let (passed, failed) = (result.as_ref().copied().unwrap_or(0), u64::from(result.is_err()));
+    let (suite, time) = ("OpenStack, the part".to_owned(), started.elapsed());
+    Ok(Outcome { suite, passed, failed, ignored: 0, time, broken: failed > 0 })
 }
 
 fn plugin_tests(root: &Path) -> Command {

@@ -36,7 +36,8 @@ pub(crate) fn prepare(root: &Path, steps: &Steps) -> Result<()> {
     let stamp = environment.join("packages");
     let wanted = std::fs::read_to_string(root.join(PACKAGES)).with_context(|| format!("cannot read {PACKAGES}"))?;
     if std::fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
-        return Ok(());
+        // Ceph may have been installed after it was made.
+        return link_bindings(&environment);
     }
     if environment.exists() {
         std::fs::remove_dir_all(&environment).with_context(|| format!("cannot remove {}", environment.display()))?;
@@ -102,7 +103,9 @@ fn link_bindings(environment: &Path) -> Result<()> {
         let is_binding = BINDINGS.iter().any(|binding| name.starts_with(&format!("{binding}.cpython-")));
         if is_binding {
             let link = libraries.join("site-packages").join(&name);
-            std::os::unix::fs::symlink(&file, &link).with_context(|| format!("cannot make {}", link.display()))?;
+            if !link.exists() {
+                std::os::unix::fs::symlink(&file, &link).with_context(|| format!("cannot make {}", link.display()))?;
+            }
         }
     }
     Ok(())

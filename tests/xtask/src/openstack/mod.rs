@@ -14,6 +14,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub(crate) use environment::{install_list, prepare, program};
+pub(crate) use suite::part;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Arguments {
@@ -25,10 +26,36 @@ pub(crate) enum Arguments {
     Test {
         /// Run only the tests whose names contain this, as pytest's -k
         filter: Option<String>,
+        /// Run only what `cargo xtask test` runs of it, with the newest release on both sites
+        #[arg(long, conflicts_with = "filter")]
+        part: bool,
     },
     /// Hold both sites; what `up` leaves behind
     #[command(hide = true)]
-    Hold,
+    Hold {
+        /// Which releases they run
+        #[arg(value_enum)]
+        releases: Releases,
+    },
+}
+
+/// What the two sites run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Releases {
+    /// One the newest release, the other Debian's.
+    Both,
+    /// The newest one on both: no more of Debian's than libraries has to be installed.
+    Newest,
+}
+
+impl Releases {
+    /// As the command line has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Newest => "newest",
+        }
+    }
 }
 
 /// `cargo xtask openstack`.
@@ -36,7 +63,8 @@ pub(crate) fn chore(root: &Path, arguments: &Arguments) -> Result<()> {
     match arguments {
         Arguments::Up => sites::up(root),
         Arguments::Down => sites::down(root),
-        Arguments::Test { filter } => suite::chore(root, filter.as_deref()),
-        Arguments::Hold => sites::hold(root),
+        Arguments::Test { part: true, .. } => suite::part_alone(root),
+        Arguments::Test { filter, .. } => suite::chore(root, filter.as_deref()),
+        Arguments::Hold { releases } => sites::hold(root, *releases),
     }
 }

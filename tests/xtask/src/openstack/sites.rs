@@ -16,9 +16,9 @@ use anyhow::{Context, Result, bail, ensure};
 use rsnap_test_ceph::{Cluster, Options};
 use serde_json::Value;
 
-use super::environment;
+use super::{Releases, environment};
 use crate::build;
-use crate::packages::{self, CEPH, ETCD, HAPROXY, OPENSSL, OPENSTACK};
+use crate::packages::{self, CEPH, ETCD, HAPROXY, OPENSSL, OPENSTACK, SITES};
 use crate::steps::Steps;
 
 /// Two sites start at once, on machines that have other work.
@@ -54,7 +54,7 @@ fn lock(root: &Path) -> Result<Option<File>> {
 /// `cargo xtask openstack up`.
 pub(super) fn up(root: &Path) -> Result<()> {
     let mut steps = Steps::new("OpenStack", 3);
-    provide(root, &mut steps)?;
+    provide(root, &mut steps, Releases::Both)?;
     steps.step("Use them");
     explain(root, &steps)?;
     steps.finish("both sites are up; end them with: cargo xtask openstack down");
@@ -62,21 +62,34 @@ pub(super) fn up(root: &Path) -> Result<()> {
 }
 
 /// Builds, installs and starts what is missing; two steps. Gives whether the sites had to be started.
-pub(super) fn provide(root: &Path, steps: &mut Steps) -> Result<bool> {
+pub(super) fn provide(root: &Path, steps: &mut Steps, releases: Releases) -> Result<bool> {
     steps.step("Build the gateway, install what the sites are made of");
-    packages::ensure(steps, &CEPH)?;
-    packages::ensure(steps, &[ETCD, HAPROXY, OPENSSL])?;
-    packages::ensure(steps, &OPENSTACK)?;
     build::guests(root, steps)?;
     build::programs(root, steps, build::Profile::Dev)?;
-    environment::prepare(root, steps)?;
-    environment::install_package(root, steps)?;
+    install(root, steps, releases)?;
     steps.step("Start both sites");
+    bring_up(root, steps, releases)
+}
+
+/// Installs what the sites are made of.
+pub(super) fn install(root: &Path, steps: &Steps, releases: Releases) -> Result<()> {
+    packages::ensure(steps, &CEPH)?;
+    packages::ensure(steps, &[ETCD, HAPROXY, OPENSSL])?;
+    packages::ensure(steps, &SITES)?;
+    if releases == Releases::Both {
+        packages::ensure(steps, &OPENSTACK)?;
+    }
+    environment::prepare(root, steps)?;
+    environment::install_package(root, steps)
+}
+
+/// Starts the sites unless they are up. Gives whether they had to be started.
+pub(super) fn bring_up(root: &Path, steps: &Steps, releases: Releases) -> Result<bool> {
     if is_up(root)? {
         steps.line("they are up already");
         return Ok(false);
     }
-    steps.timed("Keystone, Cinder, Ceph, etcd, HAProxy and a gateway, twice", || start(root))?;
+    steps.timed("Keystone, Cinder, Ceph, etcd, HAProxy and a gateway, twice", || start(root, releases))?;
     Ok(true)
 }
 
@@ -84,13 +97,13 @@ fn is_up(root: &Path) -> Result<bool> {
     Ok(lock(root)?.is_none() && description(root).exists())
 }
 
-fn start(root: &Path) -> Result<()> {
+fn start(root: &Path, releases: Releases) -> Result<()> {
     ensure!(lock(root)?.is_some(), "the sites are just being started or ended by another process");
     let log = beside(root, "sites.log");
     let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     // Not this program's own file, which the build may have replaced while it ran.
     let mut command = Command::new(build::binary(root, build::Profile::Dev, "xtask"));
-    command.args(["openstack", "hold"]).process_group(0);
+    command.args(["openstack", "hold", releases.name()]).process_group(0);
     command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     let mut holder = command.spawn().context("cannot start the holder of the sites")?;
     let started = Instant::now();
@@ -114,13 +127,13 @@ fn tail(log: &Path) -> String {
 }
 
 /// Holds the sites until it is asked to end, or killed.
-pub(super) fn hold(root: &Path) -> Result<()> {
+pub(super) fn hold(root: &Path, releases: Releases) -> Result<()> {
     let Some(mut lock) = lock(root)? else { bail!("the sites are held already") };
     clear(root)?;
     lock.set_len(0)?;
     write!(lock, "{}", std::process::id())?;
     let clusters = [Cluster::start(&Options::bluestore())?, Cluster::start(&Options::bluestore())?];
-    let mut bed = bed(root, &clusters)?;
+    let mut bed = bed(root, &clusters, releases)?;
     // Its end is what ends the sites, and waiting would close it.
     let _pipe = bed.stdin.take();
     let status = bed.wait().context("cannot wait for the sites")?;
@@ -128,16 +141,19 @@ pub(super) fn hold(root: &Path) -> Result<()> {
     clear(root)
 }
 
-fn bed(root: &Path, clusters: &[Cluster; 2]) -> Result<Child> {
+fn bed(root: &Path, clusters: &[Cluster; 2], releases: Releases) -> Result<Child> {
     let newest = environment::folder(root).join("bin/python");
-    let debian = PathBuf::from("/usr/bin/python3");
+    let other = match releases {
+        Releases::Both => PathBuf::from("/usr/bin/python3"),
+        Releases::Newest => newest.clone(),
+    };
     let mut command = Command::new("/usr/bin/python3");
     command.current_dir(root.join("tests/openstack")).args(["-B", "-m", "bed", "--folder"]).arg(folder(root));
     command.arg("--source").arg(root).arg("--newest").arg(&newest);
     command.arg("--rsnap").arg(build::binary(root, build::Profile::Dev, "rsnap"));
     command.arg("--package").arg(environment::package(root));
     command.arg("--plugins").arg(build::plugins(root));
-    for (name, python, cluster) in [("dc1", &newest, &clusters[0]), ("dc2", &debian, &clusters[1])] {
+    for (name, python, cluster) in [("dc1", &newest, &clusters[0]), ("dc2", &other, &clusters[1])] {
         command.arg(format!("{name}={}={}", python.display(), cluster.configuration().display()));
     }
     command.stdin(Stdio::piped()).spawn().context("cannot start the sites")
