@@ -87,23 +87,43 @@ impl Found {
     /// Reads a log up to its last mark.
     pub(super) fn read(file: &dyn LogPlace) -> io::Result<Self> {
         let mut reader = Frames { file, offset: 0, start: 0, buffer: Vec::new() };
-        let (mut pages, mut found) = (BTreeMap::new(), Self::default());
+        let (mut unmarked, mut found) = (Vec::new(), Self::default());
         while let Some((offset, kind, content)) = reader.next()? {
             match kind {
-                PAGE => drop(pages.insert(integer(content), offset)),
+                PAGE => unmarked.push(Change::Added { block: integer(content), offset }),
                 CLEARED => {
-                    let cleared = integer(content)..integer(content.get(8..).unwrap_or_default());
-                    pages.retain(|block, _| !cleared.contains(block));
+                    let end = integer(content.get(8..).unwrap_or_default());
+                    unmarked.push(Change::Cleared(integer(content)..end));
                 }
                 _ => {
                     let Ok(mark) = serde_json::from_slice(content) else { break };
-                    found = Self { mark, length: reader.offset, pages: pages.clone() };
+                    (found.mark, found.length) = (mark, reader.offset);
+                    unmarked.drain(..).for_each(|change: Change| change.apply(&mut found.pages));
                 }
             }
         }
         let Self { mark, pages, .. } = &mut found;
         pages.retain(|block, _| is_begun(&mark.durable, *block));
         Ok(found)
+    }
+}
+
+/// What a frame says, which counts from the next mark on.
+enum Change {
+    Added { block: u64, offset: u64 },
+    Cleared(Range<u64>),
+}
+
+impl Change {
+    fn apply(self, pages: &mut BTreeMap<u64, u64>) {
+        match self {
+            Self::Added { block, offset } => drop(pages.insert(block, offset)),
+            Self::Cleared(blocks) => {
+                let mut later = pages.split_off(&blocks.start);
+                let mut kept = later.split_off(&blocks.end.max(blocks.start));
+                pages.append(&mut kept);
+            }
+        }
     }
 }
 
@@ -348,4 +368,77 @@ pub(super) async fn plant(
         }
     }
     tree.finish(below, sink).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct Memory(Mutex<Vec<u8>>);
+
+    impl LogPlace for Memory {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let bytes = self.0.lock().unwrap();
+            let there = bytes.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let count = there.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&there[..count]);
+            Ok(count)
+        }
+
+        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+            let mut all = self.0.lock().unwrap();
+            all.truncate(usize::try_from(offset).unwrap());
+            all.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn cut(&self, length: u64) -> io::Result<()> {
+            self.0.lock().unwrap().truncate(usize::try_from(length).unwrap());
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn mark(blocks: u64) -> Mark {
+        let durable = Ranges::try_from(vec![(0, blocks * BLOCK_BYTES as u64)]).unwrap();
+        Mark { durable, stored: blocks }
+    }
+
+    fn add(log: &mut PageLog, blocks: Range<u64>) {
+        for block in blocks {
+            log.add(block, &Leafed { page: Page::default(), present: GrainMap::EMPTY }).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_added_and_cleared_counts_up_to_the_last_mark() {
+        let place = Arc::new(Memory::default());
+        let mut log = PageLog::new(Arc::clone(&place) as Arc<dyn LogPlace>);
+        add(&mut log, 0..10);
+        log.clear(3..5);
+        log.mark(&mark(10)).unwrap();
+        let first = log.marked();
+        log.clear(0..2);
+        add(&mut log, 4..5);
+        log.clear(9..10);
+        log.mark(&mark(8)).unwrap();
+        let second = log.marked();
+        assert!(log.is_marked());
+        log.clear(0..10);
+        add(&mut log, 20..21);
+        log.spill().unwrap();
+        assert!(!log.is_marked());
+
+        let found = Found::read(place.as_ref()).unwrap();
+        assert_eq!((found.mark.stored, found.length), (8, second));
+        assert_eq!(found.pages.keys().copied().collect::<Vec<_>>(), [2, 4, 5, 6, 7]);
+        let last = |from| last_mark(place.as_ref(), from).unwrap().map(|(mark, end)| (mark.stored, end));
+        assert_eq!([last(0), last(first), last(second)], [Some((8, second)), Some((8, second)), None]);
+        let log = PageLog::adopt(place, found).unwrap();
+        assert!(log.is_marked() && log.page(4).unwrap().is_some() && log.page(3).unwrap().is_none());
+    }
 }

@@ -77,7 +77,9 @@ impl Ranges {
     /// Whether all of `range` is there.
     #[must_use]
     pub fn contains(&self, range: &Range<u64>) -> bool {
-        range.is_empty() || self.0.iter().any(|there| there.start <= range.start && range.end <= there.end)
+        let after = self.0.partition_point(|there| there.start <= range.start);
+        let around = after.checked_sub(1).and_then(|at| self.0.get(at));
+        range.is_empty() || around.is_some_and(|there| range.end <= there.end)
     }
 
     /// Whether any byte of `range` is there.
