@@ -28,7 +28,7 @@ use crate::transfer::{Body, BodyError, Config, DigestTrailers, Format, Parts, Tr
 
 const BLOCKS: u64 = 4;
 const SIZE: u64 = BLOCKS * BLOCK_BYTES as u64 - 1000;
-const SCHEDULES: u64 = 1000;
+const SCHEDULES: u64 = 2000;
 /// Threads, of which each takes the next seed.
 const THREADS: usize = 2;
 

@@ -20,8 +20,8 @@ impl Bar {
 
     fn words(self) -> String {
         match self {
-            Self::AtLeast(bar) => format!("at least {bar:.2}"),
-            Self::AtMost(bar) => format!("at most {bar:.2}"),
+            Self::AtLeast(bar) => format!("at least {bar}"),
+            Self::AtMost(bar) => format!("at most {bar}"),
         }
     }
 }
