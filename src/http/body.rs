@@ -149,20 +149,15 @@ fn missing(what: &str) -> BodyError {
 mod tests {
     use std::convert::Infallible;
 
-    use axum::http::HeaderName;
     use futures_util::{StreamExt as _, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
     use super::*;
+    use crate::http::tests::headers;
     use crate::transfer::{Body as _, Digest};
 
     const IDLE: Duration = Duration::from_secs(60);
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        lines.iter().map(parse).collect()
-    }
 
     fn body(frames: Vec<Frame<Bytes>>) -> Body {
         Body::new(StreamBody::new(stream::iter(frames.into_iter().map(Ok::<_, Infallible>))))

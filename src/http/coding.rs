@@ -143,11 +143,7 @@ fn broken(error: UnpackError) -> BodyError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        lines.iter().map(parse).collect()
-    }
+    use crate::http::tests::headers;
 
     #[test]
     fn one_coding_is_spoken() {

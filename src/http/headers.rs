@@ -153,11 +153,7 @@ pub(super) fn refuse_parts(headers: &HeaderMap) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        lines.iter().map(parse).collect()
-    }
+    use crate::http::tests::headers;
 
     #[test]
     fn a_header_that_is_there_twice_is_refused() {

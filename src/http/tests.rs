@@ -1,7 +1,7 @@
 //! The router as a stranger meets it: what is refused before anything is done.
 
 use axum::body::Body;
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +16,12 @@ use crate::transfer::{Config, Parts};
 
 const OPERATOR: &str = "operator-token-of-enough-length";
 const CINDER: &str = "cinder-token-of-enough-length";
+
+/// The header lines of a request.
+pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+    lines.iter().map(parse).collect()
+}
 
 /// Plugins that have nothing to say: these tests end before anyone asks them.
 struct Mute;

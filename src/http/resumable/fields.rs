@@ -79,11 +79,7 @@ fn integer(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        lines.iter().map(parse).collect()
-    }
+    use crate::http::tests::headers;
 
     fn complete(text: &str) -> Option<Completeness> {
         completeness(&headers(&[("upload-complete", text)])).unwrap()

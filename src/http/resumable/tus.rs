@@ -133,7 +133,7 @@ fn is_metadata(text: &str) -> bool {
         (status = 204, description = "Taken, and durable; or gone"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []))
+    security(("bearer" = []), ("keystone" = []))
 )]
 pub(in crate::http) async fn overridden(
     state: State<Arc<Gateway>>,
@@ -152,11 +152,7 @@ pub(in crate::http) async fn overridden(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        let parse = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
-        lines.iter().map(parse).collect()
-    }
+    use crate::http::tests::headers;
 
     #[test]
     fn one_version_is_spoken() {
