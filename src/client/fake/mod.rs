@@ -16,8 +16,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -26,6 +24,7 @@ pub(crate) use store::Store;
 use super::{Endpoint, Event, Gateway, Limits, Reporter, Trust};
 use crate::api::{Action, PlanAnswer, PlanRequest, ServerAnswer};
 use crate::retry::Backoff;
+use crate::tls::tests::server::Identity;
 
 pub(crate) type Answered = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
@@ -86,20 +85,13 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start() -> Self {
-        let names = vec!["gw.test".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let certificate = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(certificate.path(), made.cert.pem()).unwrap();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, made.cert.der());
+        let Identity { certificate, encoded, acceptor } = Identity::new(&["gw.test", "127.0.0.1"]);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &encoded);
         let sha256 = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
-        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&state), address));
+        tokio::spawn(accept(listener, acceptor, Arc::clone(&state), address));
         Self { state, address, certificate, sha256 }
     }
 

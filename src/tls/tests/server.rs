@@ -14,6 +14,29 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+/// What a server of a test proves itself with, made for it.
+pub(crate) struct Identity {
+    /// PEM.
+    pub(crate) certificate: tempfile::NamedTempFile,
+    /// The same in DER.
+    pub(crate) encoded: Vec<u8>,
+    pub(crate) acceptor: TlsAcceptor,
+}
+
+impl Identity {
+    pub(crate) fn new(names: &[&str]) -> Self {
+        let names: Vec<String> = names.iter().copied().map(str::to_owned).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let certificate = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(certificate.path(), made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        Self { certificate, encoded: made.cert.der().to_vec(), acceptor: TlsAcceptor::from(Arc::new(config)) }
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// PEM: what proves the server.
@@ -24,16 +47,10 @@ pub(crate) struct Server {
 impl Server {
     /// On a free port of the loopback address, until it is dropped.
     pub(crate) async fn start(router: Router) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(certificate.path(), made.cert.pem()).unwrap();
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+        let Identity { certificate, acceptor, .. } = Identity::new(&["127.0.0.1"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), router));
+        let serving = tokio::spawn(serve(listener, acceptor, router));
         Self { address, certificate, _serving: AbortOnDropHandle::new(serving) }
     }
 
