@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::configuration::{self, MONITOR, OSD};
 use crate::daemon::Daemon;
 use crate::options::{Options, User};
-use crate::port::{self, Lease};
+use crate::port::free_port;
 use crate::program;
 use crate::watchdog::Watchdog;
 
@@ -25,7 +25,6 @@ pub struct Cluster {
     directory: PathBuf,
     configuration: PathBuf,
     running: Mutex<Running>,
-    _port: Lease,
 }
 
 #[derive(Debug)]
@@ -41,15 +40,15 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let directory = directory(options)?;
         let watchdog = Watchdog::start(&directory)?;
-        let lease = port::lease()?;
+        let port = free_port()?;
         let cluster = identifier()?;
         let configuration = directory.join("ceph.conf");
-        fs::write(&configuration, configuration::text(options, &directory, &cluster, lease.port))?;
+        fs::write(&configuration, configuration::text(options, &directory, &cluster, port))?;
 
-        let monitor = start_monitor(&directory, &configuration, &cluster, lease.port, options)?;
+        let monitor = start_monitor(&directory, &configuration, &cluster, port, options)?;
         let osd = first_start_of_osd(&directory, &configuration)?;
         let running = Mutex::new(Running { monitor, osd: Some(osd), watchdog });
-        let cluster = Self { directory, configuration, running, _port: lease };
+        let cluster = Self { directory, configuration, running };
         for pool in &options.pools {
             cluster.create_pool(pool)?;
         }

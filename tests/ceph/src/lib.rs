@@ -22,3 +22,4 @@ pub use cluster::Cluster;
 pub use daemon::ask;
 pub use objects::ObjectGateway;
 pub use options::{Options, Store, User};
+pub use port::free_port;

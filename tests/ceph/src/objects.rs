@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use crate::cluster::Cluster;
 use crate::daemon::Daemon;
 use crate::options::User;
-use crate::port::{self, Lease};
+use crate::port::free_port;
 use crate::program;
 
 const USER: &str = "objects";
@@ -21,8 +21,8 @@ const START: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct ObjectGateway {
     _daemon: Daemon,
-    port: Lease,
-    secure: Option<Lease>,
+    port: u16,
+    secure: Option<u16>,
     pub access_key: String,
     pub secret_key: String,
 }
@@ -35,23 +35,19 @@ impl ObjectGateway {
 
     /// The same with a second port, for TLS. The files are in PEM.
     pub fn start_secured(cluster: &Cluster, certificate: &Path, key: &Path) -> Result<Self> {
-        Self::serve(cluster, Some((port::lease()?, certificate, key)))
+        Self::serve(cluster, Some((free_port()?, certificate, key)))
     }
 
-    fn serve(cluster: &Cluster, tls: Option<(Lease, &Path, &Path)>) -> Result<Self> {
+    fn serve(cluster: &Cluster, tls: Option<(u16, &Path, &Path)>) -> Result<Self> {
         let all = [("mon", "allow rw"), ("osd", "allow rwx")];
         cluster.create_user(&User::new(USER, &all))?;
-        let port = port::lease()?;
+        let port = free_port()?;
         let name = format!("client.{USER}");
         let mut command = program::command("radosgw", cluster.configuration())?;
-        let mut frontend = format!("--rgw-frontends=beast endpoint=127.0.0.1:{}", port.port);
+        let mut frontend = format!("--rgw-frontends=beast endpoint=127.0.0.1:{port}");
         if let Some((secure, certificate, key)) = &tls {
             let (certificate, key) = (certificate.display(), key.display());
-            write!(
-                frontend,
-                " ssl_endpoint=127.0.0.1:{} ssl_certificate={certificate} ssl_private_key={key}",
-                secure.port
-            )?;
+            write!(frontend, " ssl_endpoint=127.0.0.1:{secure} ssl_certificate={certificate} ssl_private_key={key}")?;
         }
         command.args(["-n", &name, &frontend]);
         // Clients have none by the configuration.
@@ -60,7 +56,7 @@ impl ObjectGateway {
         let mut daemon = Daemon::start(&mut command, &name, cluster.directory())?;
         daemon.wait("version", |_| true)?;
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
             ensure!(started.elapsed() < START, "radosgw does not listen after {START:?}");
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -74,12 +70,12 @@ impl ObjectGateway {
     /// Where it is.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.port)
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Where it is reached by TLS, if it is.
     #[must_use]
     pub fn secure_endpoint(&self) -> Option<String> {
-        self.secure.as_ref().map(|port| format!("https://127.0.0.1:{}", port.port))
+        self.secure.map(|port| format!("https://127.0.0.1:{port}"))
     }
 }

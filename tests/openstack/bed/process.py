@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import time
 START_SECONDS = 180
 STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1
+PORTS = range(32000, 32700)
 
 
 def end_with_parent():
@@ -33,12 +35,20 @@ def listens(port):
 
 
 def free_ports(count):
-    """Ports of the loopback address that nobody listens on now, all different."""
+    """Ports of the loopback address that nobody listens on now, all different.
+
+    They are below the range that the kernel takes the ports of outgoing connections from.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        ports = []
+        for port in random.sample(PORTS, len(PORTS)):
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise RuntimeError(f"fewer than {count} of the ports {PORTS} are free")
 
 
 def run(arguments, log, environment=None):

@@ -111,12 +111,6 @@ pub(crate) fn terminate(id: u32) -> bool {
     Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// A port of the loopback address that nobody listens on now.
-pub(crate) fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("cannot open a loopback port")?;
-    Ok(listener.local_addr()?.port())
-}
-
 /// Whether something accepts connections there.
 pub(crate) fn listens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()

@@ -22,7 +22,7 @@ pub(super) struct Nginx {
 
 impl Nginx {
     pub(super) fn start(rig: &Rig) -> Result<Self> {
-        let (directory, port) = (rig.directory("nginx")?, process::free_port()?);
+        let (directory, port) = (rig.directory("nginx")?, rsnap_test_ceph::free_port()?);
         let files = rig.directory("nginx/files")?;
         let settings = directory.join("nginx.conf");
         std::fs::write(&settings, text(rig, &directory, port)?).context("cannot write nginx.conf")?;

@@ -13,7 +13,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn start(rig: &Rig) -> Result<Self> {
-        let port = process::free_port()?;
+        let port = rsnap_test_ceph::free_port()?;
         let mut command = rig.maker();
         command.args(["sink", "--listen", &format!("127.0.0.1:{port}"), "--certificate"]).arg(rig.certificate());
         command.arg("--key").arg(rig.key());

@@ -24,7 +24,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn start(rig: &Rig, sites: &Sites, image: &str) -> Result<Self> {
-        let port = process::free_port()?;
+        let port = rsnap_test_ceph::free_port()?;
         let (certificate, key) = (rig.certificate(), rig.key());
         let listen = format!(
             "OPENSSL-LISTEN:{port},bind=127.0.0.1,verify=0,cert={},key={}",

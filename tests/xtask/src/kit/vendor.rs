@@ -19,7 +19,7 @@ const FOLDER: &str = "vendor";
 pub(super) fn start(program: &str, own: &Path) -> Result<Server> {
     certificate::make(&own.join("vendor.pem"), &own.join("vendor.key"))?;
     std::fs::write(own.join("vendor.token"), "a-token-of-the-operator\n")?;
-    let port = process::free_port()?;
+    let port = rsnap_test_ceph::free_port()?;
     for name in NAMED {
         let file = own.join(name);
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

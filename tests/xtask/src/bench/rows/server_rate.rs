@@ -64,7 +64,7 @@ fn auth(key: &Path) -> String {
 }
 
 fn etcd(directory: &Path) -> Result<(Server, String)> {
-    let (client, peer) = (process::free_port()?, process::free_port()?);
+    let (client, peer) = (rsnap_test_ceph::free_port()?, rsnap_test_ceph::free_port()?);
     let (client_url, peer_url) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
     let mut command = packages::tool("etcd")?;
     command.arg("--data-dir").arg(directory.join("data"));

@@ -29,7 +29,7 @@ pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
     let size = rig.amount(4 * GIB);
     let source = rig.file("wan.raw", size, size)?;
     let gateway = rig.gateway_on_line("wan", &line.namespace)?;
-    let port = process::free_port()?;
+    let port = rsnap_test_ceph::free_port()?;
     let receiver = listen(rig, &line, port)?;
     let [ours, peer, single] = alternate(
         rig,
