@@ -22,12 +22,12 @@ def permission(volume, snapshot, size, project):
     return _document(_ask("/server", wish))
 
 
-def has_snapshot(volume, snapshot):
-    """Whether the snapshot is there whole. What is on its way is not shown."""
+def snapshots(volume):
+    """The snapshots that are there whole. What is on its way is not shown."""
     answer = _ask(f"/v1/volumes/{volume}/snapshots")
     if answer.status_code == 404:
-        return False
-    return any(one["snapshot"] == snapshot for one in _document(answer)["snapshots"])
+        return set()
+    return {one["snapshot"] for one in _document(answer)["snapshots"]}
 
 
 def _ask(path, parameters=None):
