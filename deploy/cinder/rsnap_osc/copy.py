@@ -18,7 +18,13 @@ COLUMNS = (
     ("peer_volume_id", "Volume ID There"),
     ("peer_snapshot_id", "Snapshot ID There"),
 )
-LONG = (("reason", "Reason"), ("notice", "Notice"), ("server", "Server"), ("created_at", "Created At"), ("updated_at", "Updated At"))
+LONG = (
+    ("reason", "Reason"),
+    ("notice", "Notice"),
+    ("server", "Server"),
+    ("created_at", "Created At"),
+    ("updated_at", "Updated At"),
+)
 OVER = ("done", "failed", "cancelled")
 # Between two questions while the user waits.
 SECONDS = 2

@@ -11,7 +11,10 @@ CONF = cfg.CONF
 
 
 def main():
-    choices = cfg.SubCommandOpt("command", handler=lambda commands: commands.add_parser("sync", help="make the tables, or bring them up to date"))
+    choices = cfg.SubCommandOpt(
+        "command",
+        handler=lambda commands: commands.add_parser("sync", help="make the tables, or bring them up to date"),
+    )
     CONF.register_cli_opt(choices)
     CONF(sys.argv[1:], project="cinder")
     if not CONF.command.name:
