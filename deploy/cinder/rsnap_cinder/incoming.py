@@ -136,8 +136,8 @@ def check_whole(context, entry):
     """What is shown here must have its data: a source that asks again would take it for copied."""
     if not is_whole(entry, projects.owner(context, entry.project_id)):
         raise faults.Refused(
-            f"snapshot {entry.snapshot_id} is recorded here, but its data is gone from the storage: delete it here, and "
-            "copy it again"
+            f"snapshot {entry.snapshot_id} is recorded here, but its data is gone from the storage: delete it here, "
+            "and copy it again"
         )
 
 

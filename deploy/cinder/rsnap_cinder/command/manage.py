@@ -1,4 +1,4 @@
-"""cinder-rsnap-manage --config-file /etc/cinder/cinder.conf sync: makes the tables, or brings them up to date. Can be run again."""
+"""cinder-rsnap-manage --config-file FILE sync: makes the tables, or brings them up to date. Can be run again."""
 
 import sys
 
