@@ -227,6 +227,7 @@ def remove(context, entry):
     others = [one for one in records.snapshots_of(owner, volume.id) if one.id != snapshot.id]
     snapshot.conditional_update({"status": STATUS.ERROR}, {"status": STATUS.CREATING})
     snapshot.refresh()
+    gateway.give_up(volume.name_id, snapshot.id, snapshot.volume_size * GIGABYTE, owner.project_id)
     if others or place_of(volume.id) is None:
         _delete_snapshot(owner, snapshot)
     else:
@@ -247,6 +248,14 @@ def _delete_volume(owner, volume):
         cinder_volume.API().delete(owner, volume, cascade=True)
 
 
+def _end_transfers(volume):
+    """What a source that died has left in the volume must not be taken for its content, even where the snapshot has
+    been deleted since."""
+    left = database.rows(IMPORTS, IMPORTS.c.volume_id == volume.id, IMPORTS.c.status != AVAILABLE)
+    for entry in left:
+        gateway.give_up(volume.name_id, entry.snapshot_id, volume.size * GIGABYTE, entry.project_id)
+
+
 def release(context, volume):
     """A volume that takes snapshots becomes one like any other."""
     place = place_of(volume.id)
@@ -257,6 +266,7 @@ def release(context, volume):
         snapshot = records.snapshot(context.elevated(), entry.snapshot_id)
         if snapshot is not None and snapshot.status == STATUS.CREATING:
             raise faults.Refused(f"snapshot {snapshot.id} of volume {volume.id} is just being copied: wait, or cancel")
+    _end_transfers(volume)
     if not volume.conditional_update({"status": "available"}, {"status": (records.LOCKED, "error")}):
         raise faults.Refused(f"volume {volume.id} is {volume.status}")
     database.update(VOLUMES, VOLUMES.c.id == place.id, current=None)
