@@ -31,8 +31,8 @@ def snapshots(volume):
 
 
 def give_up(volume, snapshot, size, project):
-    """Ends what is on its way of a snapshot; the volume is then as its newest snapshot. Our role does not suffice, but it
-    gets us a ticket for that transfer, which does."""
+    """Ends what is on its way of a snapshot; the volume is then as its newest snapshot. Our role does not suffice, but
+    it gets us a ticket for that transfer, which does."""
     ticket = permission(volume, snapshot, size, project)["ticket"]
     path = f"/v1/volumes/{volume}/snapshots/{snapshot}/uploads"
     answer = _ask(path, token=ticket)
