@@ -8,10 +8,10 @@ use super::{Etcd, Group, TTL, key};
 use crate::deploy::site::Site;
 use crate::support::wait_for;
 
-const PASSWORD: &str = "the password of the gateways";
+pub(super) const PASSWORD: &str = "the password of the gateways";
 
 /// Lets the user `rsnap` read and write what is ours, and nobody anything else without a name.
-fn with_users() -> Etcd {
+pub(super) fn with_users() -> Etcd {
     let mut etcd = Etcd::start_with_certificates();
     etcd.ask(async |mut client| {
         client.user_add("root", "root", None).await?;
@@ -27,7 +27,7 @@ fn with_users() -> Etcd {
     etcd
 }
 
-fn password(etcd: &Etcd, text: &str) -> (std::path::PathBuf, String) {
+pub(super) fn password(etcd: &Etcd, text: &str) -> (std::path::PathBuf, String) {
     let file = etcd.file("password");
     fs::write(&file, text).unwrap();
     (file.clone(), format!("{TTL}\nuser = \"rsnap\"\npassword_file = {file:?}"))

@@ -7,19 +7,23 @@ use std::process::Command;
 use serde_json::json;
 
 use super::etcd::Etcd;
+use super::secured;
 use crate::support::{Gateway, Options, binary, components, wait_for};
 
 const KEY: &str = "/rsnap/sites/dc1";
 const SITE: &str = "{\"keystone\": \"https://keystone.dc1.example/v3\", \"region\": \"RegionOne\", \
                     \"gateway\": \"https://rsnap.dc1.example:8443\"}";
 
-/// The tables of a gateway that asks this etcd for sites, with the keys that it has.
+/// The tables of a gateway that asks this etcd for sites.
 fn options(etcd: &Etcd, folder: &Path, more: &str) -> Options {
+    options_by(&etcd.table(super::TTL), folder, more)
+}
+
+fn options_by(table: &str, folder: &Path, more: &str) -> Options {
     let key = folder.join("ticket.key");
     fs::write(&key, "a-ticket-key-of-more-than-thirty-two-characters").unwrap();
     let extra = format!(
-        "[auth]\nticket_keys = [{{ id = \"k1\", file = {key:?} }}]\n{}[plugins.resolver]\ncomponent = \"etcd\"\n{more}\n",
-        etcd.table(super::TTL)
+        "[auth]\nticket_keys = [{{ id = \"k1\", file = {key:?} }}]\n{table}[plugins.resolver]\ncomponent = \"etcd\"\n{more}\n"
     );
     Options { extra, ..Options::default() }
 }
@@ -130,6 +134,19 @@ fn a_gateway_starts_only_with_the_grant_that_its_resolver_needs() {
     let gateway = Gateway::start_with(&options(&etcd, folder.path(), elsewhere));
     etcd.put("/other/dc1", SITE);
     gateway.client().get("/v1/sites/dc1").expect(200);
+}
+
+#[test]
+fn an_etcd_with_users_lets_read_what_they_may() {
+    let (etcd, folder) = (secured::with_users(), tempfile::tempdir().unwrap());
+    let (_, table) = secured::password(&etcd, secured::PASSWORD);
+    etcd.put(KEY, SITE);
+    let table = etcd.table(&table);
+    let gateway = Gateway::start_with(&options_by(&table, folder.path(), GRANTED));
+    gateway.client().get("/v1/sites/dc1").expect(200);
+    let elsewhere = "keys = [\"/other/\"]\nsettings = { prefix = \"/other/\" }";
+    let told = unanswered(&Gateway::start_with(&options_by(&table, folder.path(), elsewhere)));
+    assert!(told.contains("etcd does not let etcd.user read the key \"/other/dc1\": etcdserver: permission"), "{told}");
 }
 
 /// The rules of the contract, tried out by the command for plugins with the grants of a gateway.
