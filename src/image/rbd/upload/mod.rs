@@ -365,7 +365,9 @@ impl UploadImage for RbdUpload {
         let announce = |block, present| {
             staging.pending().insert(block, present);
         };
-        let root = plant(&self.log, staging.request.size, self.base(), &self.staged, announce).await?;
+        let root = plant(&self.log, staging.request.size, self.base(), &self.staged, announce).await;
+        // What it has added already is not added twice.
+        let root = root.inspect_err(|_| staging.breaks())?;
         Ok((root, self.staged.flush().await?))
     }
 
