@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main → app → { net, http, admin, cli } → { transfer, client } → { plugin, cluster } → { image, keystone }
-//!      → { accept, api, buffer, coding, drain, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
+//!      → { accept, api, buffer, coding, drain, keys, quantity, retry, secret, telemetry, tls } → content → { id, metrics }
 //! ```
 //!
 //! **Cancellation.** Code here is not cancel-safe unless it says so: a future that is dropped half-way may leave work
@@ -25,6 +25,7 @@ pub mod drain;
 pub mod http;
 pub mod id;
 pub mod image;
+pub mod keys;
 pub mod keystone;
 pub mod metrics;
 pub mod net;

@@ -199,6 +199,7 @@ async fn plugins(config: &Config) -> Vec<Finding> {
         cache: None,
         path: config.plugins.search_path(),
         pulled: Some(config.gateway.data.join("plugins")),
+        keys: None,
     };
     let component = |kind| match kind {
         plugin::Kind::Writer => &config.plugins.writer.component,

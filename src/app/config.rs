@@ -200,7 +200,12 @@ impl Config {
 
     /// Gateways that stand together trust each other by their ticket keys, and write to what all of them see.
     fn validate_etcd(&self, faults: &mut Vec<String>) {
-        let Some(etcd) = &self.etcd else { return };
+        let Some(etcd) = &self.etcd else {
+            if !self.plugins.resolver.keys.is_empty() {
+                faults.push("plugins.resolver.keys: there is no [etcd] table to read keys by".to_owned());
+            }
+            return;
+        };
         etcd.validate(faults);
         if self.auth.ticket_keys.is_empty() {
             let text = "auth.ticket_keys: must be set with [etcd], the same on all gateways of the site";

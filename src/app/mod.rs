@@ -27,6 +27,7 @@ use crate::buffer::BufferPool;
 use crate::drain::{Drain, Drained};
 use crate::id::StoreName;
 use crate::image::ImageError;
+use crate::keys::KeySource;
 use crate::metrics::Metrics;
 use crate::transfer::{Parts, Transfers};
 use crate::{admin, cluster, http, net, plugin, tls};
@@ -112,6 +113,7 @@ impl App {
             cache: Some(data.join("compiled")),
             path: config.plugins.search_path(),
             pulled: Some(data.join("plugins")),
+            keys: config.etcd.clone().map(|etcd| Arc::new(cluster::Reader::new(etcd)) as Arc<dyn KeySource>),
         };
         let plugins = Arc::new(plugin::Plugins::load(&config.plugins, context).await?);
         plugins.measure(&metrics);

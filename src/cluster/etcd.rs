@@ -29,6 +29,9 @@ const KEYS_LARGE: i64 = 8;
 /// Most keys that are looked at: twice as many as the most gateways have.
 const KEYS_MAX: usize = 50_000;
 
+/// Bytes of an answer about one key besides its value, at most: the key and some numbers.
+const AROUND_A_VALUE: usize = 4096;
+
 /// Why a connection cannot be used, or not any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -217,6 +220,16 @@ impl Connection {
         let options = WatchOptions::new().with_range(names::END).with_start_revision(revision + 1).with_fragment();
         let mut client = self.client.watch_client().max_decoding_message_size(ANSWER_MAX);
         within(self.timeout, client.watch(GATEWAYS, Some(options))).await
+    }
+
+    /// The value of one key, whosever it is; `TooLarge` when it is longer than `largest`.
+    pub(super) async fn value(&self, key: &str, largest: usize) -> Result<Option<Vec<u8>>, Fault> {
+        let mut client = self.client.kv_client().max_decoding_message_size(largest + AROUND_A_VALUE);
+        let answer = within(self.timeout, client.get(key, None)).await?;
+        match answer.kvs().first().map(|pair| pair.value()) {
+            Some(value) if value.len() > largest => Err(Fault::TooLarge),
+            value => Ok(value.map(<[u8]>::to_vec)),
+        }
     }
 
     /// Opens the stream that keeps `lease` alive; `None` when etcd does not know the lease.

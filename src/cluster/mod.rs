@@ -16,6 +16,7 @@
 //! | `balance`, `random` | who is named |
 //! | `load` | our own number, and waiting until etcd has it |
 //! | `etcd`, `session`, `driver` | talking to etcd: a request, a connection, all connections |
+//! | `reader` | single keys for others than the registry |
 
 pub mod balance;
 mod config;
@@ -26,6 +27,7 @@ pub mod horizon;
 mod load;
 mod names;
 pub mod random;
+mod reader;
 mod seal;
 mod session;
 mod shared;
@@ -47,6 +49,7 @@ use self::counter::Counter;
 use self::driver::{Context, Totals, Wish};
 pub use self::load::{Counted, Load};
 use self::random::Random;
+pub use self::reader::Reader;
 pub use self::seal::{GatewayRecord, Seal};
 use self::shared::Shared;
 pub use self::view::Member;

@@ -84,6 +84,8 @@ pub(super) enum RecordFault {
     Form,
     #[error("it is version {found} and this rsnap reads version {VERSION} (run the version that wrote it)")]
     Version { found: u32 },
+    #[error("it has content that this rsnap does not know (run the version that wrote it)")]
+    Content,
     #[error("its checksum is wrong (restore it from a backup, or send the snapshot again)")]
     Checksum,
 }
@@ -110,7 +112,14 @@ pub(super) fn unseal<T: Body>(bytes: &[u8]) -> Result<T, RecordFault> {
     if checksum(&head.kind, head.version, body) != head.blake3 {
         return Err(RecordFault::Checksum);
     }
-    serde_json::from_str(body).map_err(|_| RecordFault::Form)
+    serde_json::from_str(body).map_err(|_| RecordFault::Content)
+}
+
+impl RecordFault {
+    /// Whether a newer gateway may have written it. Then it is not to be thrown away: the other one reads it.
+    pub(super) fn may_be_newer(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Content)
+    }
 }
 
 /// The context is part of the format; it names the store that had these records first.
@@ -161,6 +170,26 @@ mod tests {
         let fault = unseal::<Tombstone>(later.as_bytes()).unwrap_err();
         assert_eq!(fault, RecordFault::Version { found: 2 });
         assert!(fault.to_string().contains("run the version that wrote it"));
+    }
+
+    #[test]
+    fn what_a_newer_one_wrote_is_not_torn() {
+        #[derive(Debug, Serialize, Deserialize)]
+        struct Newer {
+            snapshot: String,
+            deleted_ms: u64,
+            layer: Option<String>,
+            why: String,
+        }
+        impl Body for Newer {
+            const KIND: &'static str = Tombstone::KIND;
+        }
+        let newer = seal(&Newer { snapshot: "s-1".into(), deleted_ms: 7, layer: None, why: "it was asked for".into() })
+            .unwrap();
+        let fault = unseal::<Tombstone>(&newer).unwrap_err();
+        assert_eq!(fault, RecordFault::Content);
+        assert!(fault.may_be_newer());
+        assert!(!unseal::<Tombstone>(&newer[..newer.len() - 4]).unwrap_err().may_be_newer());
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) enum Limit {
     HandedOver,
     /// Calls to the storage in one call.
     StorageCalls,
-    /// Requests over HTTP in one call.
+    /// Requests over HTTP and reads of keys in one call.
     Requests,
     /// Bytes of chunks that it keeps.
     Chunks,

@@ -2,12 +2,14 @@
 //!
 //! A resolver can be wrong or hostile, and what it answers is contacted with credentials: only `https`, no address
 //! that reaches the machine's own metadata service (link-local), and nothing outside the operator's list where there
-//! is one. Names are compared, not looked up: what a name means may change between the check and its use.
+//! is one. Names are compared, not looked up: what a name means may change between the check and its use. Numbers are read
+//! as those read them that connect: `0xa9fea9fe` is an address too.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
 use http::uri::Authority;
+use reqwest::Url;
 
 use super::text::clean;
 
@@ -40,7 +42,9 @@ impl Allowed {
         if host.is_empty() {
             return Err(fault("names no host"));
         }
-        if host.parse().is_ok_and(forbidden) {
+        let url = Url::parse(address).map_err(|_| fault("is not a URL"))?;
+        let meant = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        if meant.trim_end_matches('.').parse().is_ok_and(forbidden) {
             return Err(fault("is a link-local, unspecified, multicast or broadcast address"));
         }
         if !self.0.is_empty() && !self.0.iter().any(|pattern| matches(pattern, host)) {
@@ -73,8 +77,20 @@ fn forbidden(address: IpAddr) -> bool {
 }
 
 fn forbidden_v6(v6: Ipv6Addr) -> bool {
-    let mapped = v6.to_ipv4_mapped().map(IpAddr::V4);
-    v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || mapped.is_some_and(forbidden)
+    v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || inner(v6).is_some_and(forbidden)
+}
+
+/// The IPv4 address that is reached by it: mapped, compatible (RFC 4291, 2.5.5), or translated (RFC 6052, 2.1).
+fn inner(v6: Ipv6Addr) -> Option<IpAddr> {
+    const TRANSLATED: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+    let translated = || {
+        let [front @ .., high, low] = v6.segments();
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        (front == TRANSLATED).then(|| Ipv4Addr::new(a, b, c, d))
+    };
+    let compatible = v6.to_ipv4().filter(|_| v6 != Ipv6Addr::LOCALHOST);
+    compatible.or_else(translated).map(IpAddr::V4)
 }
 
 #[cfg(test)]
@@ -84,9 +100,13 @@ mod tests {
     #[test]
     fn ordinary_addresses_pass() {
         let any = Allowed::new(&[]);
-        for address in
-            ["https://a.example/v3", "https://192.0.2.1:8443", "https://[2001:db8::1]:8443", "https://127.0.0.1"]
-        {
+        for address in [
+            "https://a.example/v3",
+            "https://192.0.2.1:8443",
+            "https://[2001:db8::1]:8443",
+            "https://127.0.0.1",
+            "https://[::1]",
+        ] {
             assert_eq!(any.check(address), Ok(()), "{address}");
         }
     }
@@ -103,6 +123,13 @@ mod tests {
             "https://169.254.169.254/latest",
             "https://[fe80::1]",
             "https://[::ffff:169.254.169.254]",
+            "https://[::a9fe:a9fe]",
+            "https://[64:ff9b::a9fe:a9fe]",
+            "https://2852039166",
+            "https://0xa9fea9fe:8443/v3",
+            "https://169.254.43518",
+            "https://0251.0376.0251.0376",
+            "https://169.254.169.254.",
             "https://0.0.0.0:8443",
             "https://[::]",
             "https://255.255.255.255",

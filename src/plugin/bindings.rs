@@ -39,7 +39,10 @@ pub(super) mod resolver {
     wasmtime::component::bindgen!({
         path: "wit/rsnap-plugin",
         world: "site-resolver",
-        imports: { default: trappable },
+        imports: {
+            "rsnap:plugin/key-value.get": async | trappable,
+            default: trappable,
+        },
         exports: { default: async },
         with: {
             "rsnap:plugin/settings": super::writer::rsnap::plugin::settings,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use super::engine::INSTANCES;
 use super::http::HostGrant;
+use super::keys;
 use super::recording::RecordingConfig;
 use super::registry::RegistryConfig;
 use super::signature::SignaturesConfig;
@@ -50,6 +51,9 @@ pub struct PluginConfig {
     /// The hosts that a writer or a resolver may ask over HTTPS.
     #[serde(default)]
     pub http: Vec<HostGrant>,
+    /// What the keys in etcd begin with that a resolver may read.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// Memory of one instance, in total.
     #[serde(default = "default_memory")]
     pub memory: Bytes,
@@ -93,6 +97,7 @@ impl PluginConfig {
             sha256: None,
             stores: Vec::new(),
             http: Vec::new(),
+            keys: Vec::new(),
             memory: default_memory(),
             instances: default_instances(),
             call_timeout: default_call_timeout(),
@@ -128,6 +133,10 @@ impl PluginConfig {
         if kind == Kind::Policy && !self.http.is_empty() {
             faults.push(format!("{table}.http: a policy asks no hosts; remove the key"));
         }
+        if kind != Kind::Resolver && !self.keys.is_empty() {
+            faults.push(format!("{table}.keys: only a resolver reads keys; remove the key"));
+        }
+        keys::validate(&self.keys, &format!("{table}.keys"), faults);
         for (position, grant) in self.http.iter().enumerate() {
             grant.validate(&format!("{table}.http[{position}]"), faults);
             if self.http.iter().take(position).any(|other| other.host.eq_ignore_ascii_case(&grant.host)) {
@@ -233,6 +242,8 @@ mod tests {
         config.policy.call_timeout = Seconds::new(0);
         config.resolver.stores = config.writer.stores.clone();
         config.policy.http = vec![HostGrant::new("a.example")];
+        config.policy.keys = vec!["/rsnap/sites/".to_owned()];
+        config.resolver.keys = vec!["/rsnap/sites".to_owned()];
         config.resolver.http = vec![HostGrant::new("a.example"), HostGrant::new("A.example")];
         let mut faults = Vec::new();
         config.validate(&mut faults);
@@ -242,7 +253,9 @@ mod tests {
             "plugins.policy.instances",
             "plugins.policy.call_timeout",
             "plugins.policy.http",
+            "plugins.policy.keys",
             "plugins.resolver.stores",
+            "plugins.resolver.keys",
             "plugins.resolver.http[1].host",
         ];
         assert_eq!(faults.len(), keys.len());

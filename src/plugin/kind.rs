@@ -41,7 +41,7 @@ impl Kind {
         match self {
             Self::Writer => &["settings", "log", "clock", "chunks", "image-store", "http", "http-chunks", "types"],
             Self::Policy => &["settings", "log", "clock", "chains"],
-            Self::Resolver => &["settings", "log", "clock", "http", "types"],
+            Self::Resolver => &["settings", "log", "clock", "http", "key-value", "types"],
         }
     }
 }

@@ -30,6 +30,7 @@ use super::fault::{Fault, LoadError};
 use super::fitness::Fitness;
 use super::flood::Flood;
 use super::http::Hosts;
+use super::keys::Keys;
 use super::measures;
 use super::policy::ComponentPolicy;
 use super::purse::Purse;
@@ -47,6 +48,7 @@ use super::{Kind, PluginError, Policy, Resolver, Writer};
 use crate::buffer::BufferPool;
 use crate::id::{StoreName, VolumeId};
 use crate::image::ImageStore;
+use crate::keys::KeySource;
 use crate::metrics::Metrics;
 
 /// What plugins may get from the gateway.
@@ -63,6 +65,8 @@ pub struct Context {
     pub path: Vec<PathBuf>,
     /// Folder for components from registries, made if need be; `None`: none are loaded.
     pub pulled: Option<PathBuf>,
+    /// Where granted keys are read; `None`: there is no etcd.
+    pub keys: Option<Arc<dyn KeySource>>,
 }
 
 /// The loaded plugins of one gateway.
@@ -336,6 +340,7 @@ impl Loader {
             host_timeout: config.host_timeout.0,
             stores: self.granted(config)?,
             hosts: Hosts::new(&config.http, kind.table())?,
+            keys: Keys::new(&config.keys, self.context.keys.clone()),
             pool: self.context.pool.clone(),
             depth: self.context.depth,
             host: self.host.clone(),

@@ -17,6 +17,7 @@ mod fitness;
 mod flood;
 mod host;
 mod http;
+mod keys;
 mod kind;
 pub mod kit;
 mod ledger;

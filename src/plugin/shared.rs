@@ -15,6 +15,7 @@ use super::fitness::Fitness;
 use super::flood::Flood;
 use super::host::STORAGE_CALLS;
 use super::http::{Hosts, REQUESTS};
+use super::keys::Keys;
 use super::purse::Purse;
 use super::state::HANDED_OVER;
 use super::text::clean;
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     pub(super) stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     /// The hosts that the operator granted.
     pub(super) hosts: Hosts,
+    /// The keys that the operator granted.
+    pub(super) keys: Keys,
     pub(super) pool: BufferPool,
     pub(super) depth: usize,
     /// Where the host's work for guests runs.

@@ -33,7 +33,7 @@ pub(in crate::plugin) struct State {
     pub(super) pace: Pace,
     /// Calls to the storage that the running call has made.
     pub(super) storage_calls: u32,
-    /// Requests over HTTP that the running call has made.
+    /// Requests over HTTP and reads of keys that the running call has made.
     pub(super) requests: u32,
     /// What the guest has been given to write.
     pub(super) ledger: Ledger,

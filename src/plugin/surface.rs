@@ -13,7 +13,7 @@ use super::fault::Fault;
 
 /// The package of `wit/rsnap-plugin`, and its version.
 pub(super) const PACKAGE: &str = "rsnap:plugin";
-pub(super) const VERSION: Version = Version { major: 0, minor: 1, patch: 1 };
+pub(super) const VERSION: Version = Version { major: 0, minor: 1, patch: 2 };
 
 /// A released version of the package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn others_are_refused_in_words() {
-        let version = "it was built for rsnap:plugin@0.2.0, this gateway speaks 0.1.1";
+        let version = "it was built for rsnap:plugin@0.2.0, this gateway speaks 0.1.2";
         assert_eq!(fault(&exporting("rsnap:plugin/policy@0.2.0"), Kind::Policy), version);
-        let candidate = "it was built for rsnap:plugin@0.1.2-rc.1, this gateway speaks 0.1.1";
-        assert_eq!(fault(&exporting("rsnap:plugin/policy@0.1.2-rc.1"), Kind::Policy), candidate);
+        let candidate = "it was built for rsnap:plugin@0.1.3-rc.1, this gateway speaks 0.1.2";
+        assert_eq!(fault(&exporting("rsnap:plugin/policy@0.1.3-rc.1"), Kind::Policy), candidate);
         let world = "it is a policy (world chain-policy), not a writer (world backend-writer)";
         assert_eq!(fault(&exporting("rsnap:plugin/policy@0.1.0"), Kind::Writer), world);
         let other = "it exports wasi:cli/run@0.2.0, which is no plugin of this gateway";

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["client", "transfer"],
     &["cluster", "plugin"],
     &["image", "keystone"],
-    &["accept", "api", "audit", "buffer", "coding", "drain", "retry", "telemetry", "tls"],
+    &["accept", "api", "audit", "buffer", "coding", "drain", "keys", "retry", "telemetry", "tls"],
     &["content", "quantity", "secret"],
     &["id", "metrics", "sync"],
 ];

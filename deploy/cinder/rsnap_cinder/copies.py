@@ -2,6 +2,7 @@
 
 import datetime
 from http import HTTPStatus
+import json
 
 from cinder.api.openstack import wsgi
 from cinder.api import validation
@@ -40,6 +41,7 @@ def view(copy):
         "peer_volume_id": copy.peer_volume_id,
         "peer_snapshot_id": copy.peer_snapshot_id,
         "server": copy.server,
+        "chain": json.loads(copy.chain) if copy.chain else None,
         "created_at": _time(copy.created_at),
         "updated_at": _time(copy.updated_at),
     }

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from rsnap_cinder import options
 
 CONF = options.CONF
-VERSION = 1
+VERSION = 2
 
 METADATA = sa.MetaData()
 
@@ -60,6 +60,8 @@ COPIES = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("kind", sa.String(16)),
     sa.Column("reason", sa.Text),
+    # What both sites have of the volume, as JSON. Since version 2.
+    sa.Column("chain", sa.Text),
     _name("worker"),
     # Raised by each worker that takes the copy: what an earlier one still wants to change is refused.
     sa.Column("generation", sa.Integer, nullable=False, default=0),
@@ -125,13 +127,16 @@ def engine():
 
 
 def sync():
-    """Makes the tables unless they are there. Gives whether it had to."""
+    """Makes the tables, or brings them to this version. Gives whether it had to."""
     METADATA.create_all(engine())
     with engine().begin() as connection:
-        if connection.execute(sa.select(SCHEMA.c.version)).first():
-            return False
-        connection.execute(SCHEMA.insert().values(version=VERSION))
-        return True
+        found = connection.execute(sa.select(SCHEMA.c.version)).scalar()
+        if found is None:
+            connection.execute(SCHEMA.insert().values(version=VERSION))
+        elif found == 1:
+            connection.execute(sa.text("ALTER TABLE rsnap_copies ADD COLUMN chain TEXT"))
+            connection.execute(SCHEMA.update().values(version=VERSION))
+        return found is None or found == 1
 
 
 def check():

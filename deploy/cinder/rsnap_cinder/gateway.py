@@ -22,20 +22,35 @@ def permission(volume, snapshot, size, project):
     return _document(_ask("/server", wish))
 
 
-def has_snapshot(volume, snapshot):
-    """Whether the snapshot is there whole. What is on its way is not shown."""
+def snapshots(volume):
+    """The snapshots that are there whole. What is on its way is not shown."""
     answer = _ask(f"/v1/volumes/{volume}/snapshots")
     if answer.status_code == 404:
-        return False
-    return any(one["snapshot"] == snapshot for one in _document(answer)["snapshots"])
+        return set()
+    return {one["snapshot"] for one in _document(answer)["snapshots"]}
 
 
-def _ask(path, parameters=None):
+def give_up(volume, snapshot, size, project):
+    """Ends what is on its way of a snapshot; the volume is then as its newest snapshot. Our role does not suffice, but
+    it gets us a ticket for that transfer, which does."""
+    ticket = permission(volume, snapshot, size, project)["ticket"]
+    path = f"/v1/volumes/{volume}/snapshots/{snapshot}/uploads"
+    answer = _ask(path, token=ticket)
+    for upload in [] if answer.status_code == 404 else _document(answer)["uploads"]:
+        if not upload.get("committed"):
+            ended = _ask(upload["path"], token=ticket, method="DELETE")
+            if ended.status_code not in (204, 404):
+                _document(ended)
+
+
+def _ask(path, parameters=None, token=None, method="GET"):
     settings = CONF.rsnap
     try:
-        with open(settings.gateway_token_file, encoding="ascii") as file:
-            token = file.read().strip()
-        return requests.get(
+        if token is None:
+            with open(settings.gateway_token_file, encoding="ascii") as file:
+                token = file.read().strip()
+        return requests.request(
+            method,
             settings.gateway.rstrip("/") + path,
             params=parameters,
             headers={"Authorization": f"Bearer {token}"},

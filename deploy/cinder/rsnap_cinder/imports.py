@@ -29,13 +29,14 @@ def _faults_told():
         raise webob.exc.HTTPBadRequest(explanation=str(fault))
 
 
-def view(entry, status=None, transfer=None):
+def view(entry, status=None, transfer=None, chain=None):
     return {
         "id": entry.id,
         "status": status or entry.status,
         "volume_id": entry.volume_id,
         "snapshot_id": entry.snapshot_id,
         "transfer": transfer,
+        "chain": chain,
     }
 
 
@@ -46,7 +47,7 @@ class Imports(wsgi.Controller):
     @validation.schema(schemas.IMPORT)
     def create(self, req, body):
         """The records, and what the transfer needs. The same request again gives the same, with a new ticket; with the
-        status `waiting` as long as the volume is being made."""
+        status `waiting` as long as the volume is being made. `chain` is what is here of what the source told."""
         context = req.environ["cinder.context"]
         context.authorize(policies.IMPORT)
         wanted = body["import"]
@@ -55,10 +56,13 @@ class Imports(wsgi.Controller):
             raise webob.exc.HTTPBadRequest(explanation=text)
         with _faults_told():
             entry = incoming.receive(context, wanted)
+            transfer = None
             if entry.status == incoming.AVAILABLE:
-                return {"import": view(entry)}
-            transfer = incoming.permit(context, entry)
-            return {"import": view(entry, None if transfer else "waiting", transfer)}
+                incoming.check_whole(context, entry)
+            elif (transfer := incoming.permit(context, entry)) is None:
+                return {"import": view(entry, "waiting")}
+            chain = incoming.compared(context, entry, wanted.get("chain"))
+            return {"import": view(entry, transfer=transfer, chain=chain)}
 
     def show(self, req, id):
         return {"import": view(self._entry(req, id))}

@@ -7,6 +7,7 @@ again. Rows of ours are written before records of Cinder's, so that nothing in C
 from cinder import volume as cinder_volume
 from cinder.volume import volume_utils
 
+from rsnap_cinder import chains
 from rsnap_cinder import database
 from rsnap_cinder import faults
 from rsnap_cinder import gateway
@@ -131,6 +132,21 @@ def place_of(volume_id):
     return database.row(VOLUMES, VOLUMES.c.volume_id == volume_id, VOLUMES.c.current.isnot(None))
 
 
+def check_whole(context, entry):
+    """What is shown here must have its data: a source that asks again would take it for copied."""
+    if not is_whole(entry, projects.owner(context, entry.project_id)):
+        raise faults.Refused(
+            f"snapshot {entry.snapshot_id} is recorded here, but its data is gone from the storage: delete it here, "
+            "and copy it again"
+        )
+
+
+def compared(context, entry, chain):
+    """What is here of what the source knows to have been copied; nothing for a source that does not tell it."""
+    volume = records.volume(projects.owner(context, entry.project_id), entry.volume_id)
+    return chains.answer(entry, volume, chain) if chain and volume else None
+
+
 def permit(context, entry):
     """Gateway and ticket for the transfer; none as long as the volume is not ready for it."""
     owner = projects.owner(context, entry.project_id)
@@ -182,7 +198,7 @@ def finish(context, entry):
     volume = records.volume(owner, entry.volume_id)
     if snapshot is None or volume is None:
         raise faults.Refused(f"snapshot {entry.snapshot_id} was deleted here while it was copied")
-    if not gateway.has_snapshot(volume.name_id, snapshot.id):
+    if snapshot.id not in gateway.snapshots(volume.name_id):
         raise faults.TransferBroken(f"the gateway does not have snapshot {snapshot.id} of volume {volume.name_id}")
     shown = {"status": STATUS.AVAILABLE, "progress": "100%"}
     if snapshot.conditional_update(shown, {"status": (STATUS.CREATING, STATUS.ERROR)}):
@@ -195,7 +211,7 @@ def finish(context, entry):
 def is_whole(entry, context):
     """Whether the data of an import is there, whatever its source thinks."""
     volume = records.volume(context, entry.volume_id)
-    return volume is not None and gateway.has_snapshot(volume.name_id, entry.snapshot_id)
+    return volume is not None and entry.snapshot_id in gateway.snapshots(volume.name_id)
 
 
 def remove(context, entry):
@@ -211,6 +227,7 @@ def remove(context, entry):
     others = [one for one in records.snapshots_of(owner, volume.id) if one.id != snapshot.id]
     snapshot.conditional_update({"status": STATUS.ERROR}, {"status": STATUS.CREATING})
     snapshot.refresh()
+    gateway.give_up(volume.name_id, snapshot.id, snapshot.volume_size * GIGABYTE, owner.project_id)
     if others or place_of(volume.id) is None:
         _delete_snapshot(owner, snapshot)
     else:
@@ -231,6 +248,14 @@ def _delete_volume(owner, volume):
         cinder_volume.API().delete(owner, volume, cascade=True)
 
 
+def _end_transfers(volume):
+    """What a source that died has left in the volume must not be taken for its content, even where the snapshot has
+    been deleted since."""
+    left = database.rows(IMPORTS, IMPORTS.c.volume_id == volume.id, IMPORTS.c.status != AVAILABLE)
+    for entry in left:
+        gateway.give_up(volume.name_id, entry.snapshot_id, volume.size * GIGABYTE, entry.project_id)
+
+
 def release(context, volume):
     """A volume that takes snapshots becomes one like any other."""
     place = place_of(volume.id)
@@ -241,6 +266,7 @@ def release(context, volume):
         snapshot = records.snapshot(context.elevated(), entry.snapshot_id)
         if snapshot is not None and snapshot.status == STATUS.CREATING:
             raise faults.Refused(f"snapshot {snapshot.id} of volume {volume.id} is just being copied: wait, or cancel")
+    _end_transfers(volume)
     if not volume.conditional_update({"status": "available"}, {"status": (records.LOCKED, "error")}):
         raise faults.Refused(f"volume {volume.id} is {volume.status}")
     database.update(VOLUMES, VOLUMES.c.id == place.id, current=None)

@@ -35,6 +35,12 @@ def _object(properties, optional=()):
     }
 
 
+# What both sites have of a volume: see `chains`.
+KINDS_OF_CHAIN = ("common", "changed", "deleted", "broken", "only_there")
+_COPIES = {"type": "array", "maxItems": 500, "items": _object({"source": _ID, "snapshot": _ID})}
+
+CHAIN = _object({kind: _COPIES for kind in KINDS_OF_CHAIN})
+
 COPY = _exactly("os-copy_to_site", {"site": _SITE})
 
 RELEASE = {
@@ -71,7 +77,9 @@ IMPORT = _exactly(
                 "size": {"type": "integer", "minimum": 1, "maximum": 1 << 30},
             }
         ),
+        "chain": _object({"complete": {"type": "boolean"}, "copies": _COPIES}),
     },
+    optional=["chain"],
 )
 
 PROGRESS = _exactly("import", {"status": {"enum": ["creating", "available"]}, "progress": _PROGRESS}, ["progress"])

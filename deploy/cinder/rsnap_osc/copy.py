@@ -18,7 +18,13 @@ COLUMNS = (
     ("peer_volume_id", "Volume ID There"),
     ("peer_snapshot_id", "Snapshot ID There"),
 )
-LONG = (("reason", "Reason"), ("server", "Server"), ("created_at", "Created At"), ("updated_at", "Updated At"))
+LONG = (
+    ("reason", "Reason"),
+    ("notice", "Notice"),
+    ("server", "Server"),
+    ("created_at", "Created At"),
+    ("updated_at", "Updated At"),
+)
 OVER = ("done", "failed", "cancelled")
 # Between two questions while the user waits.
 SECONDS = 2
@@ -38,6 +44,11 @@ class _Command:
 
     def copy(self, identity):
         return self.ask("GET", f"/os-snapshot-copies/{identity}")["copy"]
+
+    def row(self, copy, columns):
+        """The notice is what the other site has lost or changed of earlier copies."""
+        shown = {**copy, "notice": (copy.get("chain") or {}).get("notice")}
+        return [shown[name] for name, _ in columns]
 
 
 class CopySnapshot(_Command, command.ShowOne):
@@ -59,8 +70,8 @@ class CopySnapshot(_Command, command.ShowOne):
         copy = self.ask("POST", f"/snapshots/{snapshot.id}/action", json=body)["copy"]
         if parsed_args.wait:
             copy = self.wait(copy["id"])
-        names = [name for name, _ in COLUMNS + LONG]
-        return names, [copy[name] for name in names]
+        columns = COLUMNS + LONG
+        return [name for name, _ in columns], self.row(copy, columns)
 
     def wait(self, identity):
         """Until the copy is over; what the user sees meanwhile is on standard error."""
@@ -99,7 +110,7 @@ class ListCopies(_Command, command.Lister):
         wanted = {name: value for name, value in wanted.items() if value is not None}
         copies = self.ask("GET", "/os-snapshot-copies", params=wanted)["copies"]
         columns = COLUMNS + LONG if parsed_args.long else COLUMNS
-        return [title for _, title in columns], [[copy[name] for name, _ in columns] for copy in copies]
+        return [title for _, title in columns], [self.row(copy, columns) for copy in copies]
 
 
 class CancelCopy(_Command, command.Command):

@@ -52,6 +52,14 @@ class SchemasTest(unittest.TestCase):
         with self.assertRaises(exception.ValidationError, msg=str(document)):
             self.accept(schema, document)
 
+    def test_a_chain_may_be_told_and_is_bounded(self):
+        one = {"source": "s", "snapshot": "t"}
+        self.accept(schemas.IMPORT, changed("chain", {"complete": True, "copies": [one] * 500}))
+        for chain in ([one], {"copies": [one]}, {"complete": True, "copies": [one] * 501}):
+            self.refuse(schemas.IMPORT, changed("chain", chain))
+        for copies in ([{}], [{**one, "more": 1}], [{**one, "source": "../s"}], [{**one, "snapshot": None}]):
+            self.refuse(schemas.IMPORT, changed("chain", {"complete": True, "copies": copies}))
+
     def test_a_copy_names_a_site_and_nothing_else(self):
         self.accept(schemas.COPY, {"os-copy_to_site": {"site": "dc2"}})
         for site in ("", "a" * 64, "../dc2", "dc 2", "-dc2", 2, None, ["dc2"]):

@@ -1,6 +1,6 @@
 // The resolver patterns: finds sites by patterns of their names, so that a new site needs no change here.
 
-import { get } from "rsnap:plugin/settings@0.1.1";
+import { get } from "rsnap:plugin/settings@0.1.2";
 
 // Each with a regular expression and the addresses, in which {site} stands for the name.
 let patterns = [];

@@ -50,21 +50,15 @@ impl Resolver for Keystone {
         if !self.url.trim_end_matches('/').ends_with("/v3") {
             return Err(format!("url: {:?} must end with /v3", self.url));
         }
-        http::check(&self.request()).map_err(words)
+        http::check(&self.request()).map_err(Error::into_text)
     }
 
     fn resolve(&self, name: &str) -> Result<Option<Site>, String> {
-        let answer = http::send(&self.request()).map_err(words)?;
+        let answer = http::send(&self.request()).map_err(Error::into_text)?;
         if answer.status != 200 {
             return Err(format!("Keystone answers {} to the question for its catalogue", answer.status));
         }
         Catalogue::read(&answer.body)?.site(name, &self.service, &self.interface)
-    }
-}
-
-fn words(error: Error) -> String {
-    match error {
-        Error::Refused(text) | Error::Unavailable(text) | Error::Other(text) => text,
     }
 }
 

@@ -22,9 +22,9 @@ pub mod policy {
         export_macro_name: "export",
         default_bindings_module: "rsnap_plugin::bindings::policy",
         with: {
-            "rsnap:plugin/settings@0.1.1": super::writer::rsnap::plugin::settings,
-            "rsnap:plugin/log@0.1.1": super::writer::rsnap::plugin::log,
-            "rsnap:plugin/clock@0.1.1": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/settings@0.1.2": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log@0.1.2": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock@0.1.2": super::writer::rsnap::plugin::clock,
         },
     });
 }
@@ -37,11 +37,11 @@ pub mod resolver {
         export_macro_name: "export",
         default_bindings_module: "rsnap_plugin::bindings::resolver",
         with: {
-            "rsnap:plugin/settings@0.1.1": super::writer::rsnap::plugin::settings,
-            "rsnap:plugin/log@0.1.1": super::writer::rsnap::plugin::log,
-            "rsnap:plugin/clock@0.1.1": super::writer::rsnap::plugin::clock,
-            "rsnap:plugin/types@0.1.1": super::writer::rsnap::plugin::types,
-            "rsnap:plugin/http@0.1.1": super::writer::rsnap::plugin::http,
+            "rsnap:plugin/settings@0.1.2": super::writer::rsnap::plugin::settings,
+            "rsnap:plugin/log@0.1.2": super::writer::rsnap::plugin::log,
+            "rsnap:plugin/clock@0.1.2": super::writer::rsnap::plugin::clock,
+            "rsnap:plugin/types@0.1.2": super::writer::rsnap::plugin::types,
+            "rsnap:plugin/http@0.1.2": super::writer::rsnap::plugin::http,
         },
     });
 }

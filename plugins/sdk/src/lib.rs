@@ -26,6 +26,7 @@ pub mod bindings;
 mod chains;
 pub mod http;
 mod instance;
+pub mod keys;
 mod log;
 pub mod policy;
 pub mod resolver;

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::resolver::exports::rsnap::plugin::resolver as generated;
@@ -18,6 +19,35 @@ pub trait Resolver: DeserializeOwned + 'static {
 
     /// The site called `name`; `None` when there is no such site.
     fn resolve(&self, name: &str) -> Result<Option<Site>, String>;
+}
+
+/// Where a site is, as an operator writes it down.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addresses {
+    pub keystone: String,
+    pub region: String,
+    pub gateway: String,
+}
+
+impl Addresses {
+    /// Whether these can be addresses; the error begins with the key that is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        for (key, address) in [("keystone", &self.keystone), ("gateway", &self.gateway)] {
+            let host = address.strip_prefix("https://").unwrap_or_default();
+            if host.is_empty() || host.starts_with(['/', ':']) || host.contains(char::is_whitespace) {
+                return Err(format!("{key}: {address:?} must be an address that begins with https://"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The site of this name at these addresses.
+    #[must_use]
+    pub fn site(self, name: &str) -> Site {
+        let Self { keystone, region, gateway } = self;
+        Site { name: name.to_owned(), keystone, region, gateway }
+    }
 }
 
 #[doc(hidden)]

@@ -37,6 +37,16 @@ pub trait Writer: DeserializeOwned + 'static {
     }
 }
 
+impl Error {
+    /// What it says, whatever its kind.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Refused(text) | Self::Unavailable(text) | Self::Other(text) => text,
+        }
+    }
+}
+
 #[doc(hidden)]
 pub struct Exported<W>(PhantomData<W>);
 

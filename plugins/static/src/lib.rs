@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use rsnap_plugin::resolver::{Resolver, Site};
+use rsnap_plugin::resolver::{Addresses, Resolver, Site};
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,36 +18,14 @@ struct Static {
     sites: BTreeMap<String, Addresses>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Addresses {
-    keystone: String,
-    region: String,
-    gateway: String,
-}
-
 impl Resolver for Static {
     fn check(&self) -> Result<(), String> {
-        for (name, site) in &self.sites {
-            for (key, address) in [("keystone", &site.keystone), ("gateway", &site.gateway)] {
-                let host = address.strip_prefix("https://").unwrap_or_default();
-                if host.is_empty() || host.starts_with(['/', ':']) || host.contains(char::is_whitespace) {
-                    return Err(format!(
-                        "sites.{name}.{key}: {address:?} must be an address that begins with https://"
-                    ));
-                }
-            }
-        }
-        Ok(())
+        let check = |(name, site): (&String, &Addresses)| site.check().map_err(|fault| format!("sites.{name}.{fault}"));
+        self.sites.iter().try_for_each(check)
     }
 
     fn resolve(&self, name: &str) -> Result<Option<Site>, String> {
-        Ok(self.sites.get(name).map(|site| Site {
-            name: name.to_owned(),
-            keystone: site.keystone.clone(),
-            region: site.region.clone(),
-            gateway: site.gateway.clone(),
-        }))
+        Ok(self.sites.get(name).map(|site| site.clone().site(name)))
     }
 }
 

@@ -50,7 +50,8 @@ pub struct LoadArgs {
     /// Settings for it: a TOML file with the plugin's own table.
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
-    /// Hosts that it may ask: a TOML file with a table [[http]] for each, as [[plugins.writer.http]] of a gateway.
+    /// What it may reach: a TOML file with a table [[http]] for each host, `keys`, and the [etcd] that they are in; all as
+    /// in the configuration of a gateway.
     #[arg(long, value_name = "FILE")]
     pub grants: Option<PathBuf>,
     /// Memory of one instance, instead of the gateway's default.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::fault::Fault;
 use crate::cli::args::LoadArgs;
+use crate::cluster;
 use crate::id::StoreName;
 use crate::image::ImageStore;
-use crate::plugin::HostGrant;
+use crate::keys::KeySource;
+use crate::plugin::kit::grants::Grants;
 use crate::plugin::kit::{self, Options};
 
 /// The component's file, and how it is to be loaded.
@@ -18,13 +20,29 @@ pub(super) fn options(
 ) -> Result<(PathBuf, Options), Fault> {
     let path = kit::find(&args.component)?;
     let settings = args.settings.as_deref().map(read_settings).transpose()?.unwrap_or_default();
-    let http = args.grants.as_deref().map(read_grants).transpose()?.unwrap_or_default();
+    let (Grants { http, keys }, key_source) = args.grants.as_deref().map(read_grants).transpose()?.unwrap_or_default();
     let (memory, call_timeout) = (args.memory, args.call_timeout);
-    Ok((path, Options { settings, memory, call_timeout, stores, http, cache: cache() }))
+    Ok((path, Options { settings, memory, call_timeout, stores, http, keys, key_source, cache: cache() }))
 }
 
-fn read_grants(path: &Path) -> Result<Vec<HostGrant>, Fault> {
-    Ok(kit::grants::read(&read(path, "Give a TOML file with a table [[http]] for each host.")?)?)
+/// What is granted, and the etcd that granted keys are read in.
+fn read_grants(path: &Path) -> Result<(Grants, Option<Arc<dyn KeySource>>), Fault> {
+    let mut table =
+        read_table(path, "Give a TOML file with a table [[http]] for each host, or with `keys` and [etcd].")?;
+    let source = table.remove("etcd").map(etcd).transpose()?;
+    Ok((kit::grants::read(table)?, source))
+}
+
+/// From a table like the gateway's.
+fn etcd(table: toml::Value) -> Result<Arc<dyn KeySource>, Fault> {
+    let fault = |text: String| Fault::failed(text, "Write the table [etcd] as in a gateway's configuration.");
+    let config: cluster::Config = table.try_into().map_err(|error| fault(format!("etcd: {error}")))?;
+    let mut faults = Vec::new();
+    config.validate(&mut faults);
+    match faults.is_empty() {
+        true => Ok(Arc::new(cluster::Reader::new(config))),
+        false => Err(fault(faults.join("; "))),
+    }
 }
 
 fn read(path: &Path, remedy: &str) -> Result<String, Fault> {
@@ -33,7 +51,10 @@ fn read(path: &Path, remedy: &str) -> Result<String, Fault> {
 }
 
 fn read_settings(path: &Path) -> Result<toml::Table, Fault> {
-    let remedy = "Give a TOML file with the plugin's own table.";
+    read_table(path, "Give a TOML file with the plugin's own table.")
+}
+
+fn read_table(path: &Path, remedy: &str) -> Result<toml::Table, Fault> {
     read(path, remedy)?
         .parse()
         .map_err(|fault| Fault::failed(format!("{} is not TOML: {fault}", path.display()), remedy))

@@ -279,7 +279,8 @@ fn piece(headers: &HeaderMap, complete: Option<Completeness>) -> Result<(Piece, 
 pub(super) fn claims(headers: &HeaderMap, sender: Option<String>) -> Result<Claims, Problem> {
     headers::refuse_whole_digests(headers)?;
     let PlainClaims { length, digests, digest_trailers } = plain_claims(headers)?;
-    Ok(Claims { length, digests, digest_trailers, sender })
+    let has_digest = !headers::digests(headers)?.is_empty() || headers::announced(headers).digests.any();
+    Ok(Claims { length, digests, digest_trailers, has_digest, sender })
 }
 
 /// A request without content that may be the last: nothing before it may be missing.

@@ -32,6 +32,8 @@ const VERSION: HeaderName = HeaderName::from_static("tus-version");
 const EXTENSION: HeaderName = HeaderName::from_static("tus-extension");
 const MAX_SIZE: HeaderName = HeaderName::from_static("tus-max-size");
 const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
+/// tus puts an upload together of others with it; no version of the draft knows it.
+const CONCAT: HeaderName = HeaderName::from_static("upload-concat");
 const DEFERRED: HeaderName = HeaderName::from_static("upload-defer-length");
 const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
 const OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
@@ -90,6 +92,10 @@ pub(super) fn told(metadata: Option<&str>) -> Option<(HeaderName, HeaderValue)> 
 
 /// What a creation says besides what the draft has a word for.
 pub(super) fn metadata(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    if headers.contains_key(CONCAT) {
+        let detail = "an image is not put together of other uploads: send it as one, or its ranges as changes";
+        return Err(Problem::new(Kind::BadRequest, detail));
+    }
     if headers.contains_key(DEFERRED) {
         return Err(Problem::new(Kind::BadRequest, "the size of an image is known: say it with Upload-Length"));
     }

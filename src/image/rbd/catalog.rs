@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use rsnap_rbd::Snapshot;
 
 use super::record::{
-    CLAIM, Claim, DELETED, GENERATION, Generation, INTENT, Intent, LAYER, OWNER, Owner, PARKED, SNAPSHOT, Stored,
-    TEMPORARY, UPLOAD, Upload, Whereabouts, deleted_key, transfer_of, upload_key,
+    CLAIM, Claim, DELETED, GENERATION, GONE, Generation, GivenUp, INTENT, Intent, LAYER, OWNER, Owner, PARKED,
+    SNAPSHOT, Stored, TEMPORARY, UPLOAD, Upload, Whereabouts, deleted_key, transfer_of, upload_key,
 };
 use crate::id::{SnapshotId, SnapshotName, TransferId, VolumeId};
 use crate::image::record::{Body, RecordFault, Tombstone, milliseconds, unseal};
@@ -57,7 +57,9 @@ pub(super) struct Catalog {
     pub misplaced: Vec<Stored>,
     /// Transfers that outlive their requests, finished ones too.
     uploads: BTreeMap<TransferId, Upload>,
-    claims: BTreeMap<TransferId, Claim>,
+    /// Transfers that somebody wants.
+    claimed: BTreeSet<TransferId>,
+    given_up: BTreeSet<TransferId>,
     broken_uploads: Vec<TransferId>,
     /// The RBD snapshots that users can see, oldest first.
     pub snapshots: Vec<Snapshot>,
@@ -106,15 +108,15 @@ impl Catalog {
                 self.uploads.extend(is_ours.then(|| (upload.request.transfer.clone(), upload)));
             }),
             _ if key.starts_with(CLAIM) => unsealed::<Claim>(value).map(|claim| {
-                let transfer = key.strip_prefix(CLAIM).and_then(|transfer| transfer.parse().ok());
-                self.claims.extend(transfer.filter(|_| claim.image == image).map(|transfer| (transfer, claim)));
+                self.claimed.extend(named(key, CLAIM).filter(|_| claim.image == image));
+            }),
+            _ if key.starts_with(GONE) => unsealed::<GivenUp>(value).map(|gone| {
+                self.given_up.extend(named(key, GONE).filter(|_| gone.image == image));
             }),
             _ => Ok(()),
         };
         if let Err(fault) = read {
-            // One of another version may be somebody else's.
-            let transfer = key.strip_prefix(UPLOAD).filter(|_| !matches!(fault, RecordFault::Version { .. }));
-            self.broken_uploads.extend(transfer.and_then(|transfer| transfer.parse().ok()));
+            self.broken_uploads.extend(named(key, UPLOAD).filter(|_| !fault.may_be_newer()));
             self.cannot_read(key, &fault);
         }
     }
@@ -279,7 +281,7 @@ impl Catalog {
     }
 
     pub(super) fn is_given_up(&self, transfer: &TransferId) -> bool {
-        self.claims.get(transfer).is_some_and(|claim| claim.by.is_none())
+        self.given_up.contains(transfer)
     }
 
     /// Whether anything is there of an upload.
@@ -312,7 +314,7 @@ impl Catalog {
             let is_unreadable = self.unreadable.iter().any(|key| key.strip_prefix(UPLOAD) == Some(transfer.as_str()));
             self.is_given_up(transfer) || !self.uploads.contains_key(*transfer) && !is_unreadable
         };
-        self.claims.keys().filter(is_over)
+        self.given_up.union(&self.claimed).filter(is_over)
     }
 
     pub(super) fn next_sequence(&self) -> u64 {
@@ -348,6 +350,11 @@ impl Catalog {
             self.entries.values().map(|entry| entry.stored.layer.tree.as_str()).chain(intended).collect();
         self.generation.trees.iter().filter(|tree| !named.contains(tree.as_str())).cloned().collect()
     }
+}
+
+/// The transfer that a key is about.
+fn named(key: &str, prefix: &str) -> Option<TransferId> {
+    key.strip_prefix(prefix)?.parse().ok()
 }
 
 fn unsealed<T: Body>(value: &str) -> Result<T, RecordFault> {

@@ -14,7 +14,7 @@ use super::catalog::Catalog;
 use super::failure::tree_failed;
 use super::objects::Objects;
 use super::record::{
-    CLAIM, DELETED, GENERATION, Generation, Layer, Stored, UPLOAD, Upload, deleted_key, layer_key, snapshot_key,
+    CLAIM, DELETED, GENERATION, GONE, Generation, Layer, Stored, UPLOAD, Upload, deleted_key, layer_key, snapshot_key,
 };
 use super::session::Session;
 use super::tree::Pages;
@@ -94,7 +94,7 @@ pub(super) fn collect(
 /// What there is to do, the first first.
 fn chores<'a>(catalog: &'a Catalog, is_read: impl Fn(&Stored) -> bool, writing: Option<&str>) -> Vec<Chore<'a>> {
     let mut chores: Vec<Chore<'_>> = catalog.given_up().map(Chore::Upload).collect();
-    let names_nothing = |key: &String| [DELETED, UPLOAD, CLAIM].iter().any(|prefix| key.starts_with(prefix));
+    let names_nothing = |key: &String| [DELETED, UPLOAD, CLAIM, GONE].iter().any(|prefix| key.starts_with(prefix));
     if !catalog.unreadable.iter().all(names_nothing) {
         return chores;
     }

@@ -50,8 +50,8 @@ impl Deaths {
         });
     }
 
-    /// Somebody does something, and the commit goes on.
-    pub(super) fn meanwhile(&self, step: Step, happening: impl FnOnce() + Send + 'static) {
+    /// Somebody does something, and the work goes on.
+    pub(super) fn meanwhile(&self, step: impl Into<Gap>, happening: impl FnOnce() + Send + 'static) {
         self.put(step, move |_, _| {
             happening();
             Ok(())

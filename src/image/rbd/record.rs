@@ -9,7 +9,8 @@
 //! | `rsnap.layer.<layer>` | [`Stored`] | a deleted snapshot; others may still need its pages |
 //! | `rsnap.deleted.<snapshot>` | [`Tombstone`](crate::image::record::Tombstone) | when it was deleted, for at least seven days, and its layer |
 //! | `rsnap.upload.<transfer>` | [`Upload`] | a transfer that outlives its requests |
-//! | `rsnap.claim.<transfer>` | [`Claim`] | somebody else wants that transfer, or it was given up |
+//! | `rsnap.claim.<transfer>` | [`Claim`] | somebody else wants that transfer |
+//! | `rsnap.gone.<transfer>` | [`GivenUp`] | that transfer was given up; whoever wants it must not be able to write over it |
 //! | `rsnap.client.<address>` | [`Opener`](super::clients::Opener) | a client of ours that has the image open to change it |
 //!
 //! Keys are made of names of ours, of [`crate::id`] and of Ceph's addresses only: a key that begins with `conf_` would be a setting of librbd.
@@ -31,6 +32,7 @@ pub(super) const DELETED: &str = "rsnap.deleted.";
 pub(super) const CLIENT: &str = "rsnap.client.";
 pub(super) const UPLOAD: &str = "rsnap.upload.";
 pub(super) const CLAIM: &str = "rsnap.claim.";
+pub(super) const GONE: &str = "rsnap.gone.";
 /// What the names of RBD snapshots begin with that hold an unfinished transfer's bytes.
 pub(super) const PARKED: &str = "rsnap.parked.";
 /// What the names of RBD snapshots begin with that are not, or not any more, a snapshot for anybody.
@@ -54,6 +56,10 @@ pub(super) fn upload_key(transfer: &TransferId) -> String {
 
 pub(super) fn claim_key(transfer: &TransferId) -> String {
     format!("{CLAIM}{transfer}")
+}
+
+pub(super) fn gone_key(transfer: &TransferId) -> String {
+    format!("{GONE}{transfer}")
 }
 
 /// Names the log of an unfinished transfer. A layer begins with a number.
@@ -199,10 +205,22 @@ impl Body for Upload {
 pub(super) struct Claim {
     /// Ceph's id of the image, as in [`Stored`].
     pub image: String,
-    /// Address of the client that wants it. `None`: it was given up, and whoever has the lock next removes it.
-    pub by: Option<String>,
+    /// Address of the client that wants it.
+    pub by: String,
 }
 
 impl Body for Claim {
     const KIND: &'static str = "rbd claim";
+}
+
+/// A transfer that was given up. Anybody may write it; whoever has the lock next removes what is left of the transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GivenUp {
+    /// Ceph's id of the image, as in [`Stored`].
+    pub image: String,
+}
+
+impl Body for GivenUp {
+    const KIND: &'static str = "rbd given up";
 }

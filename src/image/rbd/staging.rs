@@ -69,6 +69,9 @@ impl Staging {
         ready: Ready,
     ) -> Arc<Self> {
         let Ready { base, generation, layer } = ready;
+        if let Ok(image) = session.image() {
+            image.forget_sizes();
+        }
         let staging = Arc::new(Self {
             shared: Arc::clone(shared),
             request,
@@ -186,7 +189,10 @@ impl Staging {
 
     /// The lock keeps nobody from resizing the image: what is cut off is lost, even if it has its size again in the end.
     pub(super) fn check_size(&self, image: &Image) -> Result<(), ImageError> {
-        let size = image.size().map_err(failed)?;
+        let size = match image.size().map_err(failed)? {
+            size if size == self.request.size => image.smallest_size().map_err(failed)?,
+            other => other,
+        };
         if size == self.request.size {
             return Ok(());
         }

@@ -56,11 +56,7 @@ impl State {
         request: wit::Request,
         chunks: Vec<Bytes>,
     ) -> wasmtime::Result<Result<wit::Response, Error>> {
-        self.requests += 1;
-        if self.requests > REQUESTS {
-            let text = format!("it sent more than {REQUESTS} requests in one call");
-            return Err(Breach::of(Limit::Requests, text).into());
-        }
+        self.count_request()?;
         self.count(&request);
         let (host, head) = match self.shared.hosts.admit(&request) {
             Ok(admitted) => admitted,
@@ -71,6 +67,16 @@ impl State {
         // Not on the guests' threads, which do no input and output. Ends with the guest that waits for it.
         let answer = AbortOnDropHandle::new(self.shared.host.spawn(asking)).await?;
         Ok(answer.map(Into::into).map_err(Into::into))
+    }
+
+    /// One more that waits for a server.
+    pub(super) fn count_request(&mut self) -> wasmtime::Result<()> {
+        self.requests += 1;
+        if self.requests > REQUESTS {
+            let text = format!("it sent more than {REQUESTS} requests in one call");
+            return Err(Breach::of(Limit::Requests, text).into());
+        }
+        Ok(())
     }
 
     /// What the guest has handed over.

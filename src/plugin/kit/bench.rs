@@ -183,7 +183,7 @@ impl Figures {
             let pool = BufferPool::new(DEPTH);
             let (stores, cache) = (options.stores.clone(), options.cache.clone());
             let loader = Loader::start(
-                Context { stores, pool, depth: DEPTH, cache, path: Vec::new(), pulled: None },
+                Context { stores, pool, depth: DEPTH, cache, path: Vec::new(), pulled: None, keys: None },
                 config.memory.0,
             )?;
             for _ in 0..PLUGINS {

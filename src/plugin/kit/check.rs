@@ -113,7 +113,8 @@ async fn try_out(kind: Kind, source: Source, options: Options) -> Result<u64, Fa
     let account = Arc::<Account>::default();
     let config = options.config(&source.path);
     let (stores, cache) = (HashMap::new(), options.cache);
-    let context = Context { stores, pool: BufferPool::new(0), depth: 0, cache, path: Vec::new(), pulled: None };
+    let context =
+        Context { stores, pool: BufferPool::new(0), depth: 0, cache, path: Vec::new(), pulled: None, keys: None };
     let unready = |error: LoadError| Fault::new(error.fault, error.remedy);
     let loader = Loader::start(context, config.memory.0).map_err(unready)?;
     let name = name(&config.component);

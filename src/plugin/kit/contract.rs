@@ -8,10 +8,11 @@ use crate::plugin::Kind;
 use crate::plugin::surface::{PACKAGE, VERSION};
 
 /// The files of the package.
-pub(super) const FILES: [(&str, &str); 4] = [
+pub(super) const FILES: [(&str, &str); 5] = [
     ("types.wit", include_str!("../../../wit/rsnap-plugin/types.wit")),
     ("host.wit", include_str!("../../../wit/rsnap-plugin/host.wit")),
     ("http.wit", include_str!("../../../wit/rsnap-plugin/http.wit")),
+    ("keys.wit", include_str!("../../../wit/rsnap-plugin/keys.wit")),
     ("worlds.wit", include_str!("../../../wit/rsnap-plugin/worlds.wit")),
 ];
 

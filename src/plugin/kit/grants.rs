@@ -1,28 +1,33 @@
-//! The hosts that a plugin may ask when it is tried out, as an operator writes them below `[plugins.<kind>]`.
+//! What a plugin may reach when it is tried out, as an operator writes it below `[plugins.<kind>]`.
 
 use serde::Deserialize;
 
 use super::Problem;
-use crate::plugin::HostGrant;
 use crate::plugin::fault::Fault;
+use crate::plugin::{HostGrant, keys};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    http: Vec<HostGrant>,
+/// What is granted.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Hosts that it may ask.
+    pub http: Vec<HostGrant>,
+    /// What the keys begin with that it may read.
+    pub keys: Vec<String>,
 }
 
-const REMEDY: &str = "write one table [[http]] for each host, as [[plugins.writer.http]] in a gateway's configuration";
+const REMEDY: &str = "write one table [[http]] for each host, and `keys`, as below [plugins.<kind>] of a gateway";
 
-/// Reads them from TOML.
-pub fn read(text: &str) -> Result<Vec<HostGrant>, Problem> {
-    let Written { http } = toml::from_str(text).map_err(|fault| Fault::new(fault.to_string(), REMEDY))?;
+/// Reads them from a table.
+pub fn read(table: toml::Table) -> Result<Grants, Problem> {
+    let grants: Grants = table.try_into().map_err(|fault: toml::de::Error| Fault::new(fault.to_string(), REMEDY))?;
     let mut faults = Vec::new();
-    for (number, grant) in http.iter().enumerate() {
+    keys::validate(&grants.keys, "keys", &mut faults);
+    for (number, grant) in grants.http.iter().enumerate() {
         grant.validate(&format!("http[{number}]"), &mut faults);
     }
     match faults.is_empty() {
-        true => Ok(http),
+        true => Ok(grants),
         false => Err(Fault::new(faults.join("; "), REMEDY).into()),
     }
 }
@@ -33,10 +38,13 @@ mod tests {
 
     #[test]
     fn grants_are_checked_as_in_a_configuration() {
-        assert_eq!(read("[[http]]\nhost = \"a.example\"").unwrap(), [HostGrant::new("a.example")]);
+        let read = |text: &str| read(text.parse().unwrap());
+        let good = Grants { http: vec![HostGrant::new("a.example")], keys: vec!["/sites/".to_owned()] };
+        assert_eq!(read("keys = [\"/sites/\"]\n[[http]]\nhost = \"a.example\"").unwrap(), good);
         for (text, words) in [
             ("host = \"a.example\"", "unknown field"),
             ("[[http]]\nhost = \"a b\"", "http[0].host"),
+            ("keys = [\"/sites\"]", "keys: \"/sites\""),
             ("[[http]]\nhost = \"a.example\"\nmethods = []", "http[0].methods"),
         ] {
             assert!(read(text).unwrap_err().fault.contains(words), "{text}");

@@ -144,8 +144,8 @@ mod tests {
     const POLICY: &str = r#"(module
         (memory (export "memory") 1)
         (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 8)
-        (func (export "rsnap:plugin/policy@0.1.1#configure") (result i32) i32.const 0)
-        (func (export "rsnap:plugin/policy@0.1.1#decide") (param i32) (result i32) i32.const 0))"#;
+        (func (export "rsnap:plugin/policy@0.1.2#configure") (result i32) i32.const 0)
+        (func (export "rsnap:plugin/policy@0.1.2#decide") (param i32) (result i32) i32.const 0))"#;
 
     fn module(folder: &Path, wat: &str) -> PathBuf {
         let path = folder.join("core.wasm");

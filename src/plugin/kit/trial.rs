@@ -8,6 +8,7 @@ use super::Problem;
 use crate::buffer::BufferPool;
 use crate::id::StoreName;
 use crate::image::ImageStore;
+use crate::keys::KeySource;
 use crate::plugin::addresses::Allowed;
 use crate::plugin::bindings::policy::ChainPolicy;
 use crate::plugin::bindings::resolver::SiteResolver;
@@ -41,6 +42,10 @@ pub struct Options {
     pub stores: HashMap<StoreName, Arc<dyn ImageStore>>,
     /// The hosts that it may ask.
     pub http: Vec<HostGrant>,
+    /// What the keys begin with that it may read.
+    pub keys: Vec<String>,
+    /// Where it reads them.
+    pub key_source: Option<Arc<dyn KeySource>>,
     /// Folder for compiled code.
     pub cache: Option<PathBuf>,
 }
@@ -51,6 +56,7 @@ impl Options {
         let mut config = PluginConfig::new(path.display().to_string());
         config.settings.clone_from(&self.settings);
         config.http.clone_from(&self.http);
+        config.keys.clone_from(&self.keys);
         config.memory = self.memory.unwrap_or(config.memory);
         config.call_timeout = self.call_timeout.unwrap_or(config.call_timeout);
         config
@@ -125,8 +131,15 @@ pub(super) async fn load_guest<W: World>(path: &Path, options: Options) -> Resul
         config.stores = options.stores.keys().cloned().collect();
     }
     let pool = BufferPool::new(BUFFERS);
-    let context =
-        Context { stores: options.stores, pool, depth: DEPTH, cache: options.cache, path: Vec::new(), pulled: None };
+    let context = Context {
+        stores: options.stores,
+        pool,
+        depth: DEPTH,
+        cache: options.cache,
+        path: Vec::new(),
+        pulled: None,
+        keys: options.key_source,
+    };
     let loader = Loader::start(context, config.memory.0)?;
     let (guest, entry) = loader.component::<W>(&config).await?;
     guest.shared.tolerate();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::http::{self, Kept};
+use super::keys::{Table, reading};
 use super::support::{config, context, copy, loader, policy, request, source, target, transfer, writer, writer_config};
 use crate::image::MemoryStore;
 use crate::plugin::addresses::Allowed;
@@ -111,6 +112,15 @@ async fn a_frozen_writer_asks_a_server() {
     let (headers, body) = &kept["/kept/0"];
     assert_eq!((headers["authorization"].as_bytes(), headers["x-own"].as_bytes()), (&b"Bearer b1"[..], &b"1"[..]));
     assert_eq!(body[..], [b"before: ".as_slice(), &[7; 4096]].concat());
+}
+
+/// What is new in 0.1.2 for resolvers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_resolver_reads_keys() {
+    let table = Table::of(&[("/sites/dc1", b"there")]);
+    let resolver = reading(&table, "prefix = \"/sites/\"\nchecked = true").await.unwrap();
+    let region = async |name: &str| resolver.resolve(&name.parse().unwrap()).await.unwrap().map(|site| site.region);
+    assert_eq!((region("dc1").await.as_deref(), region("dc9").await), (Some("there"), None));
 }
 
 /// What a gateway of a later version does with a plugin of this one: the runtime links by the rules of semantic

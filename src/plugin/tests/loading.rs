@@ -76,7 +76,7 @@ async fn another_file_than_the_pinned_one_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_or_world_is_refused() {
     let version = policy_of("(component (instance $i) (export \"rsnap:plugin/policy@0.9.0\" (instance $i)))").await;
-    assert_eq!(version.fault, "it was built for rsnap:plugin@0.9.0, this gateway speaks 0.1.1");
+    assert_eq!(version.fault, "it was built for rsnap:plugin@0.9.0, this gateway speaks 0.1.2");
     let world = policy(PluginConfig::new("static")).await;
     assert_eq!(world.fault, "it is a resolver (world site-resolver), not a policy (world chain-policy)");
     assert_eq!(world.remedy, "name it under [plugins.resolver], or another component here");
@@ -144,8 +144,8 @@ async fn harm_at_load_stops_the_start_and_not_the_gateway() {
 async fn check_reports_what_a_start_would_say() {
     let good = check(&target().join("plugins/image.wasm"), None, Options::default()).await;
     assert!(good.is_good(), "{good}");
-    assert_eq!((good.kind, good.interface.as_deref()), (Some(Kind::Writer), Some("0.1.1")));
-    assert!(good.imports.contains(&"rsnap:plugin/image-store@0.1.1".to_owned()));
+    assert_eq!((good.kind, good.interface.as_deref()), (Some(Kind::Writer), Some("0.1.2")));
+    assert!(good.imports.contains(&"rsnap:plugin/image-store@0.1.2".to_owned()));
     assert!(good.to_string().ends_with("result     good"));
     let other = check(&target().join("plugins/static.wasm"), Some(Kind::Policy), Options::default()).await;
     assert!(other.problem.unwrap().fault.starts_with("it is a resolver"));

@@ -4,6 +4,7 @@ mod cache;
 mod chunks;
 mod frozen;
 mod http;
+mod keys;
 mod loading;
 mod pace;
 mod policies;

@@ -42,6 +42,7 @@ pub(super) fn context() -> Context {
         cache: Some(target().join("tests-plugin-cache")),
         path: path(),
         pulled: None,
+        keys: None,
     }
 }
 

@@ -9,9 +9,10 @@ use crate::plugin::Kind;
 
 /// The versions that plugins were built for, with the hashes of their files. They are kept for ever in
 /// `tests/fixtures/wit-<version>`, with plugins that use what is new in them.
-const FROZEN: [(&str, &str); 2] = [
+const FROZEN: [(&str, &str); 3] = [
     ("0.1.0", "410148279b4fb98ecf25e8a93ef979e37ba8f4e28e13c5388dd2cd0e65cd1db1"),
     ("0.1.1", "6db5c913bf6f8959992b6df29204fb38641e81e32b2dae54fe46ce3e1b09d8e5"),
+    ("0.1.2", "a891396d87acae8922ba8c92d6963c2327832e84569db86b41fc3f3ea6934c81"),
 ];
 
 #[derive(serde::Deserialize)]

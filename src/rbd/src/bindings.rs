@@ -61,6 +61,7 @@ pub type rbd_callback_t =
 pub type librbd_progress_fn_t = ::std::option::Option<
     unsafe extern "C" fn(offset: u64, total: u64, ptr: *mut ::std::os::raw::c_void) -> ::std::os::raw::c_int,
 >;
+pub type rbd_update_callback_t = ::std::option::Option<unsafe extern "C" fn(arg: *mut ::std::os::raw::c_void)>;
 pub const RBD_SNAP_NAMESPACE_TYPE_USER: rbd_snap_namespace_type_t = 0;
 pub const RBD_SNAP_NAMESPACE_TYPE_GROUP: rbd_snap_namespace_type_t = 1;
 pub const RBD_SNAP_NAMESPACE_TYPE_TRASH: rbd_snap_namespace_type_t = 2;
@@ -475,6 +476,13 @@ pub struct Ceph {
         values: *mut ::std::os::raw::c_char,
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int,
+    pub rbd_update_watch: unsafe extern "C" fn(
+        image: rbd_image_t,
+        handle: *mut u64,
+        watch_cb: rbd_update_callback_t,
+        arg: *mut ::std::os::raw::c_void,
+    ) -> ::std::os::raw::c_int,
+    pub rbd_update_unwatch: unsafe extern "C" fn(image: rbd_image_t, handle: u64) -> ::std::os::raw::c_int,
     pub rbd_watchers_list: unsafe extern "C" fn(
         image: rbd_image_t,
         watchers: *mut rbd_image_watcher_t,
@@ -590,6 +598,8 @@ impl Ceph {
         let rbd_metadata_set = __library.get(b"rbd_metadata_set\0").map(|sym| *sym)?;
         let rbd_metadata_remove = __library.get(b"rbd_metadata_remove\0").map(|sym| *sym)?;
         let rbd_metadata_list = __library.get(b"rbd_metadata_list\0").map(|sym| *sym)?;
+        let rbd_update_watch = __library.get(b"rbd_update_watch\0").map(|sym| *sym)?;
+        let rbd_update_unwatch = __library.get(b"rbd_update_unwatch\0").map(|sym| *sym)?;
         let rbd_watchers_list = __library.get(b"rbd_watchers_list\0").map(|sym| *sym)?;
         let rbd_watchers_list_cleanup = __library.get(b"rbd_watchers_list_cleanup\0").map(|sym| *sym)?;
         let rbd_config_image_list = __library.get(b"rbd_config_image_list\0").map(|sym| *sym)?;
@@ -680,6 +690,8 @@ impl Ceph {
             rbd_metadata_set,
             rbd_metadata_remove,
             rbd_metadata_list,
+            rbd_update_watch,
+            rbd_update_unwatch,
             rbd_watchers_list,
             rbd_watchers_list_cleanup,
             rbd_config_image_list,
@@ -1246,6 +1258,18 @@ impl Ceph {
         vals_len: *mut usize,
     ) -> ::std::os::raw::c_int {
         (self.rbd_metadata_list)(image, start, max, keys, key_len, values, vals_len)
+    }
+    pub unsafe fn rbd_update_watch(
+        &self,
+        image: rbd_image_t,
+        handle: *mut u64,
+        watch_cb: rbd_update_callback_t,
+        arg: *mut ::std::os::raw::c_void,
+    ) -> ::std::os::raw::c_int {
+        (self.rbd_update_watch)(image, handle, watch_cb, arg)
+    }
+    pub unsafe fn rbd_update_unwatch(&self, image: rbd_image_t, handle: u64) -> ::std::os::raw::c_int {
+        (self.rbd_update_unwatch)(image, handle)
     }
     pub unsafe fn rbd_watchers_list(
         &self,

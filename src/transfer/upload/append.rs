@@ -1,7 +1,9 @@
 //! One piece of an upload.
 //!
 //! Whatever ends a request early, a cut, a stop, a newer request: what has come by then is kept, and the sender goes on
-//! from there. Only a piece whose digest is wrong, or that cannot be unpacked, is taken back.
+//! from there. Only a piece whose digest is wrong, or that cannot be unpacked, is taken back. And of one whose digest was
+//! announced and never compared the last block does not count: an upload is whole when all its bytes are there, and those
+//! would be bytes that nobody vouched for.
 
 use std::ops::Range;
 use std::pin::pin;
@@ -31,6 +33,8 @@ pub struct Claims {
     pub length: Option<u64>,
     pub digests: Vec<Digest>,
     pub digest_trailers: DigestTrailers,
+    /// There is a digest of the body, plain or packed, in the header or at its end.
+    pub has_digest: bool,
     /// On whose account it comes.
     pub sender: Option<String>,
 }
@@ -94,10 +98,12 @@ impl Transfers {
         let range = range(piece, open)?;
         let ingest = Ingest::piece(Arc::clone(&open.image), range.clone(), self.pool.clone(), self.depth).await;
         let ingest = open.guard(ingest)?;
-        let window = Window::new(Arc::clone(open), range.start);
-        let position = range.start;
-        let adding = Adding { open, place: &place, registered: &registered, range, ingest, window, position };
-        adding.run(piece, BodyCheck::new(&upload), body).await
+        let (position, check) = (range.start, BodyCheck::new(&upload));
+        let unverified = if claims.has_digest { last_block(&range) } else { range.end };
+        let window = Window::new(Arc::clone(open), range.start..unverified);
+        let (transfers, place, registered) = (self, &place, &registered);
+        let adding = Adding { transfers, open, place, registered, range, unverified, ingest, window, position };
+        adding.run(piece, check, body).await
     }
 }
 
@@ -107,6 +113,12 @@ fn whole(piece: &Piece, size: u64) -> Range<u64> {
         Piece::Bytes { offset } => *offset..size,
         Piece::Changes { range } => range.clone(),
     }
+}
+
+/// Where the last block of a range begins that is inside it, whole or not.
+fn last_block(range: &Range<u64>) -> u64 {
+    let block = BLOCK_BYTES as u64;
+    (range.end.saturating_sub(1) / block * block).max(range.start)
 }
 
 /// The place that a piece gets, where it fits what is there.
@@ -138,12 +150,26 @@ fn range(piece: &Piece, open: &OpenUpload) -> Result<Range<u64>, TransferError> 
     }
 }
 
+/// Undoes what was stored. Of a block whose first bytes count, the page must say so: it was made of all of them.
+async fn take_back(transfers: &Transfers, open: &OpenUpload, range: Range<u64>) -> Result<(), TransferError> {
+    open.withdraw(&range);
+    if range.start.is_multiple_of(BLOCK_BYTES as u64) {
+        return Ok(());
+    }
+    let again = Ingest::piece(Arc::clone(&open.image), range, transfers.pool.clone(), transfers.depth).await;
+    open.guard(open.guard(again)?.end_piece().await)?;
+    Ok(())
+}
+
 /// One request at work.
 struct Adding<'a> {
+    transfers: &'a Transfers,
     open: &'a Arc<OpenUpload>,
     place: &'a Place,
     registered: &'a Registered,
     range: Range<u64>,
+    /// What begins here does not count before the digest is compared. The end of the range if there is none.
+    unverified: u64,
     ingest: Ingest,
     window: Window,
     /// Everything of the range before it was received.
@@ -170,13 +196,18 @@ impl Adding<'_> {
         };
         marked?;
         let end = if is_whole && matches!(piece, Piece::Changes { .. }) { end.map(|_| self.range.end) } else { end };
-        let kept = self.range.start..end?;
-        match &ended {
+        let end = end?;
+        let counts = match &ended {
+            Ok(()) => end,
             Err(
                 TransferError::Digest { .. }
                 | TransferError::Body(BodyError::Trailer(_) | BodyError::Digest(_) | BodyError::Coding(_)),
-            ) => self.open.withdraw(&kept),
-            _ => self.open.take(kept),
+            ) => self.range.start,
+            Err(_) => end.min(self.unverified),
+        };
+        self.open.take(self.range.start..counts);
+        if counts < end {
+            take_back(self.transfers, self.open, counts..end).await?;
         }
         self.open.mark().await?;
         ended

@@ -92,12 +92,13 @@ impl UploadState {
         self.committed.is_none() && self.offset() == self.size
     }
 
-    fn read(record: UploadRecord) -> Result<Self, TransferError> {
+    /// `None`: a newer gateway began it, in words that this one does not know. The others are not hidden for that.
+    fn read(record: UploadRecord) -> Option<Self> {
         let UploadRecord { request, durable, touched, committed, .. } = record;
-        let note = Note::read(&request)?;
+        let note = Note::read(&request).inspect_err(|error| tracing::warn!(%error, "pass over an upload")).ok()?;
         let id = UploadId { volume: request.volume, snapshot: request.snapshot, transfer: request.transfer };
         let Note { source, metadata, .. } = note;
-        Ok(Self { id, size: request.size, base: request.base, source, durable, touched, committed, metadata })
+        Some(Self { id, size: request.size, base: request.base, source, durable, touched, committed, metadata })
     }
 }
 
@@ -107,7 +108,7 @@ impl Transfers {
         let (store, image) = self.locate(volume).await?;
         let records = store.uploads(&image).await?;
         let wanted = |record: &UploadRecord| record.request.snapshot == *snapshot && record.request.volume == *volume;
-        records.into_iter().filter(wanted).map(UploadState::read).collect()
+        Ok(records.into_iter().filter(wanted).filter_map(UploadState::read).collect())
     }
 
     /// One upload. Bytes that are still being received for it are ended first, so that what is told stays true.

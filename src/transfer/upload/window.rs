@@ -5,6 +5,7 @@
 //! syncs in 10 ms would take 100 MB/s at most.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Watches over one piece. All numbers but positions count bytes received.
 pub(super) struct Window {
     open: Arc<OpenUpload>,
-    start: u64,
+    /// What of the piece may count now.
+    range: Range<u64>,
     /// Positions in the image that the storage has not taken, with what was received until there.
     passed: VecDeque<(u64, u64)>,
     received: u64,
@@ -36,9 +38,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(open: Arc<OpenUpload>, start: u64) -> Self {
+    /// Only the bytes in `range` may count before the piece has ended.
+    pub(super) fn new(open: Arc<OpenUpload>, range: Range<u64>) -> Self {
         let (passed, since) = (VecDeque::new(), Instant::now());
-        Self { open, start, passed, received: 0, taken: 0, asked: 0, durable: 0, marking: None, since }
+        Self { open, range, passed, received: 0, taken: 0, asked: 0, durable: 0, marking: None, since }
     }
 
     /// `bytes` more were received, and all before `position` of the image is with `ingest`. Waits while more is at risk
@@ -74,9 +77,9 @@ impl Window {
 
     /// Begins to make progress durable where it is time, and sees whether that has ended.
     pub(super) async fn look(&mut self, ingest: &mut Ingest) -> Result<(), TransferError> {
-        let position = self.open.guard(ingest.taken().await)?;
-        if position > self.start {
-            self.open.take(self.start..position);
+        let position = self.open.guard(ingest.taken().await)?.min(self.range.end);
+        if position > self.range.start {
+            self.open.take(self.range.start..position);
         }
         while let Some((_, received)) = self.passed.front().filter(|(there, _)| *there <= position) {
             self.taken = *received;

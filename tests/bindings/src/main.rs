@@ -90,6 +90,8 @@ const FUNCTIONS: &[&str] = &[
     // Its lock.
     "rbd_lock_acquire",
     "rbd_lock_release",
+    "rbd_update_watch",
+    "rbd_update_unwatch",
     "rbd_lock_get_owners",
     "rbd_lock_get_owners_cleanup",
     "rbd_lock_break",

@@ -79,6 +79,12 @@ fn a_sender_goes_on_when_its_gateway_was_killed() {
 }
 
 #[test]
+fn a_wrong_digest_inside_a_block_takes_back_what_it_brought() {
+    let target = target();
+    crate::uploads::digests::wrong_digest_inside_a_block(&target.gateway());
+}
+
+#[test]
 fn another_sender_goes_on_at_another_gateway() {
     for streams in ["1", "3"] {
         let target = target();

@@ -8,6 +8,7 @@ mod etcd_gone;
 mod network;
 mod registry;
 mod secured;
+mod sites;
 
 use etcd::Etcd;
 

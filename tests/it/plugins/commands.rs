@@ -61,14 +61,14 @@ fn a_component_shows_what_is_in_it() {
     let found = desk.json(&["inspect", "nearest-base"]);
     assert_eq!(
         (&found["kind"], &found["interface"], &found["form"]),
-        (&"policy".into(), &"0.1.1".into(), &"component".into())
+        (&"policy".into(), &"0.1.2".into(), &"component".into())
     );
     let names: Vec<_> = found["imports"].as_array().unwrap().iter().map(|import| import["name"].clone()).collect();
-    assert_eq!(names, ["rsnap:plugin/settings@0.1.1", "rsnap:plugin/chains@0.1.1"]);
+    assert_eq!(names, ["rsnap:plugin/settings@0.1.2", "rsnap:plugin/chains@0.1.2"]);
     assert_eq!(found["exports"][0]["functions"], serde_json::json!(["configure", "decide"]));
     assert_eq!(found["sha256"].as_str().unwrap().len(), 64);
     let (text, _) = desk.run(&["inspect", "image"], 0);
-    assert!(text.contains("writer (world backend-writer)") && text.contains("image-store@0.1.1 (open)"), "{text}");
+    assert!(text.contains("writer (world backend-writer)") && text.contains("image-store@0.1.2 (open)"), "{text}");
     assert!(desk.run(&["inspect", "image", "--wit"], 0).0.contains("resource image"));
     let noise = desk.file("noise", b"hello");
     assert!(desk.run(&["inspect", &noise], 1).1.contains("not WebAssembly"));
@@ -190,7 +190,7 @@ fn a_check_says_what_is_wrong_and_what_to_do() {
         ),
         (
             vec![desk.file("new.wasm", &hollow("rsnap:plugin/policy@0.2.0", &[]))],
-            "this gateway speaks 0.1.1",
+            "this gateway speaks 0.1.2",
             "a build of",
         ),
         (

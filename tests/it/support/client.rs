@@ -196,6 +196,13 @@ impl Client {
         Pending(stream)
     }
 
+    /// The same with a body in chunks, which are the caller's to make.
+    pub fn begin_chunked(&self, method: &str, path: &str, headers: &[(&str, String)]) -> Pending {
+        let mut stream = self.connect().unwrap();
+        stream.write_all(self.head(method, path, headers).as_bytes()).unwrap();
+        Pending(stream)
+    }
+
     /// Sends the head and the first `bytes` of the body, then cuts the connection without a word.
     pub fn put_and_cut(&self, upload: &Upload<'_>, bytes: usize) {
         let Ok(mut stream) = self.connect() else { return };

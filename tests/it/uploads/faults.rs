@@ -16,7 +16,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn received(gateway: &Gateway) -> u64 {
+pub fn received(gateway: &Gateway) -> u64 {
     let running = gateway.admin("/transfers").1;
     let running: serde_json::Value = serde_json::from_str(&running).unwrap();
     let list = running.as_array().cloned().or_else(|| running["transfers"].as_array().cloned()).unwrap();

@@ -1,6 +1,7 @@
 //! Uploads that are made of several requests, over one gateway or several that share a store.
 
 mod changes;
+pub mod digests;
 mod draft;
 mod faults;
 mod foreign;

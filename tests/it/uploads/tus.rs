@@ -87,6 +87,8 @@ fn what_is_not_tus_is_refused() {
     for (more, status, problem) in [
         (vec![("Upload-Length", "5000"), ("Upload-Metadata", "a YQ==,a YQ==")], 400, "bad-request"),
         (vec![("Upload-Length", "5000"), ("Upload-Metadata", "a !!")], 400, "bad-request"),
+        (vec![("Upload-Concat", "partial"), ("Upload-Length", "2500")], 400, "bad-request"),
+        (vec![("Upload-Concat", "final;/a /b")], 411, "length-required"),
         (vec![("Upload-Defer-Length", "1"), ("Upload-Length", "5000")], 400, "bad-request"),
         (vec![], 411, "length-required"),
     ] {

@@ -167,6 +167,12 @@ class Site:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
+    def change(self, database, statement, *values):
+        """Of a record, behind Cinder's back."""
+        connection = pymysql.connect(**self.description["database"], database=database, autocommit=True)
+        with connection, connection.cursor() as cursor:
+            assert cursor.execute(statement, values) == 1, statement
+
     def do(self, action, server=None, **more):
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(300)

@@ -22,7 +22,7 @@ def test_a_user_copies_waits_and_lists(both):
     listed = json.loads(run(source, "volume snapshot copy list --snapshot typed-snapshot -f json")[0])
     assert [(row["Snapshot ID"], row["Site"], row["Status"]) for row in listed] == [(snapshot.id, "dc2", "done")]
     assert "Reason" in json.loads(run(source, "volume snapshot copy list --site dc2 --long -f json")[0])[0]
-    assert run(source, "volume snapshot copy list --status failed -f value")[0] == ""
+    assert run(source, "volume snapshot copy list --snapshot typed-snapshot --status failed -f value")[0] == ""
     assert "over" in run(source, f"volume snapshot copy cancel {copy['id']}", code=1)[1]
     run(target, f"volume release copy {copy['peer_volume_id']}")
     assert target.cloud().get_volume(copy["peer_volume_id"]).status == "available"

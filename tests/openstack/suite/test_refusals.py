@@ -113,6 +113,18 @@ def test_a_volume_type_that_the_peer_does_not_have(source, target):
         source.cloud("admin").delete_type(kind)
 
 
+def test_an_encrypted_volume(source, target):
+    """The record as Cinder makes it for one; nothing else of it counts here, and to make one takes a key manager."""
+    snapshot = source.snapshot(source.volume("secret"), "secret")
+    key = "11111111-1111-1111-1111-111111111111"
+    for table, identity in (("volumes", snapshot.volume_id), ("snapshots", snapshot.id)):
+        source.change("cinder", f"update {table} set encryption_key_id = %s where id = %s", key, identity)
+        refused(source.ask_copy(snapshot, target.name), 400, "its key does not exist at the other site")
+        source.change("cinder", f"update {table} set encryption_key_id = null where id = %s", identity)
+    assert source.status_of(snapshot) == "available"
+    assert not source.query("rsnap", "select id from rsnap_copies where snapshot_id = %s", snapshot.id)
+
+
 def test_the_peers_keystone_is_down(source, target):
     snapshot = source.snapshot(source.volume("down"), "down")
     target.do("kill", "keystone")

@@ -1,4 +1,4 @@
-"""cinder-rsnap-manage --config-file /etc/cinder/cinder.conf sync: makes the tables. Can be run again."""
+"""cinder-rsnap-manage --config-file FILE sync: makes the tables, or brings them up to date. Can be run again."""
 
 import sys
 
@@ -11,7 +11,10 @@ CONF = cfg.CONF
 
 
 def main():
-    choices = cfg.SubCommandOpt("command", handler=lambda commands: commands.add_parser("sync", help="make the tables"))
+    choices = cfg.SubCommandOpt(
+        "command",
+        handler=lambda commands: commands.add_parser("sync", help="make the tables, or bring them up to date"),
+    )
     CONF.register_cli_opt(choices)
     CONF(sys.argv[1:], project="cinder")
     if not CONF.command.name:
@@ -20,7 +23,7 @@ def main():
         made = database.sync()
     except database.NotReady as fault:
         sys.exit(f"cinder-rsnap-manage: {fault}")
-    print("the tables are made" if made else "nothing to do: the tables are there")
+    print("the tables are ready" if made else "nothing to do: the tables are there")
 
 
 if __name__ == "__main__":

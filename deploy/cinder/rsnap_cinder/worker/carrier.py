@@ -1,5 +1,6 @@
 """One copy, from where it stands to its end."""
 
+import json
 import os
 import time
 
@@ -8,6 +9,7 @@ from cinder import exception
 from cinder import objects
 from oslo_log import log as logging
 
+from rsnap_cinder import chains
 from rsnap_cinder import database
 from rsnap_cinder import faults
 from rsnap_cinder import holding
@@ -90,8 +92,19 @@ class Carrier:
                 peer_snapshot_id=incoming["snapshot_id"],
             )
             if incoming["status"] != "waiting":
+                self._note(incoming.get("chain"))
                 return incoming
             self._pause(1)
+
+    def _note(self, chain):
+        """What the peer has of earlier copies, for whoever looks at this one."""
+        copy = self.job.copy
+        found = chains.noticed(copy.site, chain)
+        if found is None:
+            return
+        self.job.change(chain=json.dumps(found))
+        if found["notice"]:
+            LOG.warning("Copy %s of snapshot %s: %s", copy.id, copy.snapshot_id, found["notice"])
 
     def _wanted(self, snapshot):
         context = cinder_context.get_admin_context()
@@ -121,6 +134,7 @@ class Carrier:
                 "created_at": snapshot.created_at.isoformat() if snapshot.created_at else None,
                 "size": snapshot.volume_size,
             },
+            "chain": chains.told(copy),
         }
 
     def _send(self, snapshot, incoming):

@@ -1,6 +1,6 @@
 // The policy my-plugin: sends the change since the newest snapshot that both sides hold with the same content.
 
-import { get } from "rsnap:plugin/settings@0.1.1";
+import { get } from "rsnap:plugin/settings@0.1.2";
 
 let incremental = true;
 

@@ -1,6 +1,6 @@
 // The resolver my-plugin: addresses of sites by a naming scheme.
 
-import { get } from "rsnap:plugin/settings@0.1.1";
+import { get } from "rsnap:plugin/settings@0.1.2";
 
 let domain;
 let sites;

@@ -1,7 +1,7 @@
 // The writer my-plugin: each volume is an image, each snapshot a snapshot of it; the host moves the data.
 
-import { open } from "rsnap:plugin/image-store@0.1.1";
-import { get } from "rsnap:plugin/settings@0.1.1";
+import { open } from "rsnap:plugin/image-store@0.1.2";
+import { get } from "rsnap:plugin/settings@0.1.2";
 
 let store = "main";
 

@@ -8,6 +8,7 @@ mod commit;
 mod deaths;
 mod delete;
 mod fence;
+mod given_up;
 mod head;
 mod idle;
 mod limits;

@@ -163,3 +163,28 @@ async fn a_rest_ends_by_itself() {
     }
     site.store().stage(request(3, None, SIZE)).await.unwrap().abort().await;
 }
+
+/// The lock does not keep others from this, and the size says nothing of it afterwards.
+#[tokio::test]
+async fn what_was_cut_off_during_a_rest_is_not_committed() {
+    let scene = Scene::new().await;
+    let snapshot = scene.site.name("any");
+    let path = snapshot.split('@').next().unwrap();
+    for size in [2 * MIB, SIZE] {
+        let size = format!("{size}B");
+        scene.site.cluster.rbd(&["resize", "--no-progress", "--allow-shrink", "-s", &size, path]).unwrap();
+    }
+    match scene.store.resume(&image(), &transfer(1)).await {
+        Ok(upload) => {
+            feed(&upload, upload.durable().end_from(0) as usize..SIZE, &new()).await.unwrap();
+            let refused = finish(&upload, &new()).await;
+            assert!(matches!(refused, Err(ImageError::UploadDamaged { .. })), "{refused:?}");
+            upload.abort().await;
+        }
+        Err(error) => assert!(matches!(error, ImageError::UploadDamaged { .. }), "{error:?}"),
+    }
+    scene.bench.check(0, &old()).await;
+    scene.store.discard(&image(), &transfer(1)).await.ok();
+    scene.bench.put(1, Some((0, &old())), &new()).await.unwrap();
+    scene.bench.check(1, &new()).await;
+}

@@ -14,13 +14,13 @@ use crate::content::GrainMap;
 use crate::image::cases::{Bench, changed, content, id, image, request, root_of, sealed, transfer, upload_request};
 use crate::image::file::Dice;
 use crate::image::rbd::RbdStore;
-use crate::image::rbd::record::{PARKED, PREFIX, UPLOAD, upload_key};
+use crate::image::rbd::record::{CLAIM, GONE, PARKED, PREFIX, UPLOAD, upload_key};
 use crate::image::rbd::upload::Step;
 use crate::image::{Committed, ImageError, ImageStore as _, Ingest, Ranges, UploadImage};
 
 const MIB: usize = 1 << 20;
 pub(super) const SIZE: usize = 9 * MIB + 4321;
-const STEPS: [Step; 7] =
+pub(super) const STEPS: [Step; 7] =
     [Step::Entered, Step::Parked, Step::Placed, Step::Cut, Step::Reverted, Step::Owned, Step::Cleared];
 
 pub(super) fn old() -> Vec<u8> {
@@ -106,8 +106,9 @@ impl Scene {
         left.extend(snapshots.filter(|name| name.starts_with("rsnap.")));
         let finished = |text: &str| text.contains("\"is_finished\":true");
         let metadata = there.all_metadata(PREFIX).unwrap().into_iter();
-        let wanted = metadata
-            .filter(|(key, text)| (key.starts_with(UPLOAD) && !finished(text)) || key.starts_with("rsnap.claim."));
+        let wanted = metadata.filter(|(key, text)| {
+            (key.starts_with(UPLOAD) && !finished(text)) || [CLAIM, GONE].iter().any(|prefix| key.starts_with(prefix))
+        });
         left.extend(wanted.map(|(key, _)| key));
         left
     }

@@ -14,7 +14,7 @@ use crate::image::rbd::fence;
 use crate::image::rbd::head;
 use crate::image::rbd::objects::Objects;
 use crate::image::rbd::publish::recover;
-use crate::image::rbd::record::{Claim, Upload, Whereabouts, claim_key, log_name, upload_key};
+use crate::image::rbd::record::{GivenUp, Upload, Whereabouts, claim_key, gone_key, log_name, upload_key};
 use crate::image::rbd::session::Session;
 use crate::image::rbd::store::{Shared, Survey};
 use crate::image::{ImageError, Ranges, UploadRecord};
@@ -108,14 +108,15 @@ fn describe(catalog: &Catalog, upload: &Upload) -> UploadRecord {
 
 /// From now on the transfer is not there any more. Blocks.
 pub(in crate::image::rbd) fn give_up(session: &Session, transfer: &TransferId) -> Result<(), ImageError> {
-    session.set(&claim_key(transfer), &Claim { image: session.id.clone(), by: None })
+    session.set(&gone_key(transfer), &GivenUp { image: session.id.clone() })
 }
 
-/// Removes what a transfer has left that was given up; its claim last. Wants the lock. Blocks.
+/// Removes what a transfer has left that was given up, and last that it was. Wants the lock. Blocks.
 pub(in crate::image::rbd) fn remove(session: &Session, transfer: &TransferId) -> Result<(), ImageError> {
     remove_log(session, transfer)?;
     session.unset(&upload_key(transfer))?;
-    session.unset(&claim_key(transfer))
+    session.unset(&claim_key(transfer))?;
+    session.unset(&gone_key(transfer))
 }
 
 /// Removes what nobody needs of a transfer that is finished. Its record stays: whoever missed the answer will ask. Wants

@@ -116,15 +116,23 @@ impl RbdUpload {
             && self.written().iter().all(is_durable)
     }
 
-    /// Fails when somebody else wants the transfer.
+    /// Fails when somebody else wants the transfer, or has cut off some of it.
     async fn still_owns(&self) -> Result<(), ImageError> {
-        self.work(|staging, session| owner::check(session, &staging.request.transfer)).await
+        let look = |staging: &Staging, session: &Session| {
+            staging.check_size(session.image()?)?;
+            owner::check(session, &staging.request.transfer)
+        };
+        self.work(look).await
     }
 
-    /// As one that was just opened. `None`: somebody else wants the transfer.
+    /// As one that was just opened. `None`: somebody else wants the transfer, or has cut off some of it.
     async fn wake(self) -> Option<Self> {
         let (this, durable) = (self.clone(), self.record().durable.clone());
-        let told = self.work(move |_, session| this.tell(session)).await;
+        let tell = move |staging: &Staging, session: &Session| {
+            staging.check_size(session.image()?)?;
+            this.tell(session)
+        };
+        let told = self.work(tell).await;
         told.is_ok().then_some(Self { durable, ..self })
     }
 
@@ -330,15 +338,17 @@ impl UploadImage for RbdUpload {
         Ok((written, buffer))
     }
 
+    /// Nothing is flushed: without a cache, a write that is answered is with all OSDs, and only such writes are in
+    /// `durable`. A flush would wait for all that was received since, too, and the sender for the flush.
     async fn checkpoint(&self, durable: Ranges) -> Result<(), ImageError> {
-        let session = self.staging().open_session()?;
-        session.changed(session.image()?.flush().await).inspect_err(|_| self.staging().breaks())?;
-        drop(session);
         let this = self.clone();
         self.work(move |staging, session| {
             let stored = staging.stored.load(Ordering::Relaxed);
             let marked = locked(&this.log).mark(&Mark { durable: durable.clone(), stored });
-            marked.map_err(|error| tree_failed(&staging.layer, error))?;
+            marked.map_err(|error| {
+                session.doubt();
+                tree_failed(&staging.layer, error)
+            })?;
             this.advance(durable);
             if this.is_silent() { this.tell(session) } else { Ok(()) }
         })

@@ -215,5 +215,7 @@ fn open_log(
     let failed = |error| tree_failed(&name, error);
     let found = if is_wanted { Found::read(&objects).map_err(failed)? } else { Found::default() };
     let mark = found.mark.clone();
-    Ok((PageLog::adopt(Arc::new(objects), found).map_err(failed)?, mark))
+    // A cut that takes effect later would remove what the next owner has written.
+    let log = PageLog::adopt(Arc::new(objects), found).inspect_err(|_| session.doubt()).map_err(failed)?;
+    Ok((log, mark))
 }

@@ -14,7 +14,7 @@ use crate::image::blocking::blocking;
 use crate::image::rbd::clients::Company;
 use crate::image::rbd::failure::failed;
 use crate::image::rbd::fence::{self, Taken};
-use crate::image::rbd::record::{Claim, Upload, claim_key};
+use crate::image::rbd::record::{Claim, GivenUp, Upload, claim_key, gone_key};
 use crate::image::rbd::session::{BLOCKLIST, Session, seconds};
 use crate::image::rbd::store::Shared;
 
@@ -22,13 +22,17 @@ use crate::image::rbd::store::Shared;
 const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 6 });
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A claim of ours must not cover that it was given up meanwhile: somebody was told that it is.
+/// Whoever gave it up was told that nothing comes of it.
 pub(super) fn refuse_given_up(session: &Session, transfer: &TransferId) -> Result<(), ImageError> {
-    let claim: Option<Claim> = session.get(&claim_key(transfer))?;
-    match claim.is_some_and(|claim| claim.by.is_none()) {
+    match is_given_up(session, transfer)? {
         true => Err(ImageError::NoUpload { image: session.name.clone(), transfer: transfer.clone() }),
         false => Ok(()),
     }
+}
+
+fn is_given_up(session: &Session, transfer: &TransferId) -> Result<bool, ImageError> {
+    let gone: Option<GivenUp> = session.get(&gone_key(transfer))?;
+    Ok(gone.is_some_and(|gone| gone.image == session.id))
 }
 
 /// Takes the image's lock for a transfer, from its owner if need be. Blocks.
@@ -42,7 +46,7 @@ pub(super) fn take(session: &Arc<Session>, patience: Duration, upload: &Upload) 
         return fence::take(session, patience);
     }
     refuse_given_up(session, &upload.request.transfer)?;
-    let claim = Claim { image: session.id.clone(), by: Some(session.address().to_owned()) };
+    let claim = Claim { image: session.id.clone(), by: session.address().to_owned() };
     session.set(&claim_key(&upload.request.transfer), &claim)?;
     let start = Instant::now();
     while start.elapsed() < GRACE {
@@ -63,7 +67,8 @@ pub(super) fn take(session: &Arc<Session>, patience: Duration, upload: &Upload) 
 pub(super) fn check(session: &Session, transfer: &TransferId) -> Result<(), ImageError> {
     let claim: Option<Claim> = session.get(&claim_key(transfer))?;
     match claim.filter(|claim| claim.image == session.id) {
-        Some(claim) if claim.by.as_deref() != Some(session.address()) => Err(ImageError::Fenced),
+        Some(claim) if claim.by != session.address() => Err(ImageError::Fenced),
+        _ if is_given_up(session, transfer)? => Err(ImageError::Fenced),
         _ => Ok(()),
     }
 }

@@ -6,7 +6,10 @@
 //! bytes to a place of their own was refused: it costs what was sent, each time.
 //!
 //! The snapshot is made first and noted then. A death in between leaves the transfer in the head, where it is as before,
-//! and a snapshot that no record names, which the next one removes.
+//! and a snapshot that no record names, which the next one removes. It may have to stay, beside a record that cannot be
+//! read: so the time is part of the name.
+
+use std::time::SystemTime;
 
 use super::progress::newest;
 use crate::image::rbd::catalog::Catalog;
@@ -14,6 +17,7 @@ use crate::image::rbd::failure::failed;
 use crate::image::rbd::head;
 use crate::image::rbd::record::{PARKED, Upload, Whereabouts, upload_key};
 use crate::image::rbd::session::Session;
+use crate::image::record::milliseconds;
 use crate::image::{ImageError, Ranges, StageRequest};
 
 /// Parks the transfer that has its bytes in the head, unless it is the one that asks. True: there was another one. Wants
@@ -47,7 +51,8 @@ fn is_intact(session: &Session, upload: &Upload) -> Result<bool, ImageError> {
 }
 
 fn snapshot(session: &Session, upload: &Upload) -> Result<u64, ImageError> {
-    let name = format!("{PARKED}{}.{}", upload.generation, upload.request.transfer);
+    let now = milliseconds(SystemTime::now());
+    let name = format!("{PARKED}{}.{}.{now}", upload.generation, upload.request.transfer);
     session.changed(session.image()?.create_snapshot(&name))
 }
 

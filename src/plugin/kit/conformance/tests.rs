@@ -54,7 +54,7 @@ async fn each_rule_for_writers_can_be_broken() {
 }
 
 /// Those in `plugins/` that a test of the integration suite holds against a real server.
-const WITH_A_SERVER: [&str; 1] = ["keystone"];
+const WITH_A_SERVER: [&str; 2] = ["etcd", "keystone"];
 
 /// The plugins that are shipped, by the folder that they are built in.
 fn shipped() -> BTreeSet<String> {

@@ -22,7 +22,7 @@ macro_rules! sdk {
     };
 }
 
-const RUST: [Template; 15] = [
+const RUST: [Template; 16] = [
     ("Cargo.toml", template!("rust/Cargo.toml.template")),
     // The versions that the shipped plugins are built with. Cargo drops those that are not used here.
     ("Cargo.lock", include_str!("../../../../plugins/Cargo.lock")),
@@ -34,6 +34,7 @@ const RUST: [Template; 15] = [
     sdk!("chains.rs"),
     sdk!("http.rs"),
     sdk!("instance.rs"),
+    sdk!("keys.rs"),
     sdk!("lib.rs"),
     sdk!("log.rs"),
     sdk!("policy.rs"),

@@ -8,6 +8,7 @@ mod difference;
 mod lock;
 mod metadata;
 mod snapshot;
+mod updates;
 
 pub use difference::Extent;
 pub use lock::{Locker, Watcher};
@@ -19,6 +20,7 @@ use std::mem;
 use std::ptr;
 use std::sync::{Arc, Once};
 
+use self::updates::Watch;
 use crate::bindings::{
     Ceph, RBD_FLAG_FAST_DIFF_INVALID, RBD_FLAG_OBJECT_MAP_INVALID, rbd_config_option_t, rbd_image_info_t, rbd_image_t,
 };
@@ -27,6 +29,10 @@ use crate::dispose::{dispose, guard_exit};
 use crate::error::{EINVAL, ERANGE, Error, checked};
 use crate::pool::{Features, Mode, Pool, PoolHandle, SnapshotReference};
 use crate::text::{from_c, growing, to_c, until_zero};
+
+/// What may hold a write back that it has answered, in memory or on a disk of this machine, with the value that says it is
+/// off. A release that does not know an option has no such cache.
+const CACHES: [(&str, &str); 2] = [("rbd_cache", "false"), ("rbd_persistent_cache_mode", "disabled")];
 
 static OPENED: Once = Once::new();
 
@@ -47,6 +53,8 @@ pub struct Image {
     raw: rbd_image_t,
     /// The snapshot that it is open at; `None`: the head.
     snapshot: Option<u64>,
+    /// Of an image that is open for writing.
+    watch: Option<Watch>,
     /// `pool/image` or `pool/image@snapshot`, for errors.
     name: String,
 }
@@ -66,6 +74,7 @@ impl fmt::Debug for Image {
 struct Closing {
     starter: Starter,
     pool: Arc<PoolHandle>,
+    watch: Option<Watch>,
     raw: rbd_image_t,
 }
 
@@ -75,6 +84,9 @@ unsafe impl Send for Closing {}
 impl Closing {
     fn close(self) -> c_int {
         self.starter.running.wait();
+        if let Some(watch) = self.watch {
+            watch.end();
+        }
         // SAFETY: opened by us, closed once, after all of its operations.
         let code = unsafe { self.starter.library.ceph.rbd_close(self.raw) };
         drop(self.pool);
@@ -113,9 +125,11 @@ impl Image {
         guard_exit(&OPENED);
         let library = Arc::clone(pool.library());
         let starter = Starter { library, service: Service::Rbd, running: Arc::default(), pool: None };
-        let mut image = Self { starter, pool: Arc::clone(&pool.handle), raw, snapshot: None, name: full_name };
+        let mut image =
+            Self { starter, pool: Arc::clone(&pool.handle), raw, snapshot: None, watch: None, name: full_name };
         image.select(snapshot)?;
         if mode == Mode::ReadWrite {
+            image.watch = Some(Watch::begin(&image.starter.library, image.raw, &image.name)?);
             image.refuse_cache()?;
         }
         Ok(image)
@@ -145,14 +159,17 @@ impl Image {
 
     /// A cache would acknowledge writes that no OSD has. Settings of the image and the pool go before ours.
     fn refuse_cache(&self) -> Result<(), Error> {
-        match self.setting("rbd_cache")?.as_deref() {
-            None | Some("false") => Ok(()),
-            Some(value) => Err(Error::new(format!("open image {} for writing", self.name), EINVAL).with_remedy(format!(
-                "its cache is on (rbd_cache={value}); switch it off: rbd config image remove {} rbd_cache, and the same \
-                 for the pool",
-                self.name
-            ))),
+        for (option, off) in CACHES {
+            if let Some(value) = self.setting(option)?.filter(|value| value != off) {
+                let remedy = format!(
+                    "its cache is on ({option}={value}); switch it off: rbd config image remove {} {option}, and the same \
+                     for the pool",
+                    self.name
+                );
+                return Err(Error::new(format!("open image {} for writing", self.name), EINVAL).with_remedy(remedy));
+            }
         }
+        Ok(())
     }
 
     /// The value that an option of librbd has for this image.
@@ -189,7 +206,8 @@ impl Image {
     /// The handle, once.
     fn take(&mut self) -> Option<Closing> {
         let raw = mem::replace(&mut self.raw, ptr::null_mut());
-        (!raw.is_null()).then(|| Closing { starter: self.starter.clone(), pool: Arc::clone(&self.pool), raw })
+        let (starter, pool, watch) = (self.starter.clone(), Arc::clone(&self.pool), self.watch.take());
+        (!raw.is_null()).then_some(Closing { starter, pool, watch, raw })
     }
 
     fn ceph(&self) -> &Ceph {

@@ -1,6 +1,7 @@
 //! Connections, pools and the list of images.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rsnap_rbd::{Cluster, Kind, Layout, Mode, Settings};
 use rsnap_test_ceph::{Cluster as TestCluster, Options, User};
@@ -65,6 +66,26 @@ fn images_are_made_listed_and_removed() {
 }
 
 #[test]
+fn a_size_is_seen_that_the_image_has_no_more() {
+    let place = Place::new();
+    let image = place.image("one", 8 * MIB);
+    assert_eq!(image.smallest_size().unwrap(), 8 * MIB);
+    for size in ["2M", "8M"] {
+        let path = place.path("one");
+        TestCluster::shared().rbd(&["resize", "--no-progress", "--allow-shrink", "-s", size, &path]).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while image.smallest_size().unwrap() != 2 * MIB {
+        assert!(Instant::now() < deadline, "nothing was noticed");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(image.size().unwrap(), 8 * MIB);
+    image.forget_sizes();
+    assert_eq!(image.smallest_size().unwrap(), 8 * MIB);
+    image.close().unwrap();
+}
+
+#[test]
 fn a_long_list_of_images_is_whole() {
     let place = Place::new();
     let names: Vec<String> = (0..150).map(|number| format!("image-{number:04}")).collect();
@@ -79,11 +100,13 @@ fn a_long_list_of_images_is_whole() {
 #[test]
 fn an_image_with_its_cache_on_is_not_written() {
     let place = Place::new();
-    place.image("cached", MIB).close().unwrap();
-    TestCluster::shared().rbd(&["config", "image", "set", &place.path("cached"), "rbd_cache", "true"]).unwrap();
-    let error = place.pool.open("cached", Mode::ReadWrite, None).unwrap_err();
-    assert!(error.to_string().contains("rbd_cache"), "{error}");
-    place.pool.open("cached", Mode::ReadOnly, None).unwrap();
+    for (option, on) in [("rbd_cache", "true"), ("rbd_persistent_cache_mode", "ssd")] {
+        place.image(option, MIB).close().unwrap();
+        TestCluster::shared().rbd(&["config", "image", "set", &place.path(option), option, on]).unwrap();
+        let error = place.pool.open(option, Mode::ReadWrite, None).unwrap_err();
+        assert!(error.to_string().contains(option), "{error}");
+        place.pool.open(option, Mode::ReadOnly, None).unwrap();
+    }
 }
 
 #[test]
