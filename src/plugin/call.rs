@@ -29,6 +29,12 @@ pub(super) struct Guest<W: World> {
     pub(super) pre: Arc<W::Pre>,
 }
 
+impl<W: World> Clone for Guest<W> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), engine: self.engine.clone(), pre: Arc::clone(&self.pre) }
+    }
+}
+
 /// A live instance, configured.
 pub(super) struct Instance<W> {
     pub(super) store: Store<State>,

@@ -20,7 +20,7 @@ use crate::id::{ImageName, SnapshotName, StoreName};
 use crate::image::{ImageError, Ingest, StageRequest};
 
 /// Calls to the storage in one call of the guest: ten times what the pieces of one call need.
-const STORAGE_CALLS: u32 = 1000;
+pub(super) const STORAGE_CALLS: u32 = 1000;
 
 /// The guest broke the contract; the text says how and is for the operator.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ const COUNTERS: [(&str, &str, Value); 8] = [
     ),
 ];
 
-const GAUGES: [(&str, &str, Value); 9] = [
+const GAUGES: [(&str, &str, Value); 11] = [
     ("plugin_retired", "Whether a plugin is retired, because it crashed again and again", |info| {
         Some(f64::from(u8::from(info.retired.is_some())))
     }),
@@ -55,6 +55,12 @@ const GAUGES: [(&str, &str, Value); 9] = [
         "Bytes that a plugin may hand over in one answer or one call to the host",
         |info| limit(info, |limits| limits.handed_over_bytes as f64),
     ),
+    ("plugin_storage_calls_limit", "Calls to the storage that a plugin may make in one call", |info| {
+        limit(info, |limits| f64::from(limits.storage_calls))
+    }),
+    ("plugin_requests_limit", "Requests over HTTP that a plugin may send in one call", |info| {
+        limit(info, |limits| f64::from(limits.requests))
+    }),
 ];
 
 fn limit(info: &PluginInfo, value: fn(&PluginLimits) -> f64) -> Option<f64> {

@@ -13,7 +13,8 @@ use super::account::{Account, Usage};
 use super::engine::Threads;
 use super::fitness::Fitness;
 use super::flood::Flood;
-use super::http::Hosts;
+use super::host::STORAGE_CALLS;
+use super::http::{Hosts, REQUESTS};
 use super::keys::Keys;
 use super::purse::Purse;
 use super::state::HANDED_OVER;
@@ -110,6 +111,8 @@ impl Shared {
             call_seconds: self.call_timeout.as_secs_f64(),
             host_seconds: self.host_timeout.as_secs_f64(),
             handed_over_bytes: HANDED_OVER as u64,
+            storage_calls: STORAGE_CALLS,
+            requests: REQUESTS,
         }
     }
 }
@@ -163,6 +166,12 @@ pub struct PluginLimits {
     pub host_seconds: f64,
     /// Of what it hands over, in one answer or one call to the host.
     pub handed_over_bytes: u64,
+    /// In each call; of a gateway that does not tell them: 0.
+    #[serde(default)]
+    pub storage_calls: u32,
+    /// Over HTTP, in each call.
+    #[serde(default)]
+    pub requests: u32,
 }
 
 /// A loaded plugin, for the admin listener.

@@ -1,11 +1,12 @@
 //! Callers with tokens of a real Keystone: whom it knows comes in, and nobody when it is silent.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::support::keystone::{Keystone, PASSWORD};
-use crate::support::{Client, Gateway, Options, wait_for};
+use crate::support::{Client, Gateway, Options, binary, components, wait_for};
 
 const OPERATOR: &str = "an-operator-token-of-enough-length";
 const TICKET: &str = "/server?volume=v1&snapshot=s1&size=4096";
@@ -173,14 +174,16 @@ fn regions_of_the_catalogue_are_sites() {
     let file = folder.path().join("password");
     std::fs::write(&file, PASSWORD).unwrap();
     let url = format!("https://{}/v3", keystone.secure);
-    let extra = format!(
-        "[plugins.resolver]\ncomponent = \"keystone\"\nsettings = {{ url = {url:?}, credential = \"catalogue\" }}\n\
-         [[plugins.resolver.http]]\nhost = \"{}\"\nca = {:?}\ntimeout = \"30s\"\n\
-         [plugins.resolver.http.credentials.catalogue]\nkind = \"keystone\"\nurl = {url:?}\n\
-         account = {{ kind = \"password\", user = \"gateway\", project = \"service\", file = {file:?} }}\n",
+    let settings = format!("url = {url:?}\ncredential = \"catalogue\"\n");
+    let grants = format!(
+        "[[http]]\nhost = \"{}\"\nca = {:?}\ntimeout = \"30s\"\n[http.credentials.catalogue]\nkind = \"keystone\"\n\
+         url = {url:?}\naccount = {{ kind = \"password\", user = \"gateway\", project = \"service\", file = {file:?} }}\n",
         keystone.secure,
         keystone.certificate(),
     );
+    keeps_the_contract(folder.path(), &settings, &grants, "dc2");
+    let inner = grants.replace("[[http]]", "[[plugins.resolver.http]]").replace("[http.", "[plugins.resolver.http.");
+    let extra = format!("[plugins.resolver]\ncomponent = \"keystone\"\n[plugins.resolver.settings]\n{settings}{inner}");
     let gateway = Gateway::start_with(&Options { extra, ..Options::default() });
     let client = gateway.client();
     let there = client.get("/v1/sites/dc2").expect(200).json();
@@ -191,4 +194,20 @@ fn regions_of_the_catalogue_are_sites() {
     let halfway = client.get("/v1/sites/dc3").expect(503);
     let detail = halfway.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("the region dc3 has no public endpoint of the type snapshot-transfer"), "{detail}");
+}
+
+/// The conformance suite on the resolver, against a real server as it needs one.
+fn keeps_the_contract(folder: &Path, settings: &str, grants: &str, site: &str) {
+    let files = [("settings.toml", settings), ("grants.toml", grants)].map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    let mut test = Command::new(binary());
+    test.args(["plugin", "test", "keystone", "--site", site, "--call-timeout", "60s", "--settings"]);
+    test.arg(&files[0]).arg("--grants").arg(&files[1]).env("RSNAP_PLUGIN_PATH", components("plugins"));
+    let output = test.env("XDG_CACHE_HOME", folder).output().unwrap();
+    let (text, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("good: 6 rules, none broken"), "{text}\n{complaint}");
+    assert!(!text.contains("--  "), "a rule was not tried: {text}");
 }

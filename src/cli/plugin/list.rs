@@ -92,6 +92,8 @@ mod tests {
             call_seconds: 5.0,
             host_seconds: 60.0,
             handed_over_bytes: 1 << 20,
+            storage_calls: 1000,
+            requests: 100,
         };
         let text =
             words(&[PluginInfo { identity, retired: Some("it is retired".into()), usage, limits: Some(limits) }]);

@@ -10,7 +10,8 @@
 //! 2. **Wait.** Then the heads are read, and the writers in them are written down (`.waits`). These may rely on what is
 //!    condemned, and nobody else: a writer names himself in a head before he reads the list, so one who is not seen here has
 //!    read it. A writer has ended when his head names him no more. One who is silent is taken out of it, and whatever of
-//!    him is still on its way finds its number taken.
+//!    him is still on its way finds its number taken. Repairs are waited for too, by their leases: they put again what a
+//!    head leads to when they look, under the same name, and begin with a lease and a look at the list, as a writer does.
 //! 3. **Look again.** What the heads lead to now is needed: the writers that were waited for may have committed it. The rest
 //!    is written down (`.doomed`) and cannot come to be needed again: those who could rely on it have ended, and
 //!    the base of a writer is kept for as long as he writes, also when it is deleted meanwhile.
@@ -36,13 +37,12 @@ use serde::{Deserialize, Serialize};
 use super::bucket::{Made, unbelievable};
 use super::condemned::{MOST, Phase, collections, encode, newest, read};
 use super::head::{Advance, advance, load};
-use super::layout::{BLOCKS, MANIFESTS, Piece, SEGMENTS, Session};
-use super::lease::{Lease, is_alive, remove_old};
+use super::layout::{BLOCKS, MANIFESTS, Piece, SEGMENTS, Session, lease_name};
+use super::lease::{Lease, is_alive, is_mended, remove_old};
 use super::litter;
 use super::mark::{Named, mark, writers};
 use super::record::RECORD_MAX;
 use super::store::Shared;
-use crate::id::TransferId;
 use crate::image::ImageError;
 use crate::image::blocking::blocking;
 use crate::image::record::{Body, seal, unseal};
@@ -63,9 +63,7 @@ impl Body for Waits {
 
 /// Collects as far as it can be done now, and tells how many objects were removed.
 pub(super) async fn sweep(shared: &Shared) -> Result<u64, ImageError> {
-    let name = TransferId::try_from("sweep".to_owned());
-    let name = name.map_err(|fault| unbelievable("sweep", fault.to_string()))?;
-    let lease = Lease::begin(&shared.bucket, Session::new(), &name, shared.lifetime).await?;
+    let lease = Lease::begin(&shared.bucket, lease_name(Session::new()), "sweep", shared.lifetime).await?;
     let mut removed = 0;
     while let Some(collection) = begin(shared, &lease).await? {
         match go_on(shared, collection, &lease).await? {
@@ -120,7 +118,7 @@ async fn garbage(shared: &Shared, lease: &Lease) -> Result<Vec<Piece>, ImageErro
         while let Some(found) = there.try_next().await? {
             let Some(piece) = Piece::parse(folder, &found.name) else { continue };
             let (Piece::Manifest { session } | Piece::Segment { session, .. } | Piece::Block { session, .. }) = piece;
-            if garbage.len() < MOST && !running.contains(&session) && !live.contains(&piece) {
+            if garbage.len() < MOST && !running.contains(&session) && !live.may_have(&piece) {
                 garbage.push(piece);
             }
         }
@@ -138,6 +136,10 @@ async fn go_on(shared: &Shared, collection: u64, lease: &Lease) -> Result<Option
             tracing::info!(image = %writer.image, "collect later: a transfer began before this collection and still runs");
             return Ok(None);
         }
+    }
+    if is_mended(&shared.bucket, lease.now().await?, shared.lifetime).await? {
+        tracing::info!("collect later: a repair runs");
+        return Ok(None);
     }
     let doomed = doomed(shared, collection, condemned).await?;
     for batch in doomed.chunks(BATCH) {
@@ -196,7 +198,7 @@ async fn doomed(shared: &Shared, collection: u64, condemned: Vec<Piece>) -> Resu
             return Ok(doomed);
         }
         let live = mark(shared).await?;
-        let doomed: Vec<Piece> = condemned.iter().filter(|piece| !live.contains(*piece)).copied().collect();
+        let doomed: Vec<Piece> = condemned.iter().filter(|piece| !live.may_have(piece)).copied().collect();
         if shared.bucket.create(&name, encode(&doomed)).await? == Made::New {
             return Ok(doomed);
         }

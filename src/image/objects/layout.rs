@@ -8,6 +8,7 @@
 //! | `segments/<session>/<segment>` | the content tree and the blocks of 256 MiB | once |
 //! | `blocks/<2 digits>/<hash>/<session>` | a block of 1 MiB, by the hash of its plain bytes | always the same |
 //! | `leases/<session>` | that a transfer is alive | again and again |
+//! | `leases/<session>.mending` | that a repair is alive | again and again |
 //! | `collections/<number>.<phase>` | a collection under way, see [`super::collect`] | created |
 //!
 //! A session is a transfer of one gateway, by a random number. Numbers are hexadecimal, with all their digits, so that the
@@ -28,6 +29,7 @@ pub(super) const SEGMENTS: &str = "segments";
 pub(super) const BLOCKS: &str = "blocks";
 pub(super) const LEASES: &str = "leases";
 pub(super) const COLLECTIONS: &str = "collections";
+const MENDING: &str = "mending";
 
 /// One transfer of one gateway.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +95,16 @@ pub(super) fn head_name(image: &ImageName, number: u64) -> String {
 
 pub(super) fn lease_name(session: Session) -> String {
     format!("{LEASES}/{session}")
+}
+
+/// The lease of a repair.
+pub(super) fn mending_lease_name(session: Session) -> String {
+    format!("{LEASES}/{session}.{MENDING}")
+}
+
+/// Whether a name in the folder of leases is that of a repair.
+pub(super) fn is_of_mending(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, kind)| kind == MENDING)
 }
 
 /// The folder of all objects that hold one block.

@@ -1,4 +1,4 @@
-//! Which transfers are alive.
+//! Which transfers, and which repairs, are alive.
 //!
 //! A transfer writes its lease again and again, and its age by the storage's own clock tells whether it still does: no
 //! clock of a gateway is compared with another one's. The answer only decides when somebody may take over. What keeps a
@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use futures_util::TryStreamExt as _;
 use tokio::task::JoinHandle;
 
 use super::bucket::Bucket;
-use super::layout::{LEASES, Session, lease_name};
-use crate::id::{ImageName, TransferId};
+use super::layout::{LEASES, Session, is_of_mending, lease_name};
+use crate::id::ImageName;
 use crate::image::ImageError;
 
 /// How long a transfer may be silent: several times what one request may take.
@@ -24,18 +25,19 @@ const BEATS: u32 = 9;
 #[derive(Debug)]
 pub(super) struct Lease {
     bucket: Bucket,
-    session: Session,
+    name: String,
     beat: JoinHandle<()>,
 }
 
 impl Lease {
+    /// The lease called `name`, of a transfer or of something else, which `holder` tells to people.
     pub(super) async fn begin(
         bucket: &Bucket,
-        session: Session,
-        transfer: &TransferId,
+        name: String,
+        holder: &str,
         lifetime: Duration,
     ) -> Result<Self, ImageError> {
-        let (name, text) = (lease_name(session), transfer.to_string().into_bytes());
+        let text = holder.as_bytes().to_vec();
         bucket.write(&name, text.clone()).await?;
         let pause = (lifetime / BEATS).max(Duration::from_millis(100));
         let (keeper, kept) = (bucket.clone(), name.clone());
@@ -47,12 +49,12 @@ impl Lease {
                 }
             }
         });
-        Ok(Self { bucket: bucket.clone(), session, beat })
+        Ok(Self { bucket: bucket.clone(), name, beat })
     }
 
     /// The present, by the storage's clock: to be asked when the lease has just begun.
     pub(super) async fn now(&self) -> Result<SystemTime, ImageError> {
-        let written = self.bucket.modified(&lease_name(self.session)).await?;
+        let written = self.bucket.modified(&self.name).await?;
         Ok(written.unwrap_or_else(SystemTime::now))
     }
 }
@@ -60,7 +62,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.beat.abort();
-        let (bucket, name) = (self.bucket.clone(), lease_name(self.session));
+        let (bucket, name) = (self.bucket.clone(), std::mem::take(&mut self.name));
         // Without a runtime the process is about to end, and the lease runs out.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move { bucket.remove([name]).await });
@@ -79,9 +81,14 @@ pub(super) async fn is_alive(
     Ok(written.is_some_and(|written| written + lifetime > now))
 }
 
+/// Whether a repair is to be believed alive at that moment.
+pub(super) async fn is_mended(bucket: &Bucket, now: SystemTime, lifetime: Duration) -> Result<bool, ImageError> {
+    let leases: Vec<_> = bucket.list(LEASES).try_collect().await?;
+    Ok(leases.iter().any(|lease| is_of_mending(&lease.name) && lease.modified + lifetime > now))
+}
+
 /// Removes the leases that have run out.
 pub(super) async fn remove_old(bucket: &Bucket, now: SystemTime, lifetime: Duration) -> Result<(), ImageError> {
-    use futures_util::TryStreamExt as _;
     let leases: Vec<_> = bucket.list(LEASES).try_collect().await?;
     let old = leases.into_iter().filter(|lease| lease.modified + lifetime <= now);
     bucket.remove(old.map(|lease| format!("{LEASES}/{}", lease.name))).await

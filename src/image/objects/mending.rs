@@ -5,20 +5,24 @@
 //! unpacked.
 //!
 //! It is put for a snapshot that is there, which is looked up before each block: what a head leads to, no collection
-//! removes. For one that was deleted meanwhile, a block would come to be under a name that is being removed.
+//! removes. The snapshot may be deleted after that look, and the block would come to be under a name that is being removed.
+//! So a repair has a lease, and a collection dooms nothing while there is one; a collection that was under way before
+//! has a list of what it condemns, which is read when the lease is there, and nothing in it is mended until it is over.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::block;
+use super::condemned::Condemned;
 use super::head::load;
-use super::layout::Piece;
+use super::layout::{Piece, Session, mending_lease_name};
+use super::lease::Lease;
 use super::segment;
 use super::snapshot::ObjectsSnapshot;
 use super::store::{Shared, missing};
 use crate::content::{BLOCK_BYTES, GRAIN_BYTES};
-use crate::id::ImageName;
+use crate::id::{ImageName, SnapshotId};
 use crate::image::blocking::blocking;
 use crate::image::{ImageError, Mending, ProvenLeaves, SnapshotImage};
 
@@ -28,11 +32,23 @@ pub(super) struct ObjectsMending {
     shared: Arc<Shared>,
     image: ImageName,
     snapshot: ObjectsSnapshot,
+    condemned: Condemned,
+    /// Until the end.
+    _lease: Lease,
 }
 
 impl ObjectsMending {
-    pub(super) fn new(shared: Arc<Shared>, image: ImageName, snapshot: ObjectsSnapshot) -> Self {
-        Self { shared, image, snapshot }
+    pub(super) async fn begin(
+        shared: &Arc<Shared>,
+        image: &ImageName,
+        snapshot: &SnapshotId,
+    ) -> Result<Self, ImageError> {
+        let opened = shared.open_snapshot(image, snapshot).await?;
+        let name = mending_lease_name(Session::new());
+        let lease = Lease::begin(&shared.bucket, name, snapshot.as_str(), shared.lifetime).await?;
+        let condemned = Condemned::load(&shared.bucket).await?;
+        let (shared, image) = (Arc::clone(shared), image.clone());
+        Ok(Self { shared, image, snapshot: opened, condemned, _lease: lease })
     }
 
     /// Refuses what is mended for a snapshot that is not there any more.
@@ -67,7 +83,11 @@ impl Mending for ObjectsMending {
         let segment = self.snapshot.segment(number / segment::BLOCKS).await?;
         // Zeroes are no object, and nothing of them can rot.
         let Some(entry) = segment.get(number) else { return Ok(0) };
-        let name = Piece::Block { hash: entry.page.hash(), session: entry.session }.name();
+        let piece = Piece::Block { hash: entry.page.hash(), session: entry.session };
+        if self.condemned.has(&piece) {
+            return Err(ImageError::Busy { image: self.image.clone() });
+        }
+        let name = piece.name();
         let mut whole = self.there(&name).await?;
         let mut written = 0;
         for at in leaves.grains().runs().flat_map(|run| run.step_by(GRAIN_BYTES)) {

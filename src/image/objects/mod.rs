@@ -21,7 +21,7 @@
 //! | `lease`, `stage` | who writes, and taking an image |
 //! | `staged`, `commit` | writing a new snapshot, and making it visible |
 //! | `store`, `snapshot`, `mending` | what is there, reading it, and putting again what rotted |
-//! | `condemned`, `mark`, `collect`, `litter` | giving back the space of what was deleted or left |
+//! | `condemned`, `live`, `mark`, `collect`, `litter` | giving back the space of what was deleted or left |
 
 mod block;
 mod bucket;
@@ -35,6 +35,7 @@ mod head;
 mod layout;
 mod lease;
 mod litter;
+mod live;
 mod manifest;
 mod mark;
 mod mending;
@@ -90,8 +91,7 @@ impl ImageStore for ObjectsStore {
     }
 
     async fn mend(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<Arc<dyn Mending>, ImageError> {
-        let opened = self.shared.open_snapshot(image, snapshot).await?;
-        Ok(Arc::new(mending::ObjectsMending::new(Arc::clone(&self.shared), image.clone(), opened)))
+        Ok(Arc::new(mending::ObjectsMending::begin(&self.shared, image, snapshot).await?))
     }
 
     async fn delete(&self, image: &ImageName, snapshot: &SnapshotId) -> Result<(), ImageError> {

@@ -91,6 +91,12 @@ impl Segment {
             let [block, rest @ ..] = bytes;
             let (session, page) = rest.split_first_chunk::<8>().ok_or("it is too short")?;
             let page = Page::from_bytes(page.try_into().map_err(|_| "it is too short")?);
+            if segment.0.last_key_value().is_some_and(|(last, _)| last >= block) {
+                return Err("its blocks are not in ascending order".to_owned());
+            }
+            if page.hash().is_zero() {
+                return Err("it names a block of zeroes".to_owned());
+            }
             segment.0.insert(*block, Entry { page, session: Session(u64::from_le_bytes(*session)) });
         }
         if segment.hash() != expected {
@@ -132,6 +138,23 @@ mod tests {
         assert_eq!(segment.entries().count(), 1);
         segment.set(3 * BLOCKS, Entry { page: Page::default(), session: Session(1) });
         assert_eq!((segment.entries().count(), segment.hash()), (0, Hash::ZERO));
+    }
+
+    /// Neither changes the hash that proves the rest.
+    #[test]
+    fn what_the_hash_does_not_prove_is_refused() {
+        let mut segment = Segment::default();
+        segment.set(7, entry(7));
+        let bytes = |block: u8, entry: Entry| -> [u8; ENTRY_BYTES] {
+            [&[block][..], &entry.session.0.to_le_bytes(), &entry.page.to_bytes()].concat().try_into().unwrap()
+        };
+        let zero = Entry { page: Page::default(), session: Session(1) };
+        for (other, words) in
+            [(bytes(7, entry(7)), "ascending"), (bytes(3, zero), "ascending"), (bytes(8, zero), "zeroes")]
+        {
+            let forged = frame::seal(MAGIC, [bytes(7, entry(7)), other]);
+            assert!(Segment::decode(&forged, segment.hash()).unwrap_err().contains(words), "{words}");
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! of a block one after the other.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::block;
 use super::bucket::Bucket;
@@ -48,9 +50,8 @@ pub(super) async fn load_manifest(bucket: &Bucket, stored: &Stored) -> Result<Ma
     let record = &stored.record;
     let damaged = |detail: String| damaged(&record.snapshot, 0, detail);
     let name = Piece::Manifest { session: stored.manifest }.name();
-    let bytes = bucket.read(&name, manifest::OBJECT_MAX).await?;
-    let bytes = bytes.ok_or_else(|| damaged(format!("its manifest {name} is missing")))?;
-    let manifest = Manifest::decode(&bytes).map_err(|fault| damaged(format!("{name}: {fault}")))?;
+    let bytes = part(bucket, &name, manifest::object_max(record.size)).await?.map_err(damaged)?;
+    let manifest = Manifest::decode(&bytes, record.size).map_err(|fault| damaged(format!("{name}: {fault}")))?;
     if manifest.root(record.size) != record.root {
         return Err(damaged(format!("{name}: it is the manifest of other content")));
     }
@@ -67,9 +68,18 @@ pub(super) async fn load_segment(
     let offset = number.saturating_mul(segment::BLOCKS).saturating_mul(BLOCK_BYTES as u64);
     let damaged = |detail: String| damaged(snapshot, offset, detail);
     let name = Piece::Segment { session: reference.session, segment: number }.name();
-    let bytes = bucket.read(&name, segment::OBJECT_MAX).await?;
-    let bytes = bytes.ok_or_else(|| damaged(format!("its segment {name} is missing")))?;
+    let bytes = part(bucket, &name, segment::OBJECT_MAX).await?.map_err(damaged)?;
     Segment::decode(&bytes, reference.hash).map_err(|fault| damaged(format!("{name}: {fault}")))
+}
+
+/// Reads an object that a snapshot consists of, or says what is wrong with it.
+async fn part(bucket: &Bucket, name: &str, limit: usize) -> Result<Result<Bytes, String>, ImageError> {
+    match bucket.read(name, limit).await {
+        Err(ImageError::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => {
+            Ok(Err(format!("{name}: {source}")))
+        }
+        other => Ok(other?.ok_or_else(|| format!("{name} is missing"))),
+    }
 }
 
 fn damaged(snapshot: &SnapshotId, offset: u64, detail: String) -> ImageError {
@@ -123,13 +133,8 @@ impl ObjectsSnapshot {
         let offset = block.saturating_mul(BLOCK_BYTES as u64);
         let snapshot = self.0.stored.record.snapshot.clone();
         let name = Piece::Block { hash: entry.page.hash(), session: entry.session }.name();
-        let object = self.0.bucket.read(&name, block::OBJECT_MAX).await;
-        let object = match object {
-            Err(ImageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
-                return Err(damaged(&snapshot, offset, format!("{name}: {source}")));
-            }
-            other => other?.ok_or_else(|| damaged(&snapshot, offset, format!("its block {name} is missing")))?,
-        };
+        let object = part(&self.0.bucket, &name, block::OBJECT_MAX).await?;
+        let object = object.map_err(|detail| damaged(&snapshot, offset, detail))?;
         let decoded = blocking(move || {
             block::decode(&object, &entry.page).map_err(|fault| damaged(&snapshot, offset, format!("{name}: {fault}")))
         });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::condemned::Condemned;
 use super::head::{Advance, advance, load};
-use super::layout::Session;
+use super::layout::{Session, lease_name};
 use super::lease::{Lease, is_alive};
 use super::record::{Head, Stored, Writer};
 use super::snapshot::ObjectsSnapshot;
@@ -18,7 +18,7 @@ use crate::image::{ImageError, StageRequest};
 pub(super) async fn stage(shared: &Arc<Shared>, request: StageRequest) -> Result<ObjectsStaged, ImageError> {
     let place = shared.writing.enter(&request.image)?;
     let session = Session::new();
-    let lease = Lease::begin(&shared.bucket, session, &request.transfer, shared.lifetime).await?;
+    let lease = Lease::begin(&shared.bucket, lease_name(session), request.transfer.as_str(), shared.lifetime).await?;
     let base = take(shared, &request, session, &lease).await?;
     let base = match base {
         Some(stored) => Some(open_base(shared, &request, stored).await?),

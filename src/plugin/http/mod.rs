@@ -25,7 +25,7 @@ use super::state::{Chunk, State};
 use super::text::clean;
 
 /// Requests in one call of the guest.
-const REQUESTS: u32 = 100;
+pub(super) const REQUESTS: u32 = 100;
 
 impl wit::Host for State {
     fn check(&mut self, request: wit::Request) -> wasmtime::Result<Result<(), Error>> {

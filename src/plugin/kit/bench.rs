@@ -75,8 +75,10 @@ pub struct Figures {
     pub kind: Kind,
     /// A gateway's start with twenty such plugins, from compiled code; `None` without a cache.
     pub start_milliseconds: Option<f64>,
-    /// A fresh instance, with its settings.
+    /// A fresh instance, with its settings, asked for where guests run.
     pub instance_microseconds: Option<Sample>,
+    /// The same from another thread: with the time that a core which sleeps takes to wake, there and back.
+    pub instance_from_afar_microseconds: Option<Sample>,
     /// A call of a fresh instance: an ordinary question, or where a volume is.
     pub call_microseconds: Option<Sample>,
     /// Policies: a decision over two chains of 10,000 snapshots.
@@ -97,6 +99,7 @@ pub async fn bench(path: &Path, options: &Options, amount: Amount) -> Result<Fig
         kind,
         start_milliseconds: None,
         instance_microseconds: None,
+        instance_from_afar_microseconds: None,
         call_microseconds: None,
         long_call_milliseconds: None,
         megabytes_per_second: None,
@@ -145,6 +148,24 @@ async fn measure<E: fmt::Display>(
     Ok(values)
 }
 
+/// How long fresh instances take, in seconds, measured on the guests' threads.
+async fn instances<W: World>(guest: Guest<W>) -> Result<Vec<f64>, Fault> {
+    let threads = Arc::clone(&guest.shared.threads);
+    let work = async move {
+        let mut values = Vec::with_capacity(CALLS);
+        for number in 0..CALLS + WARM_UP {
+            let start = Instant::now();
+            drop(guest.start(nothing).await.map_err(failed)?);
+            if number >= WARM_UP {
+                values.push(start.elapsed().as_secs_f64());
+            }
+        }
+        Ok(values)
+    };
+    let ended = threads.spawn(work).ok_or_else(|| failed("the threads have ended"))?.await;
+    ended.map_err(failed)?
+}
+
 fn scaled(seconds: Vec<f64>, factor: f64) -> Option<Sample> {
     Sample::new(seconds.into_iter().map(|seconds| seconds * factor).collect())
 }
@@ -170,8 +191,9 @@ impl Figures {
             }
             self.start_milliseconds = Some(start.elapsed().as_secs_f64() * 1e3);
         }
-        let instances = measure(CALLS, async || guest.start(nothing).await.map(drop)).await?;
-        self.instance_microseconds = scaled(instances, 1e6);
+        self.instance_microseconds = scaled(instances(guest.clone()).await?, 1e6);
+        let from_afar = measure(CALLS, async || guest.start(nothing).await.map(drop)).await?;
+        self.instance_from_afar_microseconds = scaled(from_afar, 1e6);
         Ok(guest)
     }
 
@@ -327,6 +349,7 @@ impl fmt::Display for Figures {
         write!(formatter, "{:<44} {:>12} {:>12} {:>12}", "", "median", "low", "high")?;
         let rows = [
             ("a fresh instance, in µs", self.instance_microseconds),
+            ("the same from another thread, in µs", self.instance_from_afar_microseconds),
             ("a call of a fresh instance, in µs", self.call_microseconds),
             ("a decision over 10,000 snapshots, in ms", self.long_call_milliseconds),
             ("data through the plugin, in MB/s", self.megabytes_per_second),

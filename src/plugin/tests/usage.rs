@@ -27,5 +27,6 @@ async fn what_a_policy_used_is_counted_beside_its_limits() {
     assert!(of("memory_peak_bytes") >= 65_536.0 && of("memory_peak_bytes") <= of("memory_limit_bytes"));
     assert!(of("guest_seconds_total") > 0.0 && of("guest_seconds_total") < of("call_limit_seconds"));
     assert_eq!((of("instances_limit"), of("handed_over_limit_bytes")), (42.0, f64::from(1 << 20)));
+    assert_eq!((of("storage_calls_limit"), of("requests_limit")), (1000.0, 100.0));
     assert_eq!((of("host_seconds_total"), of("host_limit_seconds"), of("retired")), (0.0, 60.0, 0.0));
 }

@@ -82,6 +82,14 @@ async fn harm_in_write_fails_one_transfer() {
         ("trap in write", "it gave up (a panic, or `unreachable`)"),
         ("storage calls", "it called the storage more than 1000 times in one call"),
         ("open late", "it opened an image a second time, or outside of begin"),
+        ("forged handle", "unknown handle index 4242"),
+        (
+            "handle of another kind",
+            "handle index 1 used with the wrong type, expected guest-defined resource but found a different guest-defined \
+             resource",
+        ),
+        ("dropped twice", "unknown handle index 2"),
+        ("huge list", "it handed over more than 1MiB in one call"),
     ];
     for (harm, words) in expected {
         let writer = writer(context(), "hostile-writer", &settings(harm)).await;

@@ -10,7 +10,7 @@ use super::{gateway, gateway_with, memory, names};
 use crate::content::{BLOCK_BYTES, GrainMap};
 use crate::image::cases::{Bench, content, id, image, request, root_of, sealed};
 use crate::image::file::Dice;
-use crate::image::{Committed, ImageError, Inspection, StageRequest, StagedImage, Verified};
+use crate::image::{Committed, ImageError, ImageStore as _, Inspection, StageRequest, StagedImage, Verified};
 
 const MIB: usize = BLOCK_BYTES;
 
@@ -184,6 +184,81 @@ async fn nothing_is_mended_for_a_snapshot_that_was_deleted() {
     assert!(matches!(refused, Err(ImageError::NotFound { .. })), "{refused:?}");
     bench.store.sweep().await.unwrap();
     assert_eq!(folder(&objects, "blocks").await, []);
+}
+
+/// One that names more than its image has, which nothing of it would contradict: it is refused before it is read, and
+/// while it is there nothing is collected. The snapshot can be sent again.
+#[tokio::test]
+async fn a_forged_manifest_is_refused() {
+    let objects = memory();
+    let bench = Bench::new(Arc::new(gateway(&objects).await), None);
+    let bytes = content(&mut Dice(14), MIB);
+    bench.put(1, None, &bytes).await.unwrap();
+    let name = folder(&objects, "manifests").await.remove(0);
+    objects.put(&name, vec![7; 93].into()).await.unwrap();
+    for refused in [bench.store.open(&image(), &id(1)).await.map(drop), bench.store.sweep().await.map(drop)] {
+        let refused = refused.unwrap_err();
+        let is_told = refused.to_string().contains("93 bytes, more than the 92");
+        assert!(matches!(refused, ImageError::Damaged { .. }) && is_told, "{refused}");
+    }
+    assert!(!bench.store.confirm(&image(), &id(1)).await.unwrap());
+    bench.put(1, None, &bytes).await.unwrap();
+    bench.check(1, &bytes).await;
+    assert_eq!(bench.store.sweep().await.unwrap(), 2, "the forged manifest, and the segment that nobody names");
+}
+
+/// A gateway that mends looks whether the snapshot is there, and then puts: nothing may come between the two.
+#[tokio::test]
+async fn a_collection_waits_for_a_repair() {
+    let objects = memory();
+    let live = Duration::from_hours(1);
+    let one = Bench::new(Arc::new(gateway_with(&objects, live).await), None);
+    let two = gateway_with(&objects, live).await;
+    let bytes = content(&mut Dice(12), MIB);
+    one.put(1, None, &bytes).await.unwrap();
+    let mending = one.store.mend(&image(), &id(1)).await.unwrap();
+    one.store.delete(&image(), &id(1)).await.unwrap();
+    assert_eq!(two.sweep().await.unwrap(), 0, "it did not wait for a repair");
+    assert_eq!(folder(&objects, "blocks").await.len(), 1);
+    drop(mending);
+    // Its lease goes when somebody has time for that.
+    while !folder(&objects, "leases").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(two.sweep().await.unwrap(), 3, "a manifest, a segment and a block");
+}
+
+/// A repair that begins when a collection is under way, and mends what was garbage when that began.
+#[tokio::test]
+async fn what_is_condemned_is_mended_when_the_collection_is_over() {
+    let objects = memory();
+    let live = Duration::from_hours(1);
+    let one = Bench::new(Arc::new(gateway_with(&objects, live).await), None);
+    let two = gateway_with(&objects, live).await;
+    let bytes = content(&mut Dice(13), MIB);
+    one.put(1, None, &bytes).await.unwrap();
+    one.store.delete(&image(), &id(1)).await.unwrap();
+    let staged = begin(&one, other_image(7, None, bytes.len()), &bytes).await;
+    assert_eq!(two.sweep().await.unwrap(), 0, "it waits for the transfer");
+    finish(&staged, &bytes).await.unwrap();
+    drop(staged);
+    flip(&objects, &folder(&objects, "blocks").await[0], 70_000).await;
+    let mend = async || {
+        let mending = two.mend(&other_image(7, None, 0).image, &id(7)).await.unwrap();
+        let mut buffer = one.pool.take().await;
+        buffer.copy_from_slice(&bytes);
+        let proven = Verified::new(mending.image()).prove(0, GrainMap::FULL, buffer).await.unwrap();
+        mending.mend(proven).await
+    };
+    let refused = mend().await;
+    assert!(matches!(refused, Err(ImageError::Busy { .. })), "{refused:?}");
+    while !folder(&objects, "leases").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(two.sweep().await.unwrap(), 2, "a manifest and a segment");
+    assert!(mend().await.unwrap() > 0);
+    let mended = one.store.open(&other_image(7, None, 0).image, &id(7)).await.unwrap();
+    one.compare_open(&mended, &bytes).await.unwrap();
 }
 
 /// What a transfer found is there when it commits, whatever a collection of another gateway did meanwhile.

@@ -22,16 +22,16 @@ struct Noticed {
     smallest: AtomicU64,
 }
 
+// SAFETY: librbd locks inside; its documentation allows an image to be used from many threads at once.
+unsafe impl Send for Noticed {}
+// SAFETY: as above.
+unsafe impl Sync for Noticed {}
+
 /// Notices changes of an image's header until it is ended.
 pub(super) struct Watch {
     noticed: Arc<Noticed>,
     handle: u64,
 }
-
-// SAFETY: librbd locks inside; its documentation allows an image to be used from many threads at once.
-unsafe impl Send for Watch {}
-// SAFETY: as above.
-unsafe impl Sync for Watch {}
 
 impl Watch {
     /// The image is open, and the watch is ended before it is closed.

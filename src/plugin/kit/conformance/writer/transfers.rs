@@ -85,7 +85,10 @@ impl Subject {
         let send = Sending { volume: "attempts", snapshot: "s1", size: 700_000, base: None, pieces: &pieces };
         let steps = [Until::Begun, Until::Pieces(1), Until::Pieces(pieces.len() / 2), Until::Flushed];
         for (number, until) in steps.into_iter().enumerate() {
-            self.send_until(&send, &format!("attempts-{number}"), until).await?;
+            // The second time with the same arguments, as after an error or a restart.
+            for _ in 0..2 {
+                self.send_until(&send, &format!("attempts-{number}"), until).await?;
+            }
             if !self.chain("attempts").await?.snapshots.is_empty() {
                 return broken(format!("a transfer that was given up ({until:?}) left a snapshot"));
             }

@@ -59,7 +59,12 @@ pub(in crate::bench) fn decision(rig: &Rig) -> Result<Row> {
 
 pub(in crate::bench) fn instance(rig: &Rig) -> Result<Row> {
     let figures = figures(rig, &rig.plugin("nearest-base"), &[])?;
-    time("µs", "a fresh instance with its settings", sample(&figures, "instance_microseconds")?, 50.0)
+    let mut row = time("µs", "a fresh instance with its settings", sample(&figures, "instance_microseconds")?, 50.0)?;
+    row.costs.push(Series {
+        what: "the same from another thread, which adds two wake-ups of cores, µs",
+        sample: sample(&figures, "instance_from_afar_microseconds")?,
+    });
+    Ok(row)
 }
 
 pub(in crate::bench) fn start(rig: &Rig) -> Result<Row> {
