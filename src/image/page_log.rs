@@ -170,14 +170,28 @@ impl PageLog {
         self.pages.range(first..).take(count).map(|(block, _)| *block).collect()
     }
 
+    /// Adds a page without writing anything. False: it is time to write, and nothing was added.
+    pub(super) fn note(&mut self, block: u64, leafed: &Leafed) -> bool {
+        let has_room = self.waiting.len() < SPILL_BYTES;
+        if has_room {
+            self.collect(block, leafed);
+        }
+        has_room
+    }
+
+    /// Adds a page. Blocks when it is time to write.
     pub(super) fn add(&mut self, block: u64, leafed: &Leafed) -> io::Result<()> {
+        self.collect(block, leafed);
+        if self.waiting.len() >= SPILL_BYTES { self.spill() } else { Ok(()) }
+    }
+
+    fn collect(&mut self, block: u64, leafed: &Leafed) {
         let mut content = Vec::with_capacity(8 + MAP_BYTES + Page::BYTES);
         content.extend_from_slice(&block.to_le_bytes());
         content.extend_from_slice(&leafed.present.to_bytes());
         content.extend_from_slice(&leafed.page.to_bytes());
         let offset = self.append(PAGE, &content);
         self.pages.insert(block, offset);
-        if self.waiting.len() >= SPILL_BYTES { self.spill() } else { Ok(()) }
     }
 
     /// Forgets the pages of these blocks.

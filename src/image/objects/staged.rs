@@ -279,9 +279,11 @@ impl StagedImage for ObjectsStaged {
         let whole = self.complete(block, present, Some(&buffer)).await?;
         let data = present.runs().flat_map(|run| buffer.get(run).unwrap_or_default().chunks(GRAIN_BYTES));
         let stored = data.filter(|grain| !is_zero(grain)).count() * GRAIN_BYTES;
-        drop(buffer);
         self.stored.fetch_add(stored as u64, Ordering::Relaxed);
-        self.keep(block, whole).await.map(|_| ())
+        let kept = self.keep(block, whole).await.map(|_| ());
+        // Not before: the pool is what bounds the blocks under way, and each has a copy of its own until it is stored.
+        drop(buffer);
+        kept
     }
 
     async fn zero(&self, block: u64, present: GrainMap) -> Result<(), ImageError> {

@@ -27,6 +27,9 @@ use crate::transfer::{Body, BodyError, Digest, DigestTrailers, TransferError, Tr
 /// How often a request that waits for its sender looks whether it is still wanted.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// More ranges than any number of streams leaves, with each of them cut many times.
+const RANGES_MAX: usize = 1024;
+
 /// What the sender says of the body of one request.
 #[derive(Debug, Clone, Default)]
 pub struct Claims {
@@ -142,10 +145,11 @@ fn range(piece: &Piece, open: &OpenUpload) -> Result<Range<u64>, TransferError> 
                 );
                 return Err(TransferError::Request(text));
             }
-            match durable.overlaps(range) {
-                true => Err(TransferError::UploadRange(range.clone())),
-                false => Ok(range.clone()),
+            if durable.overlaps(range) {
+                return Err(TransferError::UploadRange(range.clone()));
             }
+            refuse_scattered(durable, range)?;
+            Ok(range.clone())
         }
     }
 }
@@ -159,6 +163,17 @@ async fn take_back(transfers: &Transfers, open: &OpenUpload, range: Range<u64>) 
     let again = Ingest::piece(Arc::clone(&open.image), range, transfers.pool.clone(), transfers.depth).await;
     open.guard(open.guard(again)?.end_piece().await)?;
     Ok(())
+}
+
+/// Each mark tells all ranges that are there, so their number is what one request can cost.
+fn refuse_scattered(mut durable: Ranges, range: &Range<u64>) -> Result<(), TransferError> {
+    durable.insert(range.clone());
+    match durable.iter().count() > RANGES_MAX {
+        true => Err(TransferError::Request(format!(
+            "the upload would be there in more than {RANGES_MAX} ranges; send what lies between them first"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// One request at work.
@@ -294,5 +309,39 @@ impl Adding<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+
+    #[test]
+    fn the_last_block_is_the_one_that_the_end_is_in() {
+        for (range, start) in [
+            (0..4 * BLOCK, 3 * BLOCK),
+            (0..4 * BLOCK + 1, 4 * BLOCK),
+            (5..BLOCK, 5),
+            (BLOCK + 7..2 * BLOCK + 3, 2 * BLOCK),
+            (BLOCK + 7..BLOCK + 9, BLOCK + 7),
+            (7..7, 7),
+        ] {
+            assert_eq!(last_block(&range), start, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_few() {
+        let far = |number: u64| 2 * number * BLOCK..(2 * number + 1) * BLOCK;
+        let mut durable = Ranges::default();
+        for number in 0..RANGES_MAX as u64 {
+            refuse_scattered(durable.clone(), &far(number)).unwrap();
+            durable.insert(far(number));
+        }
+        let refused = refuse_scattered(durable.clone(), &far(RANGES_MAX as u64));
+        assert!(matches!(refused, Err(TransferError::Request(_))), "{refused:?}");
+        refuse_scattered(durable, &(BLOCK..2 * BLOCK)).unwrap();
     }
 }

@@ -57,9 +57,15 @@ impl Callers {
 
     async fn is_service(&self, service: &str) -> Result<bool, Problem> {
         let known = self.ask(service, false).await?.ok_or_else(|| unknown("the service token"))?;
-        match self.config.is_service(&known.roles) {
+        // Whoever rules a project of their own gives its users any role there.
+        let is_ours = known.project.is_some_and(|project| self.config.serves(&project));
+        match is_ours && self.config.is_service(&known.roles) {
             true => Ok(true),
-            false => Err(Problem::new(Kind::Forbidden, "the service token has no role of a service")),
+            false => {
+                let detail = "the service token has no role of a service in a project that this gateway serves \
+                              (auth.keystone.service_roles, auth.keystone.projects)";
+                Err(Problem::new(Kind::Forbidden, detail))
+            }
         }
     }
 

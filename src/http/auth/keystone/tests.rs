@@ -62,6 +62,7 @@ async fn validate(State(script): State<Arc<Script>>, RawQuery(query): RawQuery, 
         "cinder" => document("cinder", "service", "service", FAR),
         "root" => document("root", "service", "admin", FAR),
         "member" => document("member", "service", "member", FAR),
+        "elsewhere" => document("tenant", "demo", "service", FAR),
         "tenant" => document("tenant", "demo", "admin", FAR),
         "old" if forgiven => document("cinder", "service", "service", PAST),
         "lagging" => document("cinder", "service", "service", PAST),
@@ -142,6 +143,7 @@ async fn an_expired_token_counts_with_a_service_alone() {
     assert_eq!(fixture.who("old", Some("cinder")).await, Ok(("id-of-cinder".to_owned(), Role::Ticket)));
     assert_eq!(fixture.who("old", None).await, Err(Kind::BadToken), "what a service was told is no answer to others");
     assert_eq!(fixture.who("old", Some("member")).await, Err(Kind::Forbidden));
+    assert_eq!(fixture.who("old", Some("elsewhere")).await, Err(Kind::Forbidden), "a service of somebody's own");
     assert_eq!(fixture.who("old", Some("stranger")).await, Err(Kind::BadToken));
     assert_eq!(fixture.who("old", Some("old")).await, Err(Kind::BadToken));
 }

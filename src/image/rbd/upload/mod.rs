@@ -155,6 +155,14 @@ impl RbdUpload {
         self.staged.end().await;
     }
 
+    /// Adds a page to the log if that takes no write. A thread for each page costs more than the page, and a mark has the
+    /// log for as long as its write takes.
+    async fn notes(&self, block: u64, leafed: &Leafed) -> Result<bool, ImageError> {
+        let _running = self.staging().writes.read().await;
+        self.staging().open_session()?;
+        Ok(self.log.try_lock().is_ok_and(|mut log| log.note(block, leafed)))
+    }
+
     async fn prove_inherited(&self) -> Result<(), ImageError> {
         if self.record().generation == 1 {
             return Ok(());
@@ -216,6 +224,9 @@ impl PageSink for RbdUpload {
     async fn put(&self, _level: u8, index: u64, page: &Page) -> Result<(), ImageError> {
         let present = self.staging().pending().remove(&index).unwrap_or_default();
         let leafed = Leafed { page: *page, present };
+        if self.notes(index, &leafed).await? {
+            return Ok(());
+        }
         let log = Arc::clone(&self.log);
         self.work(move |staging, session| {
             let added = locked(&log).add(index, &leafed);
@@ -365,7 +376,9 @@ impl UploadImage for RbdUpload {
         let announce = |block, present| {
             staging.pending().insert(block, present);
         };
-        let root = plant(&self.log, staging.request.size, self.base(), &self.staged, announce).await?;
+        let root = plant(&self.log, staging.request.size, self.base(), &self.staged, announce).await;
+        // What it has added already is not added twice.
+        let root = root.inspect_err(|_| staging.breaks())?;
         Ok((root, self.staged.flush().await?))
     }
 
