@@ -58,7 +58,7 @@ const GAUGES: [(&str, &str, Value); 11] = [
     ("plugin_storage_calls_limit", "Calls to the storage that a plugin may make in one call", |info| {
         limit(info, |limits| f64::from(limits.storage_calls))
     }),
-    ("plugin_requests_limit", "Requests over HTTP that a plugin may send in one call", |info| {
+    ("plugin_requests_limit", "Requests to servers that a plugin may send in one call", |info| {
         limit(info, |limits| f64::from(limits.requests))
     }),
 ];

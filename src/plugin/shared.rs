@@ -169,7 +169,7 @@ pub struct PluginLimits {
     /// In each call; of a gateway that does not tell them: 0.
     #[serde(default)]
     pub storage_calls: u32,
-    /// Over HTTP, in each call.
+    /// To servers, in each call.
     #[serde(default)]
     pub requests: u32,
 }
