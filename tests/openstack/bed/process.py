@@ -2,17 +2,21 @@
 
 import contextlib
 import ctypes
+import fcntl
+import functools
+import itertools
 import os
-import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 START_SECONDS = 180
 STOP_SECONDS = 30
 PR_SET_PDEATHSIG = 1
-PORTS = range(32000, 32700)
+PORTS = 1000
+_KEPT = []
 
 
 def end_with_parent():
@@ -35,20 +39,31 @@ def listens(port):
 
 
 def free_ports(count):
-    """Ports of the loopback address that nobody listens on now, all different.
+    """Ports of the loopback address that nobody listens on now, and that this process has not given out before."""
+    ports = list(itertools.islice((port for port in _ours() if not listens(port)), count))
+    if len(ports) < count:
+        raise RuntimeError("this process has used up its ports")
+    return ports
 
-    They are below the range that the kernel takes the ports of outgoing connections from.
+
+@functools.cache
+def _ours():
+    """The ports of this process, each once.
+
+    They are below the range that the kernel takes the ports of outgoing connections from. The block is locked until the
+    process ends, and it is one of those that `rsnap_test_ceph::free_port` locks: whoever tests beside us has another.
+    HAProxy and radosgw share a port with whoever asks for it too, so binding to it would not tell that it is taken.
     """
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for port in random.sample(PORTS, len(PORTS)):
-            one = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                one.bind(("127.0.0.1", port))
-                ports.append(port)
-            if len(ports) == count:
-                return ports
-    raise RuntimeError(f"fewer than {count} of the ports {PORTS} are free")
+    for first in range(10_000, 32_000, PORTS):
+        lock = open(os.path.join(tempfile.gettempdir(), f"rsnap-ports-{first}.lock"), "a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _KEPT.append(lock)
+        return iter(range(first, first + PORTS))
+    raise RuntimeError("other processes have all ports")
 
 
 def run(arguments, log, environment=None):
