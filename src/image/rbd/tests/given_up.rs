@@ -14,9 +14,7 @@ use crate::image::{ImageError, ImageStore as _};
 #[tokio::test]
 async fn what_is_given_up_during_a_takeover_stays_given_up() {
     for step in STEPS {
-        let (scene, upload) = Scene::new().await;
-        upload.suspend().await;
-        drop(upload);
+        let scene = Scene::idle().await;
         let (next, other) = (scene.site.store(), scene.site.store());
         next.shared.deaths.meanwhile(step, move || {
             assert!(other.shared.give_up(&image(), &transfer(1)).unwrap());
@@ -49,9 +47,7 @@ async fn what_a_newer_gateway_began_is_left_to_it() {
     impl Body for Newer {
         const KIND: &'static str = Upload::KIND;
     }
-    let (scene, upload) = Scene::new().await;
-    upload.suspend().await;
-    drop(upload);
+    let scene = Scene::idle().await;
     let key = upload_key(&transfer(1));
     let theirs = scene.site.image(Mode::ReadWrite);
     let text = theirs.metadata(&key).unwrap().unwrap();

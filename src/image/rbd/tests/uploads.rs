@@ -84,6 +84,13 @@ impl Scene {
         (Self { site, bench, store }, upload)
     }
 
+    /// The same between two requests, with nobody who owns the upload.
+    pub(super) async fn idle() -> Self {
+        let (scene, upload) = Self::new().await;
+        upload.suspend().await;
+        scene
+    }
+
     /// Another gateway goes on where the storage says, to the end.
     pub(super) async fn go_on(&self, there: usize) {
         let other = self.site.store();
@@ -194,9 +201,7 @@ async fn a_transfer_of_another_snapshot_is_not_overtaken() {
 async fn a_death_at_each_step_of_taking_over_heals() {
     for step in STEPS {
         for is_parked in [false, true] {
-            let (scene, upload) = Scene::new().await;
-            upload.suspend().await;
-            drop(upload);
+            let scene = Scene::idle().await;
             if is_parked {
                 scene.bench.put(2, Some((0, &old())), &new()).await.unwrap();
                 let parked = |name: &String| name.starts_with(PARKED);
@@ -217,9 +222,7 @@ async fn a_death_at_each_step_of_taking_over_heals() {
 #[tokio::test]
 async fn a_death_of_one_who_takes_over_harms_no_other_transfer() {
     for step in STEPS {
-        let (scene, upload) = Scene::new().await;
-        upload.suspend().await;
-        drop(upload);
+        let scene = Scene::idle().await;
         let dead = scene.site.store();
         dead.shared.deaths.at(step);
         dead.resume(&image(), &transfer(1)).await.unwrap_err();
@@ -284,9 +287,7 @@ async fn an_abandoned_upload_gives_its_space_back() {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_believed_expires_and_one_of_another_version_stays() {
-    let (scene, upload) = Scene::new().await;
-    upload.suspend().await;
-    drop(upload);
+    let scene = Scene::idle().await;
     let key = upload_key(&transfer(1));
     let theirs = scene.site.image(Mode::ReadWrite);
     let text = theirs.metadata(&key).unwrap().unwrap();
@@ -351,9 +352,7 @@ async fn what_somebody_writes_to_an_idle_head_is_noticed() {
 
 #[tokio::test]
 async fn a_head_that_was_resized_begins_anew() {
-    let (scene, upload) = Scene::new().await;
-    upload.suspend().await;
-    drop(upload);
+    let scene = Scene::idle().await;
     let theirs = scene.site.image(Mode::ReadWrite);
     theirs.resize(2 * MIB as u64).unwrap();
     theirs.close().unwrap();
@@ -362,9 +361,7 @@ async fn a_head_that_was_resized_begins_anew() {
 
 #[tokio::test]
 async fn without_its_parked_snapshot_it_begins_anew() {
-    let (scene, upload) = Scene::new().await;
-    upload.suspend().await;
-    drop(upload);
+    let scene = Scene::idle().await;
     scene.bench.put(2, Some((0, &old())), &new()).await.unwrap();
     let parked = scene.left().await.into_iter().find(|name| name.starts_with(PARKED)).unwrap();
     scene.site.cluster.rbd(&["snap", "rm", "--no-progress", &scene.site.name(&parked)]).unwrap();
@@ -373,9 +370,7 @@ async fn without_its_parked_snapshot_it_begins_anew() {
 
 #[tokio::test]
 async fn a_damaged_record_is_said_and_can_be_given_up() {
-    let (scene, upload) = Scene::new().await;
-    upload.suspend().await;
-    drop(upload);
+    let scene = Scene::idle().await;
     scene.bench.put(2, Some((0, &old())), &new()).await.unwrap();
     let key = upload_key(&transfer(1));
     let theirs = scene.site.image(Mode::ReadWrite);
@@ -413,9 +408,7 @@ async fn a_damaged_log_takes_progress_back_and_nothing_more() {
 #[tokio::test]
 async fn what_was_given_up_leaves_nothing() {
     for is_parked in [false, true] {
-        let (scene, upload) = Scene::new().await;
-        upload.suspend().await;
-        drop(upload);
+        let scene = Scene::idle().await;
         if is_parked {
             scene.bench.put(2, Some((0, &old())), &new()).await.unwrap();
         }
