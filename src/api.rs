@@ -336,7 +336,7 @@ pub struct UploadsAnswer {
 /// What became of one part of what was read again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reread {
-    /// `certificate`, `secrets` or `plugins`; stable.
+    /// `certificate`, `client-authorities`, `secrets` or `plugins`; stable.
     pub subject: Cow<'static, str>,
     /// What is in use now, each in words.
     pub taken: Vec<String>,

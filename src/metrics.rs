@@ -82,6 +82,8 @@ impl Lost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     Certificate,
+    /// Who vouches for the certificates of clients.
+    Clients,
     /// Tokens and ticket keys.
     Secrets,
     Plugins,
@@ -93,6 +95,7 @@ impl Subject {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Certificate => "certificate",
+            Self::Clients => "client-authorities",
             Self::Secrets => "secrets",
             Self::Plugins => "plugins",
         }
@@ -197,7 +200,7 @@ impl Metrics {
     fn register_process(&self) {
         let help = "Certificates and secrets that were read again, by outcome; a failure leaves the old ones in use";
         self.add("rsnap_reloads", help, None, self.reloads.clone());
-        for subject in [Subject::Certificate, Subject::Secrets, Subject::Plugins] {
+        for subject in [Subject::Certificate, Subject::Clients, Subject::Secrets, Subject::Plugins] {
             for outcome in RELOAD_OUTCOMES {
                 drop(self.reloads.get_or_create(&ReloadLabel { subject: subject.label(), outcome }));
             }

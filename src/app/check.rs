@@ -54,6 +54,7 @@ impl fmt::Display for Finding {
 pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![directory("gateway.data", &config.gateway.data)];
     findings.extend(certificate(config));
+    findings.extend(clients(config));
     findings.extend(secrets(config));
     findings.extend(config.auth.audit.as_deref().map(audit));
     findings.extend(config.etcd.iter().flat_map(etcd));
@@ -91,6 +92,18 @@ fn certificate(config: &Config) -> Option<Finding> {
     };
     let names = config.tls.certificate.as_deref().unwrap_or(Path::new(""));
     Some(Finding::new("tls.certificate and tls.key", names.display(), problem))
+}
+
+fn clients(config: &Config) -> Option<Finding> {
+    let problem = match config.tls.inspect_clients() {
+        Ok(None) => return None,
+        Ok(Some(authorities)) => (!authorities.are_lists_current(SystemTime::now()))
+            .then(|| "a list of revoked certificates has ended: fetch a new one".to_owned()),
+        Err(fault) => Some(fault.to_string()),
+    };
+    let files = [&config.tls.client_authorities, &config.tls.client_revocations];
+    let names: Vec<_> = files.into_iter().flatten().map(|path| path.display().to_string()).collect();
+    Some(Finding::new("tls.client_authorities", names.join(", "), problem))
 }
 
 /// A gateway would start with it, and its callers would turn away.

@@ -162,6 +162,7 @@ impl Config {
         self.limits.validate(faults);
         self.uploads.validate(faults);
         self.validate_etcd(faults);
+        self.validate_certificates(faults);
         self.plugins.validate(faults);
         for name in self.plugins.writer.stores.iter().filter(|name| !self.stores.contains_key(*name)) {
             faults.push(format!("plugins.writer.stores: there is no [stores.{name}] table"));
@@ -195,6 +196,14 @@ impl Config {
                 }
                 Some(_) => {}
             }
+        }
+    }
+
+    /// Who is known by a certificate must be asked for one.
+    fn validate_certificates(&self, faults: &mut Vec<String>) {
+        if !self.auth.certificates.is_empty() && self.tls.client_authorities.is_none() {
+            let text = "tls.client_authorities: must be set with auth.certificates: who vouches for them";
+            faults.push(text.to_owned());
         }
     }
 

@@ -1,5 +1,5 @@
-//! What is read again while the gateway runs: the certificate when its files change, and on SIGHUP or when the admin
-//! listener is asked, the certificate, the tokens, the ticket keys and the plugins.
+//! What is read again while the gateway runs: the certificate, and who vouches for those of clients, when the files
+//! change, and on SIGHUP or when the admin listener is asked, these, the tokens, the ticket keys and the plugins.
 //!
 //! Tokens, keys and plugins wait for the request: they change on all gateways of a site, and only the operator knows when
 //! all of them have the new ones. Of the configuration file only `[plugins]` is read again; what the rest says comes with
@@ -7,7 +7,7 @@
 //! renewed certificate from coming into use.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::http::Authority;
 use crate::metrics::{Metrics, Subject};
 use crate::plugin::Plugins;
-use crate::tls::{Identity, Renewal, TlsError};
+use crate::tls::{Authorities, Clients, ClientsRenewal, Identity, Renewal, TlsError};
 
 /// Between two looks at the files of the certificate. A renewed one is in use after two of them.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -62,6 +62,25 @@ pub(super) struct Reload {
     asked: mpsc::Receiver<Answer>,
 }
 
+fn seconds(moment: SystemTime) -> i64 {
+    i64::try_from(moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+}
+
+fn measure_lists(metrics: &Metrics, clients: Clients) {
+    if clients.now().revocations_until.is_some() {
+        let until = move || clients.now().revocations_until.map(seconds).unwrap_or_default();
+        let help = "End of the first list of revoked client certificates that ends, in seconds since the Unix epoch";
+        metrics.sample("client_revocations_until_seconds", help, until);
+    }
+}
+
+/// It serves all the same: tokens and tickets do not need the lists.
+fn warn_of_lists(authorities: &Authorities) {
+    if !authorities.are_lists_current(SystemTime::now()) {
+        tracing::error!("a list of revoked client certificates has ended: its authority's certificates are refused");
+    }
+}
+
 /// Why something is read again.
 enum Reason {
     Time,
@@ -72,12 +91,12 @@ enum Reason {
 impl Reload {
     pub(super) fn new(parts: Parts) -> (Self, Asker) {
         let live = parts.renewal.live();
-        let not_after = move || {
-            let since = live.now().not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        };
+        if let Some(clients) = live.clients() {
+            warn_of_lists(&clients.now());
+            measure_lists(&parts.metrics, clients.clone());
+        }
         let help = "End of the validity of the certificate in use, in seconds since the Unix epoch";
-        parts.metrics.sample("certificate_not_after_seconds", help, not_after);
+        parts.metrics.sample("certificate_not_after_seconds", help, move || seconds(live.now().not_after));
         let (ask, asked) = mpsc::channel(REQUESTS);
         (Self { parts, asked }, Asker(ask))
     }
@@ -127,12 +146,18 @@ impl Parts {
         if let Some(renewed) = self.renewal.look() {
             self.certificate(renewed);
         }
+        if let Some(reread) = self.renewal.clients().and_then(ClientsRenewal::look) {
+            self.clients(reread);
+        }
     }
 
     fn all(&mut self) -> Vec<Reread> {
         service::reloading();
         let renewed = self.renewal.reload();
-        let reread = vec![self.certificate(renewed), self.secrets(), self.plugins()];
+        let clients = self.renewal.clients().map(ClientsRenewal::reload);
+        let mut reread = vec![self.certificate(renewed)];
+        reread.extend(clients.map(|clients| self.clients(clients)));
+        reread.extend([self.secrets(), self.plugins()]);
         service::serving();
         reread
     }
@@ -144,6 +169,14 @@ impl Parts {
             vec![format!("the certificate with the SHA-256 {}, valid until {not_after}", identity.sha256)]
         });
         self.tell(Subject::Certificate, renewed.map_err(|error| error.to_string()))
+    }
+
+    fn clients(&self, reread: Result<Arc<Authorities>, TlsError>) -> Reread {
+        let reread = reread.map(|authorities| {
+            warn_of_lists(&authorities);
+            vec![format!("{} authorities of client certificates", authorities.count)]
+        });
+        self.tell(Subject::Clients, reread.map_err(|error| error.to_string()))
     }
 
     fn secrets(&self) -> Reread {

@@ -35,7 +35,7 @@ use crate::transfer::Upload;
         (status = 200, description = "The chain", body = ChainAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn chain(
     State(gateway): State<Arc<Gateway>>,
@@ -71,7 +71,7 @@ pub(super) struct ChainQuery {
         (status = 200, description = "All were there, with the same content", body = ChainAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn put(
     State(gateway): State<Arc<Gateway>>,

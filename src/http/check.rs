@@ -50,7 +50,7 @@ pub(super) struct CheckQuery {
         (status = 200, description = "What is found, a line each", body = CheckLine, content_type = "application/x-ndjson"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn check(
     State(gateway): State<Arc<Gateway>>,

@@ -29,7 +29,7 @@ use crate::api;
         (status = 204, description = "Deleted"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn delete(
     State(gateway): State<Arc<Gateway>>,

@@ -68,7 +68,7 @@ enum Layout {
         (status = 304, description = "The caller has it"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,

@@ -55,9 +55,14 @@ impl Modify for Described {
         let words =
             "A token of the site's Keystone, where the gateway asks one; a service adds its own as X-Service-Token.";
         let keystone = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("X-Auth-Token", words)));
+        let words =
+            "A certificate whose DNS name or URI the gateway knows, where it asks for one. A header decides alone.";
+        let certificate =
+            SecurityScheme::MutualTls { description: Some(words.to_owned()), deprecated: None, extensions: None };
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", bearer);
         components.add_security_scheme("keystone", keystone);
+        components.add_security_scheme("certificate", certificate);
     }
 }
 
@@ -138,6 +143,18 @@ mod tests {
         for reference in JSON.split("\"$ref\": \"#").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(document.pointer(reference).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn each_way_to_say_who_one_is_is_described() {
+        let document = document();
+        let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+        assert_eq!(schemes["certificate"]["type"], "mutualTLS");
+        let known: BTreeSet<&str> = schemes.keys().map(String::as_str).collect();
+        let server = document["paths"]["/server"]["get"]["security"].as_array().unwrap();
+        let named: BTreeSet<&str> =
+            server.iter().flat_map(|way| way.as_object().unwrap().keys()).map(String::as_str).collect();
+        assert_eq!(named, known);
     }
 
     #[test]

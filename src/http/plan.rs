@@ -35,7 +35,7 @@ const REQUEST_MAX: usize = 8 << 20;
         (status = 200, description = "The plan, with its reason in words", body = PlanAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn plan(
     State(gateway): State<Arc<Gateway>>,

@@ -50,7 +50,7 @@ use crate::transfer::Upload;
         (status = 200, description = "It was there, with the same content", body = api::SnapshotAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn put(
     State(gateway): State<Arc<Gateway>>,

@@ -36,7 +36,7 @@ use crate::transfer::ReadPermit;
         (status = 200, description = "What was sent is stored", body = RepairAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn repair(
     State(gateway): State<Arc<Gateway>>,

@@ -74,7 +74,7 @@ impl ServerQuery {
         (status = 200, description = "The address", body = ServerAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn server(
     State(gateway): State<Arc<Gateway>>,
@@ -131,7 +131,7 @@ fn milliseconds(time: Duration) -> u64 {
         (status = 200, description = "The gateways", body = ServersAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn servers(
     State(gateway): State<Arc<Gateway>>,

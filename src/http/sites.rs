@@ -24,7 +24,7 @@ use crate::plugin::Site;
         (status = 200, description = "The site", body = SiteAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn site(
     State(gateway): State<Arc<Gateway>>,

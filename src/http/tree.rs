@@ -48,7 +48,7 @@ pub(super) struct TreeQuery {
         (status = 200, description = "The pages", body = Vec<u8>, content_type = "application/vnd.rsnap.tree-pages"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(super) async fn tree(
     State(gateway): State<Arc<Gateway>>,

@@ -22,7 +22,7 @@ use super::service::Requests;
 use crate::accept::Peer;
 use crate::drain::Drain;
 use crate::metrics::{Lost, Metrics};
-use crate::tls::Live;
+use crate::tls::{ClientCertificate, Live};
 
 /// Read ahead below TLS, in bytes. rustls asks the socket for 4 KiB at a time, five calls for each record; with this
 /// between them one call fetches many records. Untouched pages of it cost nothing, so a silent peer does not either.
@@ -76,7 +76,9 @@ impl Server {
         let Some(stream) = self.handshake(stream, peer).await else { return };
         let activity = Activity::new(self.limits.header_timeout, self.limits.idle_timeout);
         let router = TowerToHyperService::new(self.router.clone());
-        let requests = Arc::new(Requests { router, peer, activity: Arc::clone(&activity), entry });
+        let clients = self.certificate.clients();
+        let certificate = clients.and_then(|clients| ClientCertificate::of(stream.get_ref().1, clients)).map(Arc::new);
+        let requests = Arc::new(Requests { router, peer, certificate, activity: Arc::clone(&activity), entry });
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let ended = match is_http2 {
             true => self.http2(stream, requests, &activity).await,

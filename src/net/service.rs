@@ -14,12 +14,15 @@ use super::activity::{Activity, Watched};
 use super::linger::{Ended, Lingering};
 use super::opening::Entry;
 use crate::accept::Peer;
+use crate::tls::ClientCertificate;
 
 /// The requests of one connection.
 #[derive(Debug)]
 pub(super) struct Requests {
     pub(super) router: TowerToHyperService<Router>,
     pub(super) peer: Peer,
+    /// What the peer has shown of itself.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) activity: Arc<Activity>,
     pub(super) entry: Arc<Entry>,
 }
@@ -47,6 +50,9 @@ impl Requests {
     fn prepare(&self, request: Request<Incoming>) -> (Request<Body>, Option<Ended>) {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.peer);
+        if let Some(certificate) = &self.certificate {
+            parts.extensions.insert(Arc::clone(certificate));
+        }
         let is_http1 = parts.version != Version::HTTP_2;
         let body = Lingering::new(incoming, is_http1 && parts.headers.contains_key(EXPECT));
         let ended = is_http1.then(|| body.ended());

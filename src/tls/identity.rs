@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::clients::Clients;
 use super::{Files, TlsError};
 
 /// The protocols offered by ALPN, preferred first.
@@ -36,7 +37,8 @@ pub struct Identity {
 
 impl Identity {
     /// Reads both files. `name` is what callers are told to verify; by default the first DNS name in the certificate.
-    pub(super) fn read(files: &Files, name: Option<&str>) -> Result<Self, TlsError> {
+    /// With `clients`, callers may show certificates too.
+    pub(super) fn read(files: &Files, name: Option<&str>, clients: Option<Clients>) -> Result<Self, TlsError> {
         let Files { certificate, key } = files;
         let chain = read_chain(certificate)?;
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| pem_fault(key, "a private key", &error))?;
@@ -47,7 +49,7 @@ impl Identity {
         let name = verified_name(certificate, leaf, name)?;
         let (not_before, not_after) = validity(leaf).map_err(|detail| pem_fault(certificate, "X.509", &detail))?;
         let pair = |source| TlsError::Pair { certificate: certificate.clone(), key: key.clone(), source };
-        let server = Arc::new(server_config(chain, private).map_err(pair)?);
+        let server = Arc::new(server_config(chain, private, clients).map_err(pair)?);
         Ok(Self { server, sha256, name, certificate: certificate.clone(), not_before, not_after })
     }
 
@@ -58,7 +60,7 @@ impl Identity {
     }
 }
 
-fn pem_fault(path: &Path, what: &'static str, detail: &dyn ToString) -> TlsError {
+pub(super) fn pem_fault(path: &Path, what: &'static str, detail: &dyn ToString) -> TlsError {
     TlsError::Pem { path: path.to_owned(), what, detail: detail.to_string() }
 }
 
@@ -72,11 +74,15 @@ pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tl
 fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    clients: Option<Clients>,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

@@ -5,13 +5,17 @@
 //! TLS 1.3 and 1.2 by rustls on aws-lc; which HTTP is spoken is settled by ALPN alone.
 //!
 //! Certificates live for weeks and transfers for days, so a new one comes into use without a restart (`renewal`).
+//! Clients may show certificates of their own (`clients`, `shown`); nobody has to, because tickets are enough.
 
+mod clients;
 mod identity;
 mod renewal;
 mod self_signed;
+mod shown;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trust;
+mod watched;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -19,8 +23,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::secret::SecretError;
+use clients::ClientFiles;
+pub use clients::{Authorities, Clients, ClientsRenewal};
 pub use identity::{Identity, fingerprint};
 pub use renewal::{Live, Renewal};
+pub use shown::{ClientCertificate, ClientName};
 pub use trust::{TrustError, trust};
 
 /// The `[tls]` table. Empty: a self-signed certificate in the data directory, made at the first start.
@@ -31,6 +38,10 @@ pub struct Config {
     pub certificate: Option<PathBuf>,
     /// PEM: the certificate's private key.
     pub key: Option<PathBuf>,
+    /// PEM: who vouches for the certificates of callers; `None`: none is asked for.
+    pub client_authorities: Option<PathBuf>,
+    /// PEM: the lists of what these authorities have revoked; `None`: nothing is.
+    pub client_revocations: Option<PathBuf>,
 }
 
 /// Where a certificate and its key lie.
@@ -48,6 +59,10 @@ impl Config {
             (None, Some(_)) => faults.push("tls.certificate: is missing; tls.key alone is of no use".to_owned()),
             _ => {}
         }
+        if self.client_revocations.is_some() && self.client_authorities.is_none() {
+            let text = "tls.client_authorities: is missing; tls.client_revocations alone is of no use";
+            faults.push(text.to_owned());
+        }
     }
 
     /// Loads the certificate, or makes a self-signed one in `data` for this host, `advertised` and `name`. Callers
@@ -57,12 +72,23 @@ impl Config {
             Some(files) => files,
             None => self_signed::files(data, advertised, name)?,
         };
-        Renewal::start(files, name)
+        let clients = self.client_files().map(ClientsRenewal::start).transpose()?;
+        Renewal::start(files, name, clients)
     }
 
     /// Loads the configured certificate to look at it; `None` where none is configured. Makes nothing.
     pub fn inspect(&self, name: Option<&str>) -> Result<Option<Identity>, TlsError> {
-        self.configured()?.map(|files| Identity::read(&files, name)).transpose()
+        self.configured()?.map(|files| Identity::read(&files, name, None)).transpose()
+    }
+
+    /// Reads who vouches for callers, to look at it; `None` where nobody is configured.
+    pub fn inspect_clients(&self) -> Result<Option<Authorities>, TlsError> {
+        self.client_files().map(|files| Authorities::read(&files)).transpose()
+    }
+
+    fn client_files(&self) -> Option<ClientFiles> {
+        let authorities = self.client_authorities.clone()?;
+        Some(ClientFiles { authorities, revocations: self.client_revocations.clone() })
     }
 
     fn configured(&self) -> Result<Option<Files>, TlsError> {
@@ -89,8 +115,8 @@ pub enum TlsError {
     Name { certificate: PathBuf, name: String },
     #[error("{} is valid only from {from} until {until}, and the one in use still is", certificate.display())]
     NotNow { certificate: PathBuf, from: String, until: String },
-    #[error("{} or {} was written while it was read", certificate.display(), key.display())]
-    Unsettled { certificate: PathBuf, key: PathBuf },
+    #[error("one of {files:?} was written while it was read")]
+    Unsettled { files: Vec<PathBuf> },
     #[error("could not make a self-signed certificate: {0}")]
     Generate(#[from] rcgen::Error),
     #[error("{} is there and {} is not: delete the first to have both made anew", certificate.display(), key.display())]

@@ -22,6 +22,7 @@ mod deploy;
 mod keystone;
 mod layers;
 mod marks;
+mod mutual_tls;
 mod objects;
 mod packed;
 mod plugins;

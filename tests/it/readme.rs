@@ -63,6 +63,8 @@ fn what_is_commented_out_in_the_example_is_accepted() {
     assert_eq!((config.auth.tokens.len(), config.auth.ticket_keys.len()), (1, 1));
     let etcd = config.etcd.unwrap();
     assert!(etcd.password_file.is_some() && etcd.key.is_some() && etcd.group.is_some());
+    assert!(config.tls.client_authorities.is_some() && config.tls.client_revocations.is_some());
+    assert_eq!(config.auth.certificates.len(), 1);
     assert!(config.auth.audit.is_some() && config.plugins.writer.sha256.is_some());
     assert!(config.plugins.resolver.settings["sites"]["dc1"]["gateway"].is_str());
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::certificates::{self, CertificateConfig};
 use super::keystone;
 use crate::quantity::Seconds;
 
@@ -16,6 +17,8 @@ const LIFETIME_MAX: Seconds = Seconds::new(7 * 24 * 60 * 60);
 pub struct Config {
     /// Callers with an account. Empty: one operator, whose token is made in `<data>/token`.
     pub tokens: Vec<TokenConfig>,
+    /// Callers with a certificate of one of `tls.client_authorities`.
+    pub certificates: Vec<CertificateConfig>,
     /// Keys for tickets, shared by the site's gateways. Empty: one key, made in `<data>/ticket.key`.
     pub ticket_keys: Vec<KeyConfig>,
     /// How long after its issue a ticket can start a transfer.
@@ -50,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             tokens: Vec::new(),
+            certificates: Vec::new(),
             ticket_keys: Vec::new(),
             ticket_lifetime: Seconds::new(15 * 60),
             keystone: None,
@@ -68,6 +72,7 @@ impl Config {
     /// Pushes a text for each fault.
     pub fn validate(&self, faults: &mut Vec<String>) {
         unique("auth.tokens", "name", self.tokens.iter().map(|token| token.name.as_str()), faults);
+        certificates::validate(&self.certificates, faults);
         unique("auth.ticket_keys", "id", self.ticket_keys.iter().map(|key| key.id.as_str()), faults);
         if self.ticket_lifetime < Seconds::new(1) || self.ticket_lifetime > LIFETIME_MAX {
             faults.push(format!("auth.ticket_lifetime: must be from 1s to {LIFETIME_MAX}"));
@@ -76,7 +81,7 @@ impl Config {
     }
 }
 
-fn unique<'a>(table: &str, key: &str, names: impl Iterator<Item = &'a str>, faults: &mut Vec<String>) {
+pub(super) fn unique<'a>(table: &str, key: &str, names: impl Iterator<Item = &'a str>, faults: &mut Vec<String>) {
     let mut seen = std::collections::BTreeSet::new();
     for name in names {
         if name.is_empty() || !seen.insert(name) {

@@ -1,12 +1,13 @@
 //! Who may do what.
 //!
-//! Two kinds of callers: those with an account here (a static token with a role, for the site's own Cinder and its
-//! operators), and those with a ticket that such a caller was given for them. Tokens are compared by their digests and
+//! Two kinds of callers: those with an account here (a static token or a certificate with a role, for the site's own
+//! Cinder and its operators), and those with a ticket that such a caller was given for them. Tokens are compared by their digests and
 //! in constant time, all of them at each request, so that the time taken tells nothing about any. There is no
 //! anonymous role: without a configuration the gateway makes one operator's token of its own and nothing is open.
 //! Tokens and keys are read again on request, all or none of them: a token that has leaked must not live until the
 //! transfers of days are done.
 
+mod certificates;
 mod config;
 pub mod keystone;
 mod load;
@@ -26,6 +27,9 @@ use super::ticket::{AUDIENCE, Claims, Keys, Operation, TicketError};
 use crate::cluster::Seal;
 use crate::id::{ProjectId, SiteName, SnapshotId, VolumeId};
 use crate::secret;
+use crate::tls::ClientCertificate;
+pub use certificates::CertificateConfig;
+use certificates::Certificates;
 pub use config::{Config, KeyConfig, Role, TokenConfig};
 use keystone::Callers;
 pub use load::AuthError;
@@ -36,6 +40,11 @@ pub(super) use permission::{Action, Permission};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Principal {
     Token {
+        name: String,
+        role: Role,
+    },
+    /// Somebody who has shown a certificate.
+    Certificate {
         name: String,
         role: Role,
     },
@@ -55,6 +64,7 @@ pub struct Authority {
     lifetime: Duration,
     config: Config,
     data: PathBuf,
+    certificates: Certificates,
     keystone: Option<Callers>,
     secrets: RwLock<Arc<Secrets>>,
 }
@@ -85,7 +95,8 @@ impl Authority {
         let secrets = RwLock::new(Arc::new(Secrets::load(config, data)?));
         let lifetime = config.ticket_lifetime.0;
         let keystone = config.keystone.as_ref().map(Callers::new).transpose()?;
-        Ok(Self { site, lifetime, config: config.clone(), data: data.to_owned(), keystone, secrets })
+        let certificates = Certificates::new(&config.certificates);
+        Ok(Self { site, lifetime, config: config.clone(), data: data.to_owned(), certificates, keystone, secrets })
     }
 
     /// Reads the secrets again. An error leaves all of them as they were. Blocks on the disk.
@@ -119,6 +130,7 @@ impl Authority {
                 let detail = "this gateway asks no Keystone about X-Auth-Token ([auth.keystone] is not configured)";
                 (token, Err(Problem::new(Kind::BadToken, detail)))
             }
+            Proof::Certificate(certificate) => return self.certificates.identify(certificate, now),
         };
         match (own, &self.keystone) {
             (Err(problem), Some(keystone)) if problem.kind() == Kind::BadToken => {
@@ -187,13 +199,15 @@ pub(super) struct Shown<'a> {
     pub(super) service: Option<&'a str>,
 }
 
-/// One of the two ways to say who one is.
+/// One of the ways to say who one is.
 #[derive(Clone, Copy)]
 pub(super) enum Proof<'a> {
     /// `Authorization: Bearer`.
     Bearer(&'a str),
     /// `X-Auth-Token`.
     Keystone(&'a str),
+    /// Shown in the handshake of the connection.
+    Certificate(&'a ClientCertificate),
 }
 
 /// What a ticket is wanted for.
@@ -220,6 +234,7 @@ impl Principal {
     pub fn label(&self) -> String {
         match self {
             Self::Token { name, .. } => format!("token:{name}"),
+            Self::Certificate { name, .. } => format!("certificate:{name}"),
             Self::Keystone { user, name, .. } => format!("keystone:{user} ({name})"),
             Self::Ticket(claims) => format!("ticket:{}", claims.jti),
         }
@@ -229,7 +244,7 @@ impl Principal {
     #[must_use]
     pub fn sender(&self) -> Option<String> {
         match self {
-            Self::Token { .. } => Some(self.label()),
+            Self::Token { .. } | Self::Certificate { .. } => Some(self.label()),
             Self::Keystone { user, .. } => Some(format!("keystone:{user}")),
             Self::Ticket(claims) => claims.sub.clone(),
         }

@@ -36,11 +36,13 @@ impl Principal {
     /// Allows an action or says why not.
     pub(in crate::http) fn permit(&self, action: Action<'_>) -> Result<Permission, Problem> {
         match self {
-            Self::Token { role, .. } | Self::Keystone { role, .. } => permit_role(*role, action)?,
+            Self::Token { role, .. } | Self::Certificate { role, .. } | Self::Keystone { role, .. } => {
+                permit_role(*role, action)?;
+            }
             Self::Ticket(claims) => permit_ticket(claims, action)?,
         }
         let (issued, size) = match self {
-            Self::Token { .. } | Self::Keystone { .. } => (SystemTime::now(), None),
+            Self::Token { .. } | Self::Certificate { .. } | Self::Keystone { .. } => (SystemTime::now(), None),
             Self::Ticket(claims) => (claims.issued(), Some(claims.size)),
         };
         Ok(Permission { principal: self.label(), sender: self.sender(), issued, size })
@@ -53,7 +55,7 @@ fn permit_role(role: Role, action: Action<'_>) -> Result<(), Problem> {
             Ok(())
         }
         (Role::Ticket, _) => {
-            let detail = "this token hands out tickets and plans; use a ticket, or an operator's token";
+            let detail = "this account hands out tickets and plans; use a ticket, or the account of an operator";
             Err(Problem::new(Kind::Forbidden, detail))
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::super::ticket::tests::claims;
 use super::*;
+use crate::tls::tests::clients::Vouching;
 
 pub(in crate::http) fn authority(data: &Path) -> Authority {
     std::fs::write(data.join("cinder"), "cinder-token-of-enough-length\n").unwrap();
@@ -147,4 +148,85 @@ fn secrets_are_read_again_all_or_none() {
     authority.reload().unwrap();
     assert!(!knows("cinder-token-of-enough-length") && !knows(&ticket));
     assert!(knows("another-token-of-enough-length") && knows("operator-token-of-enough-length"));
+}
+
+fn row(name: &str, role: Role, dns: Option<&str>, uri: Option<&str>) -> CertificateConfig {
+    CertificateConfig { name: name.to_owned(), role, dns: dns.map(str::to_owned), uri: uri.map(str::to_owned) }
+}
+
+#[test]
+fn a_certificate_is_known_by_one_whole_name() {
+    let rows = vec![
+        row("cinder", Role::Ticket, None, Some("spiffe://dc2.example/cinder")),
+        row("root", Role::Operator, Some("Ops.Example"), None),
+        row("host", Role::Ticket, Some("host.dc2.example"), None),
+    ];
+    let data = tempfile::tempdir().unwrap();
+    let config = Config { certificates: rows, ..Config::default() };
+    let authority = Authority::load(&config, data.path(), "dc2".parse().unwrap()).unwrap();
+    let vouching = Vouching::new("a");
+    let who = |names: &[&str]| authority.certificates.identify(&vouching.shown(names), SystemTime::now());
+    let cinder = who(&["x.example", "spiffe://dc2.example/cinder"]).unwrap();
+    assert_eq!(
+        (cinder.label().as_str(), cinder.sender().as_deref()),
+        ("certificate:cinder", Some("certificate:cinder"))
+    );
+    assert_eq!(kind(cinder.permit(Action::Delete)), Kind::Forbidden);
+    assert!(cinder.permit(Action::Server).is_ok());
+    let root = who(&["OPS.example"]).unwrap();
+    assert!(root.permit(Action::Delete).is_ok());
+    for strangers in [
+        &["*.dc2.example"][..],
+        &["spiffe://dc2.example/cinder/x"],
+        &["spiffe://DC2.example/cinder"],
+        &["spiffe://dc2.example/"],
+        &["x.host.dc2.example"],
+        &["host.dc2.example.org"],
+        &[],
+    ] {
+        let refused = who(strangers).unwrap_err();
+        assert_eq!(refused.kind(), Kind::BadCertificate);
+        assert!(strangers.iter().all(|name| refused.text().contains(&name.to_lowercase()) || name.contains("DC2")));
+        assert!(refused.text().contains("auth.certificates"), "{}", refused.text());
+    }
+    let two = who(&["host.dc2.example", "ops.example"]).unwrap_err();
+    assert!(two.kind() == Kind::BadCertificate && two.text().contains("host and for root"), "{}", two.text());
+    let many: Vec<String> = (0..50).map(|number| format!("h{number}.example")).collect();
+    let many = who(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_err();
+    assert!(many.text().contains("and 42 more") && many.text().len() < 500, "{}", many.text());
+}
+
+#[test]
+fn rows_that_no_certificate_can_be_known_by_are_faults() {
+    let faults = |rows: Vec<CertificateConfig>| {
+        let mut faults = Vec::new();
+        Config { certificates: rows, ..Config::default() }.validate(&mut faults);
+        faults
+    };
+    let dns = |name: &str, dns: &str| row(name, Role::Ticket, Some(dns), None);
+    let uri = |name: &str, uri: &str| row(name, Role::Ticket, None, Some(uri));
+    assert_eq!(faults(vec![dns("a", "a.example"), uri("b", "spiffe://b/x?y#z%20")]), Vec::<String>::new());
+    for wrong in [
+        vec![dns("a", "*.example")],
+        vec![dns("a", "")],
+        vec![dns("a", "spiffe://a")],
+        vec![dns("a", "a.example b")],
+        vec![uri("a", "")],
+        vec![uri("a", "a.example")],
+        vec![uri("a", "spiffe:")],
+        vec![uri("a", "1a://b")],
+        vec![uri("a", "spiffe://a b")],
+        vec![uri("a", "spiffe://ä")],
+        vec![uri("a", &format!("spiffe://{}", "a".repeat(2048)))],
+        vec![row("a", Role::Ticket, None, None)],
+        vec![row("a", Role::Ticket, Some("a.example"), Some("spiffe://a"))],
+        vec![dns("", "a.example")],
+        vec![dns("a", "a.example"), dns("a", "b.example")],
+        vec![dns("a", "a.example"), dns("b", "A.example")],
+        vec![uri("a", "spiffe://a"), uri("b", "spiffe://a")],
+        vec![dns("a", "a.example"); 10_001],
+    ] {
+        let told = faults(wrong.clone());
+        assert!(matches!(&told[..], [fault] if fault.starts_with("auth.certificates")), "{told:?}");
+    }
 }

@@ -53,8 +53,9 @@ catalogue! {
     UploadLength "inconsistent-upload-length" BAD_REQUEST "The lengths in the requests contradict each other";
     MalformedCoding "malformed-coding" BAD_REQUEST "The packed body cannot be unpacked";
     Trailer "bad-trailer" BAD_REQUEST "What came after the body is malformed or missing";
-    Unauthorized "unauthorized" UNAUTHORIZED "The request needs a bearer token";
+    Unauthorized "unauthorized" UNAUTHORIZED "The request needs a token, a ticket or a client certificate";
     BadToken "bad-token" UNAUTHORIZED "The bearer token is not known here";
+    BadCertificate "bad-certificate" UNAUTHORIZED "The client certificate does not count here";
     BadTicket "bad-ticket" UNAUTHORIZED "The ticket is not valid";
     ExpiredTicket "expired-ticket" UNAUTHORIZED "The ticket has expired";
     Forbidden "forbidden" FORBIDDEN "The caller may not do that";

@@ -112,7 +112,7 @@ fn unsatisfied(size: u64) -> Option<(HeaderName, HeaderValue)> {
 /// What a caller who shows nothing, or nothing that counts, is told to show (RFC 6750).
 fn challenge(kind: Kind) -> Option<(HeaderName, HeaderValue)> {
     let text = match kind {
-        Kind::Unauthorized => "Bearer realm=\"rsnap\"",
+        Kind::Unauthorized | Kind::BadCertificate => "Bearer realm=\"rsnap\"",
         Kind::BadToken | Kind::BadTicket | Kind::ExpiredTicket => "Bearer realm=\"rsnap\", error=\"invalid_token\"",
         _ => return None,
     };

@@ -50,7 +50,7 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
         (status = 200, description = "It was there, with the same content", body = api::SnapshotAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn create(
     State(gateway): State<Arc<Gateway>>,

@@ -41,7 +41,7 @@ fn permit(caller: &Caller, upload: &Upload) -> Result<Permission, Problem> {
         (status = 200, description = "The uploads", body = UploadsAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn list(
     State(gateway): State<Arc<Gateway>>,
@@ -69,7 +69,7 @@ pub(in crate::http) async fn list(
         (status = 200, description = "The upload", body = UploadAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn state(
     State(gateway): State<Arc<Gateway>>,
@@ -95,7 +95,7 @@ pub(in crate::http) async fn state(
         (status = 204, description = "`Upload-Offset`, `Upload-Length`, `Upload-Complete` and `Upload-Limit` say it"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn look(
     State(gateway): State<Arc<Gateway>>,
@@ -140,7 +140,7 @@ pub(in crate::http) async fn look(
         (status = 201, description = "Complete, and stored", body = api::SnapshotAnswer),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn append(
     State(gateway): State<Arc<Gateway>>,
@@ -217,7 +217,7 @@ async fn finish_with(
         (status = 204, description = "Gone, and its space is free"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn cancel(
     State(gateway): State<Arc<Gateway>>,

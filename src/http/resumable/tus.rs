@@ -139,7 +139,7 @@ fn is_metadata(text: &str) -> bool {
         (status = 204, description = "Taken, and durable; or gone"),
         (status = "default", description = "A problem", body = api::Problem, content_type = "application/problem+json"),
     ),
-    security(("bearer" = []), ("keystone" = []))
+    security(("bearer" = []), ("keystone" = []), ("certificate" = []))
 )]
 pub(in crate::http) async fn overridden(
     state: State<Arc<Gateway>>,

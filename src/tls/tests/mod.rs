@@ -1,5 +1,6 @@
 //! Certificates on disk: made, read, refused, and replaced while they are in use.
 
+pub(crate) mod clients;
 mod renewal;
 pub(crate) mod server;
 
@@ -13,6 +14,10 @@ const ADVERTISED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
 
 fn load(data: &Path) -> Result<Arc<Identity>, TlsError> {
     Ok(Config::default().load(data, ADVERTISED, None)?.live().now())
+}
+
+fn pair(certificate: Option<PathBuf>, key: Option<PathBuf>) -> Config {
+    Config { certificate, key, ..Config::default() }
 }
 
 #[test]
@@ -58,11 +63,10 @@ fn faults_name_the_file() {
     let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let good = load(data.path()).unwrap();
     load(other.path()).unwrap();
-    let foreign =
-        Config { certificate: Some(good.certificate.clone()), key: Some(other.path().join("certificate.key")) };
+    let foreign = pair(Some(good.certificate.clone()), Some(other.path().join("certificate.key")));
     let fault = foreign.inspect(None).unwrap_err();
     assert!(matches!(fault, TlsError::Pair { .. }), "{fault}");
-    let swapped = Config { certificate: foreign.key.clone(), key: foreign.key };
+    let swapped = pair(foreign.key.clone(), foreign.key);
     let fault = swapped.inspect(None).unwrap_err().to_string();
     assert!(fault.contains("certificate.key"), "{fault}");
 }
@@ -81,7 +85,7 @@ fn the_name_that_callers_verify_is_in_the_certificate() {
 #[test]
 fn half_a_configuration_is_a_fault() {
     let mut faults = Vec::new();
-    Config { certificate: Some("a".into()), key: None }.validate(&mut faults);
-    Config { certificate: None, key: Some("a".into()) }.validate(&mut faults);
+    pair(Some("a".into()), None).validate(&mut faults);
+    pair(None, Some("a".into())).validate(&mut faults);
     assert_eq!(faults.len(), 2, "{faults:?}");
 }

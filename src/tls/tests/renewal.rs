@@ -43,7 +43,7 @@ impl Disk {
     }
 
     fn config(&self) -> Config {
-        Config { certificate: Some(self.0.path().join("c.pem")), key: Some(self.0.path().join("k.pem")) }
+        pair(Some(self.0.path().join("c.pem")), Some(self.0.path().join("k.pem")))
     }
 
     /// A file of its own each time, renamed into place: a change that is seen even within one tick of the clock.

@@ -1,9 +1,10 @@
 //! The shipped configurations of the balancer, with the real HAProxy and real gateways.
 
+use crate::mutual_tls::spoken;
 use crate::support::{Image, Upload, wait_for};
 
 use super::balancer::{Balancer, VARIANTS, command};
-use super::site::Site;
+use super::site::{CINDER, Site};
 
 const SIZE: usize = 24 << 20;
 /// What the questions before and after a transfer cost at most, TLS included.
@@ -92,5 +93,33 @@ fn what_runs_through_the_balancer_finishes_at_a_gateway_that_stops() {
         assert!(site.gateways[receiver].wait().success());
         site.gateways[receiver].restart();
         wait_for("the return of the gateway", || balancer.is_up(receiver));
+    }
+}
+
+#[test]
+fn a_certificate_reaches_the_gateway_when_tls_is_passed_through_and_ends_where_tls_ends() {
+    let site = Site::start(3, "");
+    let pair = site.authority.issue_client(&[CINDER]);
+    let audit = || -> String {
+        let logs = site.gateways.iter().map(|gateway| std::fs::read_to_string(gateway.data.join("audit.log")).unwrap());
+        logs.collect()
+    };
+    let asked = "/server?volume=v&snapshot=s&size=4096";
+    for variant in VARIANTS {
+        let balancer = Balancer::start(&site, variant);
+        let token = site.client(balancer.address);
+        let client = token.showing(&pair.certificate, &pair.key);
+        match variant {
+            "passthrough" => {
+                client.get(asked).expect(200);
+                assert!(audit().contains("\"certificate:cinder\""), "{}", audit());
+            }
+            _ => assert_eq!(client.get(asked).expect(401).problem(), "unauthorized"),
+        }
+        for (name, value) in spoken(&pair) {
+            let answer = token.with_token("").request("GET", asked, &[(name, value)], &[]);
+            assert_eq!(answer.expect(401).problem(), "unauthorized", "{variant}: {name}");
+        }
+        token.get(asked).expect(200);
     }
 }

@@ -11,6 +11,8 @@ use crate::support::{Client, Gateway, Options, binary};
 
 /// The name of the address before the gateways.
 pub const NAME: &str = "rsnap.example";
+/// Whom the gateways know by a certificate of the site's authority.
+pub const CINDER: &str = "spiffe://dc2.example/cinder";
 const TOKEN: &str = "the-token-of-this-site-of-enough-length";
 
 pub struct Site {
@@ -147,11 +149,13 @@ impl Caller {
 fn common(folder: &Path) -> String {
     let path = |name| folder.join(name);
     format!(
-        "[tls]\ncertificate = {:?}\nkey = {:?}\n[auth]\n\
+        "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_authorities = {:?}\n[auth]\n\
          tokens = [{{ name = \"root\", role = \"operator\", file = {:?} }}]\n\
+         certificates = [{{ name = \"cinder\", role = \"ticket\", uri = \"{CINDER}\" }}]\n\
          ticket_keys = [{{ id = \"k1\", file = {:?} }}]\n",
         path("site.pem"),
         path("site.key"),
+        path("authority.pem"),
         path("token"),
         path("ticket.key"),
     )

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 #[derive(Clone)]
 pub struct Client {
@@ -83,6 +84,23 @@ impl Client {
 
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
+    }
+
+    /// The same without a token, with this certificate and its key (PEM).
+    pub fn showing(&self, certificate: &str, key: &str) -> Self {
+        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let pair = CertifiedKey::from_der(chain, key, self.tls.crypto_provider()).unwrap();
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+        Self { address: self.address, tls: Arc::new(tls), token: String::new() }
+    }
+
+    /// Shakes hands and says nothing; gives why the gateway does not want that.
+    pub fn refusal(&self) -> String {
+        let mut stream = self.connect().unwrap();
+        let read = stream.read(&mut [0]);
+        read.expect_err("the gateway does not refuse the handshake").to_string()
     }
 
     pub fn connect(&self) -> io::Result<Stream> {

@@ -1,6 +1,6 @@
 //! What the tests share: a gateway as a process, a client that can misbehave, images to send.
 
-mod client;
+pub mod client;
 mod gateway;
 mod image;
 pub mod keystone;
