@@ -11,8 +11,26 @@ pub(super) fn gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
     if args.gateway.is_empty() {
         return Err(ClientError::Usage("no gateway: give --gateway URL, or set RSNAP_GATEWAY".to_owned()));
     }
+    let token = match token(args)? {
+        Some(token) => Some(token),
+        None => token_of_environment()?,
+    };
+    connected(args, token)
+}
+
+/// The gateway of another site, to which the environment's token is not shown: it is for the gateway here.
+pub(super) fn other_gateway(args: &ConnectArgs) -> Result<Gateway, ClientError> {
+    connected(args, token(args)?)
+}
+
+fn connected(args: &ConnectArgs, token: Option<String>) -> Result<Gateway, ClientError> {
+    if token.is_none() && args.client_certificate.is_none() {
+        let text = "no token: give --token-file FILE, or set RSNAP_TOKEN or RSNAP_TOKEN_FILE; or show a certificate with \
+                    --client-certificate";
+        return Err(ClientError::Usage(text.to_owned()));
+    }
     let endpoints = args.gateway.iter().map(|url| Endpoint::parse(url)).collect::<Result<_, _>>()?;
-    Gateway::any_of(endpoints, trust(args)?, &token(args)?, Limits::default())
+    Gateway::any_of(endpoints, trust(args)?, token.as_deref(), Limits::default())
 }
 
 /// The gateway to send to: the one that was granted, or the one that the arguments and the environment name.
@@ -29,7 +47,11 @@ pub(super) fn target(args: &SendArgs) -> Result<Gateway, ClientError> {
 }
 
 fn trust(args: &ConnectArgs) -> Result<Trust, ClientError> {
-    args.ca.as_deref().map_or_else(Trust::system, Trust::file)
+    let trust = args.ca.as_deref().map_or_else(Trust::system, Trust::file)?;
+    match (&args.client_certificate, &args.client_key) {
+        (Some(certificate), Some(key)) => trust.showing(certificate, key),
+        _ => Ok(trust),
+    }
 }
 
 /// The same, as fast as the arguments allow. On the runtime, which follows the file of the limit.
@@ -42,23 +64,21 @@ pub(super) fn limited(gateway: Gateway, args: &LimitArgs) -> Result<Gateway, Cli
     Ok(gateway.limited(rate))
 }
 
-/// Arguments come before the environment, the token itself before a file with it.
-fn token(args: &ConnectArgs) -> Result<String, ClientError> {
+/// The token itself comes before a file with it.
+fn token(args: &ConnectArgs) -> Result<Option<String>, ClientError> {
+    match (&args.token, &args.token_file) {
+        (Some(token), _) => Ok(Some(token.clone())),
+        (None, Some(file)) => read(file, "token").map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn token_of_environment() -> Result<Option<String>, ClientError> {
     let environment = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let Some(token) = &args.token {
-        return Ok(token.clone());
-    }
-    if let Some(file) = &args.token_file {
-        return read(file, "token");
-    }
-    if let Some(token) = environment("RSNAP_TOKEN") {
-        return Ok(token);
-    }
-    match environment("RSNAP_TOKEN_FILE") {
-        Some(file) => read(Path::new(&file), "token"),
-        None => Err(ClientError::Usage(
-            "no token: give --token-file FILE, or set RSNAP_TOKEN or RSNAP_TOKEN_FILE".to_owned(),
-        )),
+    match (environment("RSNAP_TOKEN"), environment("RSNAP_TOKEN_FILE")) {
+        (Some(token), _) => Ok(Some(token)),
+        (None, Some(file)) => read(Path::new(&file), "token").map(Some),
+        (None, None) => Ok(None),
     }
 }
 

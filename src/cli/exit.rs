@@ -14,7 +14,7 @@ pub(super) enum Exit {
     Usage = 2,
     /// The gateway's policy or what it holds stands against it.
     Refused = 3,
-    /// The token or ticket does not allow it, or the gateway could not prove who it is.
+    /// The token, certificate or ticket does not allow it, or the gateway could not prove who it is.
     Unauthorised = 4,
     /// Bytes are not what they must be.
     Integrity = 5,
@@ -33,7 +33,7 @@ impl Exit {
         match error {
             ClientError::Usage(_) => Self::Usage,
             ClientError::Plan(_) | ClientError::Missing(_) => Self::Refused,
-            ClientError::Tls { .. } => Self::Unauthorised,
+            ClientError::Tls { .. } | ClientError::Certificate(_) => Self::Unauthorised,
             ClientError::Integrity { .. }
             | ClientError::Differs(_)
             | ClientError::Damaged(_)

@@ -1,7 +1,7 @@
 //! The commands that ask one question.
 
 use super::args::{ChainArgs, ConnectArgs, DeleteArgs, SiteArgs, VolumeArgs};
-use super::connect::gateway;
+use super::connect::{gateway, other_gateway};
 use super::output::Output;
 use crate::client::{ClientError, compare};
 
@@ -9,9 +9,7 @@ pub(super) async fn chain(args: &ChainArgs, output: &Output) -> Result<(), Clien
     let VolumeArgs { volume, connect } = &args.volume;
     let here = gateway(connect)?;
     let Some(site) = &args.compare else { return output.chain(&here.chain(volume).await?) };
-    let (ca, token_file) = (args.other_ca.clone(), args.other_token_file.clone());
-    let address = vec![here.site(site).await?.gateway];
-    let there = gateway(&ConnectArgs { gateway: address, token: None, token_file, ca })?;
+    let there = other_gateway(&args.other.connect(vec![here.site(site).await?.gateway]))?;
     let other_volume = args.other_volume.as_ref().unwrap_or(volume);
     output.chains(&compare((&here, volume), (&there, other_volume)).await?)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args::{CephArgs, OtherArgs, VerifyArgs, VolumeArgs, location};
-use super::connect::gateway;
+use super::connect::{gateway, other_gateway};
 use super::output::{Output, Stream};
 use crate::client::source::{Access, RbdSnapshot};
 use crate::client::verify::{self as engine, Held, Other};
@@ -52,7 +52,7 @@ pub(super) fn held(volume: &VolumeArgs, snapshot: &SnapshotId) -> Result<Held, C
 pub(super) fn other_site(args: &OtherArgs, one: &Held) -> Result<Option<Held>, ClientError> {
     let Some(connect) = args.connect() else { return Ok(None) };
     Ok(Some(Held {
-        gateway: gateway(&connect)?,
+        gateway: other_gateway(&connect)?,
         volume: args.other_volume.clone().unwrap_or_else(|| one.volume.clone()),
         snapshot: args.other_snapshot.clone().unwrap_or_else(|| one.snapshot.clone()),
     }))

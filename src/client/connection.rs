@@ -15,9 +15,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -25,6 +26,9 @@ use super::answer::Answer;
 use super::body::{Activity, UploadBody, Waiting};
 use super::rate::Gate;
 use super::{ClientError, Endpoint, Trust};
+
+/// How long a connection that has ended may take to say why.
+const CAUSE: Duration = Duration::from_secs(1);
 
 /// How long each step may take.
 #[derive(Debug, Clone, Copy)]
@@ -61,12 +65,27 @@ pub(super) async fn exchange(
     let activity = request.body().activity();
     let io = TokioIo::new(Patient { inner: stream, broken: false, activity: Arc::clone(&activity), gate });
     let (mut sender, connection) = http1::handshake(io).await.map_err(|fault| failed(&fault))?;
-    let driver = Driver(tokio::spawn(connection).abort_handle());
+    let driving = tokio::spawn(connection);
+    let driver = Driver(driving.abort_handle());
     let leave = open_gate_in_time(&request, limits.leave);
     let sending = sender.send_request(with_gate(request));
     let response = watched(sending, &activity, limits).await;
     leave.abort();
-    Ok(Answer::new(response?, driver, limits.idle))
+    match response {
+        Ok(response) => Ok(Answer::new(response, driver, limits.idle)),
+        Err(fault) => Err(cause(fault, driving).await),
+    }
+}
+
+/// A request that could not begin says no more than that; why the connection ended, what drove it knows.
+async fn cause(told: ClientError, driving: JoinHandle<hyper::Result<()>>) -> ClientError {
+    if !matches!(told, ClientError::Cut(_)) {
+        return told;
+    }
+    match timeout(CAUSE, driving).await {
+        Ok(Ok(Err(fault))) => failed(&fault),
+        _ => told,
+    }
 }
 
 async fn connect(
@@ -80,10 +99,30 @@ async fn connect(
         trust.demand(endpoint.proof(), endpoint.host()).map_err(|fault| untrusted(fault.to_string()))?;
     let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| match fault.get_ref() {
-        Some(inner) if inner.is::<rustls::Error>() => untrusted(inner.to_string()),
+    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| match (unwelcome(&fault), fault.get_ref()) {
+        (Some(refused), _) => refused,
+        (None, Some(inner)) if inner.is::<rustls::Error>() => untrusted(inner.to_string()),
         _ => unreachable(fault),
     })
+}
+
+/// What the peer has said of our certificate. With TLS 1.3 it comes in the place of the answer.
+fn unwelcome(fault: &io::Error) -> Option<ClientError> {
+    use AlertDescription as Alert;
+    let inner = fault.get_ref()?.downcast_ref::<rustls::Error>()?;
+    match inner {
+        rustls::Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => Some(ClientError::Certificate(inner.to_string())),
+        _ => None,
+    }
 }
 
 /// Lets the body begin on `100 Continue`.
@@ -140,6 +179,9 @@ pub(super) fn failed(fault: &hyper::Error) -> ClientError {
     let mut text = fault.to_string();
     let mut source = std::error::Error::source(fault);
     while let Some(inner) = source {
+        if let Some(refused) = inner.downcast_ref().and_then(unwelcome) {
+            return refused;
+        }
         text = format!("{text}: {inner}");
         source = inner.source();
     }

@@ -31,6 +31,9 @@ pub enum ClientError {
     /// The peer could not prove who it is, or speaks no TLS that we speak.
     #[error("cannot trust the gateway at {address}: {fault}")]
     Tls { address: String, fault: String },
+    /// The peer does not take the certificate that we show, or wants one.
+    #[error("the gateway does not take the client certificate: {0}")]
+    Certificate(String),
     /// The gateway answered, and the answer is no.
     #[error("the gateway refused ({}, {}): {}", .problem.status, .problem.title, .problem.detail)]
     Refused { problem: Box<Problem>, retry_after: Option<Duration> },
@@ -100,6 +103,10 @@ impl ClientError {
             Self::Usage(_) => "Correct the command; `--help` describes each option.",
             Self::Connect { .. } => "Check --gateway, that the gateway runs, and that no firewall stands between.",
             Self::Tls { .. } => "Give the gateway's certificate or the authority that signed it with --ca FILE.",
+            Self::Certificate(_) => {
+                "Show one that has not ended or been revoked, of an authority that the gateway trusts, with \
+                 --client-certificate."
+            }
             Self::Refused { problem, .. } => remedy_for(problem),
             Self::Protocol(_) => "Check that --gateway names an rsnap gateway and that its version fits this client.",
             Self::Cut(_) | Self::Idle(_) => "Check the network and the gateway's log, then run the command again.",
@@ -181,8 +188,11 @@ fn remedy_for(problem: &Problem) -> &'static str {
              it cannot mend, delete and send again."
         }
         ("unmendable", _) => "Do what it says; the other snapshots stay whole.",
-        (_, 401) => "Give a valid token with --token-file, --token or RSNAP_TOKEN.",
-        (_, 403) => "Use a token whose role or ticket allows this operation on this volume.",
+        ("bad-certificate", _) => "Do what it says; a token that is given too, with --token-file, counts alone.",
+        (_, 401) => {
+            "Give a valid token with --token-file, --token or RSNAP_TOKEN, or a certificate with --client-certificate."
+        }
+        (_, 403) => "Use a token or certificate whose role, or a ticket that allows this operation on this volume.",
         ("no-site", _) => {
             "Check the name; the gateway's resolver finds sites, such as those of [plugins.resolver.settings.sites]."
         }

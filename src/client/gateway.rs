@@ -26,7 +26,8 @@ use crate::id::{SiteName, SnapshotId, VolumeId};
 pub struct Gateway {
     endpoints: Arc<[Endpoint]>,
     trust: Trust,
-    authorization: Arc<HeaderValue>,
+    /// `None`: the certificate that we show says who we are.
+    authorization: Option<Arc<HeaderValue>>,
     limits: Limits,
     rate: Rate,
     /// Its `ip:port`, when the permission is a ticket for it that somebody else asked for.
@@ -60,17 +61,19 @@ pub struct Ticketed {
 }
 
 impl Gateway {
-    /// `token` is shown to this gateway as a bearer token.
-    pub fn new(endpoint: Endpoint, trust: Trust, token: &str, limits: Limits) -> Result<Self, ClientError> {
+    /// `token` is shown to this gateway as a bearer token; without one, what `trust` shows must be enough.
+    pub fn new(endpoint: Endpoint, trust: Trust, token: Option<&str>, limits: Limits) -> Result<Self, ClientError> {
         Self::any_of(vec![endpoint], trust, token, limits)
     }
 
     /// The gateways are asked in this order, until one takes the question.
-    pub fn any_of(endpoints: Vec<Endpoint>, trust: Trust, token: &str, limits: Limits) -> Result<Self, ClientError> {
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
-        authorization.set_sensitive(true);
-        let authorization = Arc::new(authorization);
+    pub fn any_of(
+        endpoints: Vec<Endpoint>,
+        trust: Trust,
+        token: Option<&str>,
+        limits: Limits,
+    ) -> Result<Self, ClientError> {
+        let authorization = token.map(bearer).transpose()?.map(Arc::new);
         let (endpoints, rate, takes_zstd) = (endpoints.into(), Rate::default(), Arc::default());
         Ok(Self { endpoints, trust, authorization, limits, rate, granted: None, takes_zstd })
     }
@@ -79,7 +82,7 @@ impl Gateway {
     /// has asked, and whoever sends has none.
     pub fn granted(answer: &ServerAnswer, trust: Trust, limits: Limits) -> Result<Self, ClientError> {
         let ticket = answer.ticket.as_deref().ok_or_else(|| ClientError::Protocol("it has no ticket".to_owned()))?;
-        let gateway = Self::new(Endpoint::answered(answer)?, trust, ticket, limits)?;
+        let gateway = Self::new(Endpoint::answered(answer)?, trust.showing_none(), Some(ticket), limits)?;
         Ok(Self { granted: Some(answer.server.clone()), ..gateway })
     }
 
@@ -266,12 +269,21 @@ impl Gateway {
         let host =
             HeaderValue::from_str(&endpoint.authority()).map_err(|fault| ClientError::Usage(fault.to_string()))?;
         request.headers_mut().insert(HOST, host);
-        request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(&self.authorization));
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(authorization));
+        }
         let answer = exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await?;
         let takes = answer.header(ACCEPT_ENCODING.as_str()).is_some_and(names_zstd);
         self.takes_zstd.fetch_or(takes, Ordering::Relaxed);
         Ok(answer)
     }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+        .map_err(|_| ClientError::Usage("the token has characters that no token has".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// Whether zstd is among the codings that an answer accepts.

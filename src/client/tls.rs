@@ -2,6 +2,8 @@
 //!
 //! Authorities come from `--ca` or from the system, never from both: whoever names an authority of their own means
 //! that nobody else may vouch. A pinned certificate is checked by its digest and by its signature over the handshake.
+//!
+//! To gateways that ask for one, we may show a certificate of our own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
@@ -19,11 +22,13 @@ use super::{ClientError, Proof};
 
 static VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
-/// The authorities that may vouch for a gateway.
+/// The authorities that may vouch for a gateway, and what we show it.
 #[derive(Debug, Clone)]
 pub struct Trust {
     provider: Arc<CryptoProvider>,
     named: Arc<ClientConfig>,
+    /// The same without a certificate of our own.
+    plain: Arc<ClientConfig>,
 }
 
 impl Trust {
@@ -46,6 +51,28 @@ impl Trust {
         Self::roots(roots).map_err(|error| ClientError::Usage(format!("cannot set up TLS: {error}")))
     }
 
+    /// The same, with a certificate of our own in one PEM file and its key in another.
+    pub fn showing(self, certificate: &Path, key: &Path) -> Result<Self, ClientError> {
+        let fault = |path: &Path, what: &dyn std::fmt::Display| {
+            ClientError::Usage(format!("the client certificate cannot be used: {}: {what}", path.display()))
+        };
+        let chain = CertificateDer::pem_file_iter(certificate).map_err(|error| fault(certificate, &error))?;
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().map_err(|error| fault(certificate, &error))?;
+        if chain.is_empty() {
+            return Err(fault(certificate, &"there is no certificate in it"));
+        }
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, &error))?;
+        let pair = CertifiedKey::from_der(chain, private, &self.provider).map_err(|error| fault(key, &error))?;
+        let mut named = ClientConfig::clone(&self.named);
+        named.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(pair));
+        Ok(Self { named: Arc::new(named), ..self })
+    }
+
+    /// The same without a certificate of our own: for whom a ticket is enough, and who may not know our authority.
+    pub(super) fn showing_none(self) -> Self {
+        Self { named: Arc::clone(&self.plain), ..self }
+    }
+
     fn certificates(certificates: Vec<CertificateDer<'static>>) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
@@ -59,7 +86,8 @@ impl Trust {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&VERSIONS)?;
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { provider, named: Arc::new(config) })
+        let plain = Arc::new(config);
+        Ok(Self { provider, named: Arc::clone(&plain), plain })
     }
 
     /// The TLS settings that demand `proof`, and the name to announce to the peer.
@@ -78,6 +106,7 @@ impl Trust {
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_protocol_versions(&VERSIONS)?;
         let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+        config.client_auth_cert_resolver = Arc::clone(&self.named.client_auth_cert_resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)
     }

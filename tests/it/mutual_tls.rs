@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -53,6 +54,12 @@ impl Guarded {
         let mut parameters = client(&[ROOT]);
         change(&mut parameters);
         self.client(&self.authority.sign(&parameters))
+    }
+
+    fn files(&self, pair: &Pair) -> [PathBuf; 2] {
+        let files = ["client.pem", "client.key"].map(|name| self.folder.path().join(name));
+        pair.write(&files[0], &files[1]);
+        files
     }
 
     fn audit(&self) -> Vec<Value> {
@@ -259,6 +266,51 @@ fn what_is_withdrawn_counts_no_more_on_connections_that_are_open() {
     assert!(!resumed.as_ref().is_ok_and(|answer| answer.status != 401), "{resumed:?}");
     newcomer.get(CHAIN).expect(200);
     guarded.gateway.client().get(CHAIN).expect(200);
+}
+
+#[test]
+fn the_command_line_shows_a_certificate() {
+    let guarded = Guarded::start();
+    let image = Image::random(1 << 20, 312);
+    let file = guarded.folder.path().join("image.raw");
+    fs::write(&file, &image.bytes).unwrap();
+    let run = |pair: &Pair, line: &str, code: i32| {
+        let [certificate, key] = guarded.files(pair);
+        let mut command = Command::new(binary());
+        command.args(line.split_whitespace()).env("RSNAP_GATEWAY", format!("https://{}", guarded.gateway.address));
+        command.env("RSNAP_CA", guarded.gateway.certificate());
+        command.env("RSNAP_CLIENT_CERTIFICATE", certificate).env("RSNAP_CLIENT_KEY", key);
+        let output = command.output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line}: {told}");
+        told
+    };
+    let (cinder, root) = (guarded.authority.issue_client(&[CINDER]), guarded.authority.issue_client(&[ROOT]));
+    run(&cinder, &format!("send {} --volume v --snapshot s", file.display()), 0);
+    assert!(run(&cinder, "chain --volume v", 0).contains('s'));
+    assert!(run(&cinder, "servers", 4).contains("account of an operator"));
+    let (address, authority) = (guarded.gateway.address, guarded.gateway.certificate());
+    let [certificate, key] = guarded.files(&root);
+    let other = format!(
+        "verify --volume v --snapshot s --other-gateway https://{address} --other-client-certificate {} \
+         --other-client-key {} --other-ca {}",
+        certificate.display(),
+        key.display(),
+        authority.display()
+    );
+    run(&root, &other, 0);
+    run(&root, "delete --volume v --snapshot s", 0);
+
+    let mut revoked = client(&[ROOT]);
+    revoked.serial_number = Some(SerialNumber::from(REVOKED));
+    let told = run(&guarded.authority.sign(&revoked), "chain --volume v", 4);
+    assert!(told.contains("CertificateRevoked") && told.contains("--client-certificate"), "{told}");
+    let told = run(&guarded.authority.issue_client(&["host.dc2.example"]), "chain --volume v", 4);
+    assert!(told.contains("host.dc2.example") && told.contains("auth.certificates"), "{told}");
+    let mixed = Pair { key: root.key.clone(), ..cinder.clone() };
+    assert!(run(&mixed, "chain --volume v", 2).contains("client.key"));
+    let empty = Pair { certificate: String::new(), ..cinder };
+    assert!(run(&empty, "chain --volume v", 2).contains("client.pem"));
 }
 
 #[test]

@@ -11,10 +11,12 @@ Exit codes:
   130  interrupted
 
 Environment:
-  RSNAP_GATEWAY     instead of --gateway
-  RSNAP_TOKEN       instead of --token
-  RSNAP_TOKEN_FILE  instead of --token-file
-  RSNAP_CA          instead of --ca";
+  RSNAP_GATEWAY             instead of --gateway
+  RSNAP_TOKEN               instead of --token
+  RSNAP_TOKEN_FILE          instead of --token-file
+  RSNAP_CLIENT_CERTIFICATE  instead of --client-certificate
+  RSNAP_CLIENT_KEY          instead of --client-key
+  RSNAP_CA                  instead of --ca";
 
 pub(super) const SEND_EXAMPLES: &str = "\
 Examples:

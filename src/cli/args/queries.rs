@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::id::{SiteName, SnapshotId, VolumeId};
 use crate::quantity::Bytes;
@@ -21,6 +21,13 @@ pub struct ConnectArgs {
     /// File with the bearer token.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Certificate (PEM, then the intermediate ones) that says who calls, instead of a token: a token that is given too
+    /// decides alone.
+    #[arg(long, env = "RSNAP_CLIENT_CERTIFICATE", value_name = "FILE", requires = "client_key")]
+    pub client_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, env = "RSNAP_CLIENT_KEY", value_name = "FILE", requires = "client_certificate")]
+    pub client_key: Option<PathBuf>,
     /// Certificates (PEM) to trust instead of those of the system.
     #[arg(long, env = "RSNAP_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -47,20 +54,51 @@ pub struct VolumeArgs {
     pub connect: ConnectArgs,
 }
 
+/// Who calls the gateway of another site, and what proves that one. Where it is, `other_place` says.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Other site")]
+#[command(group(ArgGroup::new("other_credential").args(["other_token_file", "other_client_certificate"]).multiple(true)))]
+pub struct CredentialArgs {
+    /// File with the bearer token for the gateway there.
+    #[arg(long, value_name = "FILE", requires = "other_place")]
+    pub other_token_file: Option<PathBuf>,
+    /// Certificate (PEM) to show there, as with --client-certificate.
+    #[arg(long, value_name = "FILE", requires_all = ["other_place", "other_client_key"])]
+    pub other_client_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "other_client_certificate")]
+    pub other_client_key: Option<PathBuf>,
+    /// Certificates (PEM) to trust there instead of those of the system.
+    #[arg(long, value_name = "FILE", requires = "other_place")]
+    pub other_ca: Option<PathBuf>,
+}
+
+impl CredentialArgs {
+    /// How to reach the gateway at these addresses.
+    pub(in crate::cli) fn connect(&self, gateway: Vec<String>) -> ConnectArgs {
+        let Self { other_token_file, other_client_certificate, other_client_key, other_ca } = self.clone();
+        ConnectArgs {
+            gateway,
+            token: None,
+            token_file: other_token_file,
+            client_certificate: other_client_certificate,
+            client_key: other_client_key,
+            ca: other_ca,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("other_place").args(["compare"])))]
 pub struct ChainArgs {
     #[command(flatten)]
     pub volume: VolumeArgs,
     /// Compare with the chain at this site: what both have, what one has, and what the policy there would do. The
     /// gateway here says where the site is.
-    #[arg(long, value_name = "SITE", requires = "other_token_file", help_heading = "Other site")]
+    #[arg(long, value_name = "SITE", requires = "other_credential", help_heading = "Other site")]
     pub compare: Option<SiteName>,
-    /// File with the bearer token for the gateway there.
-    #[arg(long, value_name = "FILE", requires = "compare", help_heading = "Other site")]
-    pub other_token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust there instead of those of the system.
-    #[arg(long, value_name = "FILE", requires = "compare", help_heading = "Other site")]
-    pub other_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub other: CredentialArgs,
     /// The volume's id there; the same as here when not given.
     #[arg(long, value_name = "ID", requires = "compare", help_heading = "Other site")]
     pub other_volume: Option<VolumeId>,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
+use super::queries::CredentialArgs;
 use super::{CephArgs, ConnectArgs, VolumeArgs};
 use crate::client::source::{Location, LocationError, RBD_PREFIX};
 use crate::id::{SnapshotId, VolumeId};
@@ -11,16 +12,13 @@ use crate::id::{SnapshotId, VolumeId};
 /// Another site.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Other site")]
+#[command(group(ArgGroup::new("other_place").args(["other_gateway"])))]
 pub struct OtherArgs {
     /// The gateway of the other site, or several of it, as with --gateway.
-    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "other_token_file", conflicts_with = "source")]
+    #[arg(long, value_name = "URL", value_delimiter = ',', requires = "other_credential", conflicts_with = "source")]
     pub other_gateway: Vec<String>,
-    /// File with the bearer token for it.
-    #[arg(long, value_name = "FILE", requires = "other_gateway")]
-    pub other_token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust for it instead of those of the system.
-    #[arg(long, value_name = "FILE", requires = "other_gateway")]
-    pub other_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub credential: CredentialArgs,
     /// The volume's id there; the same as here when not given.
     #[arg(long, value_name = "ID", requires = "other_gateway")]
     pub other_volume: Option<VolumeId>,
@@ -32,9 +30,8 @@ pub struct OtherArgs {
 impl OtherArgs {
     /// How to reach it; `None` when there is none.
     pub(in crate::cli) fn connect(&self) -> Option<ConnectArgs> {
-        let (gateway, ca) = (self.other_gateway.clone(), self.other_ca.clone());
-        let token_file = self.other_token_file.clone();
-        (!gateway.is_empty()).then_some(ConnectArgs { gateway, token: None, token_file, ca })
+        let gateway = self.other_gateway.clone();
+        (!gateway.is_empty()).then(|| self.credential.connect(gateway))
     }
 }
 

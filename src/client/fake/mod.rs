@@ -101,7 +101,7 @@ impl Fake {
 
     pub(crate) fn gateway_with(&self, limits: Limits) -> Gateway {
         let endpoint = Endpoint::parse(&format!("https://{}", self.address)).unwrap();
-        Gateway::new(endpoint, Trust::file(self.certificate.path()).unwrap(), "secret", limits).unwrap()
+        Gateway::new(endpoint, Trust::file(self.certificate.path()).unwrap(), Some("secret"), limits).unwrap()
     }
 
     /// The gateway as somebody else's answer of `GET /server` names it.

@@ -22,13 +22,13 @@ async fn a_stranger_is_not_trusted_and_a_closed_port_is_tried_again() {
     let (fake, stranger, source) = (Fake::start().await, Fake::start().await, kept(&[1]));
     let endpoint = crate::client::Endpoint::parse(&format!("https://{}", fake.address)).unwrap();
     let trust = crate::client::Trust::file(stranger.certificate.path()).unwrap();
-    let gateway = Gateway::new(endpoint, trust, "secret", Limits::default()).unwrap();
+    let gateway = Gateway::new(endpoint, trust, Some("secret"), Limits::default()).unwrap();
     let error = send(&mut job(gateway, "s1", file(&source, vec![])), &Log::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Tls { .. }), "{error}");
 
     let endpoint = crate::client::Endpoint::parse("https://127.0.0.1:1").unwrap();
     let trust = crate::client::Trust::file(stranger.certificate.path()).unwrap();
-    let gateway = Gateway::new(endpoint, trust, "secret", Limits::default()).unwrap();
+    let gateway = Gateway::new(endpoint, trust, Some("secret"), Limits::default()).unwrap();
     let log = Log::default();
     let error = send(&mut job(gateway, "s1", file(&source, vec![])), &log).await.unwrap_err();
     assert!(matches!(error, ClientError::Connect { .. }), "{error}");
@@ -55,11 +55,11 @@ async fn of_several_gateways_the_first_that_takes_the_question_is_asked() {
     let [gone, there] = [closed().await, fake.address]
         .map(|address| crate::client::Endpoint::parse(&format!("https://{address}")).unwrap());
     let trust = || crate::client::Trust::file(fake.certificate.path()).unwrap();
-    let several = Gateway::any_of(vec![gone.clone(), there], trust(), "secret", Limits::default()).unwrap();
+    let several = Gateway::any_of(vec![gone.clone(), there], trust(), Some("secret"), Limits::default()).unwrap();
     let log = Log::default();
     send(&mut job(several, "s1", file(&source, vec![])), &log).await.unwrap();
     assert_eq!((log.retries(), fake.received().len()), (0, 1));
-    let none = Gateway::any_of(vec![gone.clone(), gone], trust(), "secret", Limits::default()).unwrap();
+    let none = Gateway::any_of(vec![gone.clone(), gone], trust(), Some("secret"), Limits::default()).unwrap();
     let error = send(&mut job(none, "s2", file(&source, vec![])), &log).await.unwrap_err();
     assert!(matches!(error, ClientError::Connect { .. }), "{error}");
 }
