@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use super::answer::Answer;
 use super::body::{Activity, UploadBody, Waiting};
+use super::distrust::distrusted;
 use super::rate::Gate;
 use super::{ClientError, Endpoint, Trust};
 
@@ -75,14 +76,13 @@ async fn connect(
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
     let address = endpoint.authority();
     let unreachable = |fault: io::Error| ClientError::Connect { address: address.clone(), fault: fault.to_string() };
-    let untrusted = |fault: String| ClientError::Tls { address: address.clone(), fault };
-    let (config, name) =
-        trust.demand(endpoint.proof(), endpoint.host()).map_err(|fault| untrusted(fault.to_string()))?;
+    let untrusted = |fault: &rustls::Error| distrusted(&address, fault);
+    let (config, name) = trust.demand(endpoint.proof(), endpoint.host()).map_err(|fault| untrusted(&fault))?;
     let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| match fault.get_ref() {
-        Some(inner) if inner.is::<rustls::Error>() => untrusted(inner.to_string()),
-        _ => unreachable(fault),
+    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| {
+        let told = fault.get_ref().and_then(|inner| inner.downcast_ref()).map(untrusted);
+        told.unwrap_or_else(|| unreachable(fault))
     })
 }
 

@@ -30,7 +30,7 @@ pub enum ClientError {
     Connect { address: String, fault: String },
     /// The peer could not prove who it is, or speaks no TLS that we speak.
     #[error("cannot trust the gateway at {address}: {fault}")]
-    Tls { address: String, fault: String },
+    Tls { address: String, fault: String, remedy: &'static str },
     /// The gateway answered, and the answer is no.
     #[error("the gateway refused ({}, {}): {}", .problem.status, .problem.title, .problem.detail)]
     Refused { problem: Box<Problem>, retry_after: Option<Duration> },
@@ -99,7 +99,7 @@ impl ClientError {
         match self {
             Self::Usage(_) => "Correct the command; `--help` describes each option.",
             Self::Connect { .. } => "Check --gateway, that the gateway runs, and that no firewall stands between.",
-            Self::Tls { .. } => "Give the gateway's certificate or the authority that signed it with --ca FILE.",
+            Self::Tls { remedy, .. } => remedy,
             Self::Refused { problem, .. } => remedy_for(problem),
             Self::Protocol(_) => "Check that --gateway names an rsnap gateway and that its version fits this client.",
             Self::Cut(_) | Self::Idle(_) => "Check the network and the gateway's log, then run the command again.",
