@@ -8,6 +8,7 @@
 mod args;
 mod connect;
 mod exit;
+mod interrupt;
 mod output;
 mod plugin;
 mod queries;
@@ -27,6 +28,7 @@ pub use args::{Cli, Command, ConfigCheck, Serve, StoreSweep};
 
 use crate::client::ClientError;
 use exit::Exit;
+use interrupt::interruptible;
 use output::Output;
 
 /// What is left to do after [`run`].
@@ -47,7 +49,14 @@ pub async fn run(cli: Cli) -> Handled {
         Command::Plugin { command } => return Handled::Done(plugin::run(command, &output).await.into()),
         Command::Store { command: args::Store::Sweep(sweep) } => return Handled::StoreSweep(sweep),
         Command::Config { command: args::Config::Check(check) } => return Handled::ConfigCheck(check),
-        command => interruptible(client(command, &output)).await,
+        command => {
+            let remedy = interrupt::remedy(&command);
+            let done = interruptible(client(command, &output)).await;
+            if done.is_none() {
+                output.fault("interrupted", remedy);
+            }
+            done
+        }
     };
     Handled::Done(match done {
         Some(Ok(())) => Exit::Success.into(),
@@ -57,18 +66,6 @@ pub async fn run(cli: Cli) -> Handled {
         }
         None => Exit::Interrupted.into(),
     })
-}
-
-/// `None` when the user has interrupted: what was staged is removed by then.
-async fn interruptible<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        signal = tokio::signal::ctrl_c() => match signal {
-            Ok(()) => None,
-            Err(_) => std::future::pending().await,
-        },
-        done = work => Some(done),
-    }
 }
 
 async fn client(command: Command, output: &Output) -> Result<(), ClientError> {

@@ -118,7 +118,8 @@ async fn material(args: &SendArgs) -> Result<(Box<dyn Material>, Option<String>)
         false => StreamInput::file(&path, kind),
     });
     let snapshot = args.base_snapshot.as_ref().map(ToString::to_string);
-    let stream = PassThrough::new(opened.await??, KnownBase { snapshot, root: args.base_root }, args.size);
+    let stream =
+        PassThrough::new(opened.await??, KnownBase { snapshot, root: args.base_root }, args.size.map(|size| size.0));
     let (found, named) = (stream.snapshots(), args.snapshot.len() as u64);
     if found != named {
         return Err(ClientError::Usage(format!("the stream has {found} snapshots, --snapshot names {named}")));
@@ -178,7 +179,7 @@ fn image(args: &SendArgs) -> Result<Image, ClientError> {
     });
     let bases = bases.collect::<Result<_, _>>()?;
     let image = match args.size {
-        Some(size) => Image::pipe(Box::new(standard_input()?), size, "standard input", bases),
+        Some(size) => Image::pipe(Box::new(standard_input()?), size.0, "standard input", bases),
         None => Image::file(args.source.clone(), bases)?,
     };
     Ok(if args.full { image.in_full() } else { image })

@@ -15,7 +15,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -24,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use super::answer::Answer;
 use super::body::{Activity, UploadBody, Waiting};
+use super::distrust::{distrusted, unwelcome};
 use super::rate::Gate;
 use super::{ClientError, Endpoint, Trust};
 
@@ -94,35 +94,14 @@ async fn connect(
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ClientError> {
     let address = endpoint.authority();
     let unreachable = |fault: io::Error| ClientError::Connect { address: address.clone(), fault: fault.to_string() };
-    let untrusted = |fault: String| ClientError::Tls { address: address.clone(), fault };
-    let (config, name) =
-        trust.demand(endpoint.proof(), endpoint.host()).map_err(|fault| untrusted(fault.to_string()))?;
+    let untrusted = |fault: &rustls::Error| distrusted(&address, fault);
+    let (config, name) = trust.demand(endpoint.proof(), endpoint.host()).map_err(|fault| untrusted(&fault))?;
     let stream = TcpStream::connect((endpoint.host(), endpoint.port())).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
-    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| match (unwelcome(&fault), fault.get_ref()) {
-        (Some(refused), _) => refused,
-        (None, Some(inner)) if inner.is::<rustls::Error>() => untrusted(inner.to_string()),
-        _ => unreachable(fault),
+    TlsConnector::from(config).connect(name, stream).await.map_err(|fault| {
+        let told = fault.get_ref().and_then(|inner| inner.downcast_ref()).map(untrusted);
+        told.unwrap_or_else(|| unreachable(fault))
     })
-}
-
-/// What the peer has said of our certificate. With TLS 1.3 it comes in the place of the answer.
-fn unwelcome(fault: &io::Error) -> Option<ClientError> {
-    use AlertDescription as Alert;
-    let inner = fault.get_ref()?.downcast_ref::<rustls::Error>()?;
-    match inner {
-        rustls::Error::AlertReceived(
-            Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::CertificateRequired
-            | Alert::UnknownCA
-            | Alert::AccessDenied,
-        ) => Some(ClientError::Certificate(inner.to_string())),
-        _ => None,
-    }
 }
 
 /// Lets the body begin on `100 Continue`.
@@ -179,7 +158,8 @@ pub(super) fn failed(fault: &hyper::Error) -> ClientError {
     let mut text = fault.to_string();
     let mut source = std::error::Error::source(fault);
     while let Some(inner) = source {
-        if let Some(refused) = inner.downcast_ref().and_then(unwelcome) {
+        let tls = inner.downcast_ref().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref());
+        if let Some(refused) = tls.and_then(unwelcome) {
             return refused;
         }
         text = format!("{text}: {inner}");

@@ -30,7 +30,7 @@ pub enum ClientError {
     Connect { address: String, fault: String },
     /// The peer could not prove who it is, or speaks no TLS that we speak.
     #[error("cannot trust the gateway at {address}: {fault}")]
-    Tls { address: String, fault: String },
+    Tls { address: String, fault: String, remedy: &'static str },
     /// The peer does not take the certificate that we show, or wants one.
     #[error("the gateway does not take the client certificate: {0}")]
     Certificate(String),
@@ -102,7 +102,7 @@ impl ClientError {
         match self {
             Self::Usage(_) => "Correct the command; `--help` describes each option.",
             Self::Connect { .. } => "Check --gateway, that the gateway runs, and that no firewall stands between.",
-            Self::Tls { .. } => "Give the gateway's certificate or the authority that signed it with --ca FILE.",
+            Self::Tls { remedy, .. } => remedy,
             Self::Certificate(_) => {
                 "Show one that has not ended or been revoked, of an authority that the gateway trusts, with \
                  --client-certificate."

@@ -21,6 +21,7 @@ mod answer;
 mod body;
 mod chains;
 mod connection;
+mod distrust;
 mod endpoint;
 mod error;
 mod gateway;

@@ -87,7 +87,7 @@ impl Surface {
         if Parser::is_core_wasm(bytes) {
             return Err(Fault::new(
                 "the file is a core module, not a component",
-                "make a component of it with `wasm-tools component new`",
+                "make a component of it with `rsnap plugin pack`",
             ));
         }
         let broken = |error| Fault::new(format!("the file is damaged: {error}"), "build or fetch it again");

@@ -1,9 +1,10 @@
 //! The command line against a real gateway: what users type, what they read, and with which code it ends.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::{Diff, Gateway, Image, Options, binary, rbd_export};
 
@@ -26,6 +27,12 @@ impl Desk {
         let path = self.folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         path
+    }
+
+    /// What is in the folder.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     fn command(&self, line: &str) -> Command {
@@ -96,6 +103,46 @@ fn a_snapshot_goes_and_comes_back_and_goes_away() {
     assert!(desk.text("restore --volume v --snapshot s1 none.raw", 3).contains("rsnap chain"));
     assert!(desk.restored("v", "s2") == second.bytes);
     assert!(desk.text("chain --volume nothing", 0).contains("no snapshots"));
+}
+
+/// A name that begins with a dot is seen by nobody, and is as large as the volume.
+#[test]
+fn an_interrupted_restore_leaves_nothing() {
+    let desk = Desk::new();
+    desk.file("one.raw", &Image::random(8_000_000, 5).bytes);
+    desk.run("send one.raw --volume v --snapshot s1", 0);
+    for signal in ["-INT", "-TERM"] {
+        let mut restore = desk.command("restore --volume v --snapshot s1 back.raw --limit 64KiB");
+        let child = Running(restore.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while desk.names().len() < 2 {
+            assert!(Instant::now() < deadline, "the restore has not begun");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (_, errors) = checked(signal, child.end(signal), 130);
+        assert!(errors.contains("rsnap: interrupted. Nothing of it is left"), "{errors}");
+        assert_eq!(desk.names(), ["one.raw"], "after {signal}");
+    }
+}
+
+/// A child that does not outlive the test.
+struct Running(Child);
+
+impl Running {
+    fn end(mut self, signal: &str) -> Output {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let mut errors = Vec::new();
+        self.0.stderr.take().unwrap().read_to_end(&mut errors).unwrap();
+        Output { status: self.0.wait().unwrap(), stdout: Vec::new(), stderr: errors }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

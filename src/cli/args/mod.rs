@@ -26,8 +26,10 @@ use help::{EXIT_CODES, REPAIR_EXAMPLES, RESTORE_EXAMPLES, SEND_EXAMPLES, VERIFY_
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_long_help = EXIT_CODES)]
 pub struct Cli {
-    /// Write answers and progress as JSON, one object a line, and errors as JSON on standard error; of `serve`, the log.
-    #[arg(long, global = true)]
+    /// Write answers and progress as JSON, one object a line, and errors as JSON on standard error; `serve` writes its
+    /// log so.
+    // After the options of the command itself.
+    #[arg(long, global = true, display_order = 990)]
     pub json: bool,
     #[command(subcommand)]
     pub command: Command,
@@ -115,19 +117,19 @@ pub enum Config {
 
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Configuration file.
+    /// Configuration file; without, everything has its default.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Data directory, instead of the configuration's.
+    /// Data directory, instead of the configuration's; default: /var/lib/rsnap for root, ~/.local/share/rsnap for others.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Address for transfers, instead of the configuration's.
+    /// Address for transfers, instead of the configuration's; without a configuration 127.0.0.1:8443.
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Address for probes and metrics, instead of the configuration's.
+    /// Address for probes and metrics, instead of the configuration's; default: 127.0.0.1:8081.
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<SocketAddr>,
-    /// Name of this site, instead of the configuration's.
+    /// Name of this site, instead of the configuration's; default: local.
     #[arg(long, value_name = "NAME")]
     pub site: Option<SiteName>,
 }
@@ -154,6 +156,18 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// A heading lasts for all that comes after it, also of the structure that is flattened next.
+    #[test]
+    fn what_each_command_is_about_stands_first() {
+        for command in Cli::command().get_subcommands() {
+            for name in ["volume", "snapshot", "json"] {
+                let found = command.get_arguments().find(|argument| argument.get_id() == name);
+                let heading = found.and_then(clap::Arg::get_help_heading);
+                assert_eq!(heading, None, "{name} of {}", command.get_name());
+            }
+        }
     }
 
     #[test]
@@ -226,6 +240,8 @@ mod tests {
             "rsnap restore --volume v --snapshot s - --format rbd-diff --base b --gateway https://gw",
             "rsnap verify --volume v --snapshot s --deep --gateway https://gw",
             "rsnap send a.raw --volume v --snapshot s --limit 100MiB",
+            "rsnap send - --volume v --snapshot s --size 10GiB",
+            "rsnap send - --volume v --snapshot s --size 1048576",
             "rsnap restore a.raw --volume v --snapshot s --limit-file f",
             "rsnap verify a.raw --volume v --snapshot s --gateway https://gw --json",
             "rsnap verify --volume v --snapshot s --other-gateway https://dc1 --other-token-file t --other-volume w",

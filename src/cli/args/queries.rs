@@ -48,7 +48,8 @@ pub struct LimitArgs {
 #[derive(Debug, Clone, Args)]
 pub struct VolumeArgs {
     /// The volume's id at the gateway's site.
-    #[arg(long, value_name = "ID")]
+    // Not below the heading of what stands before it in the command.
+    #[arg(long, value_name = "ID", help_heading = None::<&'static str>)]
     pub volume: VolumeId,
     #[command(flatten)]
     pub connect: ConnectArgs,

@@ -9,6 +9,7 @@ use super::{ConnectArgs, LimitArgs, VolumeArgs};
 use crate::client::source::{Location, LocationError, RBD_PREFIX};
 use crate::content::Root;
 use crate::id::{SnapshotId, VolumeId};
+use crate::quantity::Bytes;
 
 /// What SOURCE is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,9 +104,10 @@ pub struct SendArgs {
     /// What SOURCE is.
     #[arg(long, value_enum, default_value_t = SourceFormat::Raw)]
     pub format: SourceFormat,
-    /// Bytes of the image: needed for a raw image on standard input; for rbd-export, of the largest snapshot.
-    #[arg(long, value_name = "BYTES")]
-    pub size: Option<u64>,
+    /// Size of the image, in bytes or such as 10GiB: needed for a raw image on standard input; for rbd-export, of the
+    /// largest snapshot.
+    #[arg(long, value_name = "SIZE")]
+    pub size: Option<Bytes>,
     /// The target's snapshot that an rbd-diff starts from, when the plan shall not find it.
     #[arg(long, value_name = "ID")]
     pub base_snapshot: Option<SnapshotId>,
@@ -115,7 +117,7 @@ pub struct SendArgs {
     /// Send in full, whatever could be left out.
     #[arg(long, conflicts_with = "base_snapshot")]
     pub full: bool,
-    /// How often is tried again what may heal, without anything gained in between.
+    /// How often in a row, without anything gained in between, it is tried again when that may help.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     /// File with the answer of the target's GET /server, with its ticket, that somebody who has an account there asked
@@ -171,7 +173,7 @@ pub struct RestoreArgs {
     /// Replace an existing file.
     #[arg(long)]
     pub force: bool,
-    /// How often is tried again what may heal.
+    /// How often it is tried again when that may help.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     #[command(flatten)]

@@ -46,7 +46,7 @@ pub struct VerifyArgs {
     /// Let the gateway read all that it has stored of the snapshot, and name what is damaged.
     #[arg(long)]
     pub deep: bool,
-    /// How often is tried again what may heal.
+    /// How often it is tried again when that may help.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub struct RepairArgs {
     /// The snapshot's id at the gateway's site.
     #[arg(long, value_name = "ID")]
     pub snapshot: SnapshotId,
-    /// How often is tried again what may heal.
+    /// How often it is tried again when that may help.
     #[arg(long, default_value_t = 8)]
     pub retries: u32,
     #[command(flatten)]

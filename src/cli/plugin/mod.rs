@@ -16,6 +16,7 @@ use std::sync::Arc;
 use self::fault::Fault;
 use super::args::{Plugin, PluginBench, PluginCheck, PluginInspect, PluginNew, PluginPack, PluginTest};
 use super::exit::Exit;
+use super::interrupt::interruptible;
 use super::output::Output;
 use crate::id::StoreName;
 use crate::image::{ImageStore, MemoryStore};
@@ -24,13 +25,16 @@ use crate::plugin::kit::{self, Package, Scaffold, bench, check, conformance, ins
 
 /// Runs one of the commands to its end.
 pub(super) async fn run(command: Plugin, output: &Output) -> Exit {
-    match super::interruptible(dispatch(command, output)).await {
+    match interruptible(dispatch(command, output)).await {
         Some(Ok(exit)) => exit,
         Some(Err(fault)) => {
             output.fault(&fault.text, &fault.remedy);
             fault.exit
         }
-        None => Exit::Interrupted,
+        None => {
+            output.fault("interrupted", "Start it again.");
+            Exit::Interrupted
+        }
     }
 }
 

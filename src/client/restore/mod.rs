@@ -92,7 +92,9 @@ pub async fn restore(
 ) -> Result<Restored, ClientError> {
     let wanted = job.gateway.find(&job.volume, &job.snapshot).await?;
     let meter = Arc::new(Meter::default());
-    let mut sink = job.sink(&wanted, destination, &meter)?;
+    let output = Output::open(destination, wanted.size)?;
+    let _leftover = output.leftover();
+    let mut sink = job.sink(&wanted, output, &meter)?;
     let mut retry = 0;
     loop {
         let name = wanted.snapshot.as_str();
@@ -124,14 +126,8 @@ async fn finish(
 }
 
 impl Restore {
-    fn sink(
-        &self,
-        wanted: &SnapshotAnswer,
-        destination: Destination,
-        meter: &Arc<Meter>,
-    ) -> Result<Box<dyn Sink>, ClientError> {
+    fn sink(&self, wanted: &SnapshotAnswer, output: Output, meter: &Arc<Meter>) -> Result<Box<dyn Sink>, ClientError> {
         let root = wanted.root.parse().map_err(|fault| ClientError::Protocol(format!("its root: {fault}")))?;
-        let output = Output::open(destination, wanted.size)?;
         Ok(match &self.shape {
             Shape::Raw => Box::new(ImageSink::new(output, wanted.size, root, Arc::clone(meter))),
             Shape::RbdDiff { base } => {

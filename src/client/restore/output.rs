@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::Destination;
 use super::device::Device;
-use super::staged::Staged;
+use super::staged::{Leftover, Staged};
 use crate::client::ClientError;
 use crate::content::{GRAIN_BYTES, is_zero};
 
@@ -41,6 +41,14 @@ impl Output {
     /// Whether what was written so far is seen by nobody.
     pub(super) fn is_staged(&self) -> bool {
         matches!(self, Self::Staged(_))
+    }
+
+    /// What removes the file of an interrupted restore, for whoever waits for it.
+    pub(super) fn leftover(&self) -> Option<Leftover> {
+        match self {
+            Self::Staged(staged) => Some(staged.leftover()),
+            Self::Device(_) | Self::Stream(_) => None,
+        }
     }
 
     /// Writes bytes of the image; a file keeps zeroes as holes.

@@ -2,11 +2,16 @@
 //!
 //! Written beside its destination and renamed into place after fsync; removed when it does not come to that. An
 //! unnamed file (`O_TMPFILE`) was refused: it cannot replace an existing name, and not every file system has it.
+//!
+//! A thread writes it, and who is interrupted does not wait for that thread: the process ends under it. So whoever
+//! waits holds the [`Leftover`] too, and the first of both that gives up removes the file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -20,7 +25,15 @@ pub(super) struct Staged {
     path: PathBuf,
     destination: PathBuf,
     replace: bool,
-    published: bool,
+    leftover: Leftover,
+}
+
+/// Removes the file when it is dropped before the file has its name.
+#[derive(Debug, Clone)]
+pub(super) struct Leftover {
+    path: PathBuf,
+    /// It has its name, or is gone.
+    settled: Arc<AtomicBool>,
 }
 
 impl Staged {
@@ -35,7 +48,12 @@ impl Staged {
         let path = destination.with_file_name(name);
         let opened = OpenOptions::new().write(true).create_new(true).open(&path);
         let file = opened.map_err(ClientError::local("create", path.display().to_string()))?;
-        Ok(Self { file, path, destination, replace, published: false })
+        let leftover = Leftover { path: path.clone(), settled: Arc::default() };
+        Ok(Self { file, path, destination, replace, leftover })
+    }
+
+    pub(super) fn leftover(&self) -> Leftover {
+        self.leftover.clone()
     }
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), ClientError> {
@@ -46,13 +64,13 @@ impl Staged {
         self.file.set_len(size).and_then(|()| self.file.sync_all()).map_err(self.fault("write"))
     }
 
-    pub(super) fn publish(mut self) -> Result<(), ClientError> {
+    pub(super) fn publish(self) -> Result<(), ClientError> {
         let renamed = if self.replace { std::fs::rename(&self.path, &self.destination) } else { self.claim() };
         renamed.map_err(|fault| match fault.kind() {
             io::ErrorKind::AlreadyExists => exists(&self.destination),
             _ => self.fault("rename")(fault),
         })?;
-        self.published = true;
+        self.leftover.settled.store(true, Ordering::Release);
         let directory = self.destination.parent().filter(|parent| !parent.as_os_str().is_empty());
         let synced = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
         synced.map_err(self.fault("sync the directory of"))
@@ -78,12 +96,16 @@ fn exists(destination: &Path) -> ClientError {
     ClientError::Usage(format!("{} exists already; --force replaces it", destination.display()))
 }
 
-impl Drop for Staged {
+impl Drop for Leftover {
     fn drop(&mut self) {
-        if !self.published
-            && let Err(fault) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!(path = %self.path.display(), %fault, "cannot remove the partial file");
+        if self.settled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match std::fs::remove_file(&self.path) {
+            // It gets its name in this moment, on the thread that writes.
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => {}
+            Err(fault) => tracing::warn!(path = %self.path.display(), %fault, "cannot remove the partial file"),
+            Ok(()) => {}
         }
     }
 }

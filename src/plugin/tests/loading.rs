@@ -46,7 +46,7 @@ async fn a_file_that_is_no_component_is_refused() {
     assert_eq!(noise.fault, "the file is not WebAssembly");
     let module = policy_of("(module)").await;
     assert_eq!(module.fault, "the file is a core module, not a component");
-    assert!(module.remedy.contains("wasm-tools component new"));
+    assert!(module.remedy.contains("rsnap plugin pack"));
     let missing = policy(PluginConfig::new(folder.path().join("no.wasm").to_str().unwrap())).await;
     assert!(missing.fault.contains("cannot be read"), "{missing}");
 }

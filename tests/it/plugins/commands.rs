@@ -92,6 +92,8 @@ fn a_policy_is_asked_its_own_example() {
     assert!(desk.pipe(&["run", "hostile-policy"], log.as_bytes(), 0).1.contains("line 1"), "its log is not shown");
     desk.pipe(&["run", "hostile-policy"], question.replace("their-volume", "refusal").as_bytes(), 3);
     assert!(desk.pipe(&["run", "nearest-base"], b"{}", 2).1.contains("--example"));
+    let file = desk.file("question.json", question.as_bytes());
+    assert!(desk.run(&["run", "nearest-base", &file], 2).1.contains(&format!("< {file}")));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod writer;
 
 use std::fmt;
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use indicatif::BinaryBytes;
@@ -48,7 +49,7 @@ fn example(kind: Option<Kind>, output: &Output) -> Result<Exit, Fault> {
 }
 
 async fn ask_policy(trial: &Trial, policy: &Arc<dyn Policy>, args: &PluginRun, output: &Output) -> Result<Exit, Fault> {
-    let request = question::policy(&asked(args)?).map_err(|text| not_a_question(&text))?;
+    let request = question::policy(&asked(args)?).map_err(|text| not_a_question(&text, args))?;
     let plan = policy.decide(&request).await?;
     output.show(&Answered { answer: plan, cost: Cost::of(trial) })?;
     Ok(Exit::Success)
@@ -60,7 +61,7 @@ async fn ask_resolver(
     args: &PluginRun,
     output: &Output,
 ) -> Result<Exit, Fault> {
-    let name = question::resolver(&asked(args)?).map_err(|text| not_a_question(&text))?;
+    let name = question::resolver(&asked(args)?).map_err(|text| not_a_question(&text, args))?;
     let Some(site) = resolver.resolve(&name).await? else {
         let remedy = "Give another name, or settings in which it is.";
         return Err(Fault { exit: Exit::Refused, ..Fault::failed(format!("it knows no site called {name}"), remedy) });
@@ -69,8 +70,13 @@ async fn ask_resolver(
     Ok(Exit::Success)
 }
 
-fn not_a_question(text: &str) -> Fault {
-    Fault::usage(format!("the question cannot be understood: {text}; `--example` prints one that can"))
+fn not_a_question(text: &str, args: &PluginRun) -> Fault {
+    match args.question.as_deref() {
+        Some(file) if Path::new(file).is_file() => {
+            Fault::usage(format!("{file} is a file and not a question: give it on standard input, < {file}"))
+        }
+        _ => Fault::usage(format!("the question cannot be understood: {text}; `--example` prints one that can")),
+    }
 }
 
 fn asked(args: &PluginRun) -> Result<String, Fault> {
