@@ -45,7 +45,7 @@ use crate::image::ImageError;
 /// How long an owner may take to refuse, while the cluster answers: a gateway on a busy machine needs milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 /// How often the cluster is asked meanwhile, and how soon it must have answered for the time to count.
-const STEP: Duration = Duration::from_millis(200);
+pub(super) const STEP: Duration = Duration::from_millis(200);
 const QUICK: Duration = Duration::from_millis(500);
 /// How long a cluster may be too slow to tell who is dead.
 const SLOW: Duration = Duration::from_secs(90);
@@ -119,16 +119,43 @@ fn ask(session: &Arc<Session>) -> Result<Receiver<Result<(), Error>>, ImageError
     Ok(answer)
 }
 
-/// Waits for an answer until the owner has had `patience` in one piece in which the cluster answered quickly. What it had
-/// before a slow answer does not count: the question may not have reached it. `None`: it does not answer.
+/// How long somebody may still take: so long in one piece in which the cluster answered quickly. What was before a slow
+/// answer does not count: the question may not have reached him.
+pub(super) struct Patience {
+    action: &'static str,
+    limit: Duration,
+    start: Instant,
+    waited: Duration,
+}
+
+impl Patience {
+    /// `action` is what is waited for: it completes the sentence "could not …".
+    pub(super) fn new(action: &'static str, limit: Duration) -> Self {
+        Self { action, limit, start: Instant::now(), waited: Duration::ZERO }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.waited >= self.limit
+    }
+
+    /// Counts a [`STEP`] in which the cluster took `answered` to answer.
+    pub(super) fn spend(&mut self, answered: Duration) -> Result<(), ImageError> {
+        self.waited = if answered < QUICK { self.waited + STEP } else { Duration::ZERO };
+        match self.start.elapsed() > SLOW {
+            true => Err(other(self.action, "the cluster answers too slowly to tell whether its owner lives")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Waits for an answer until the owner has had all of `patience`. `None`: it does not answer.
 fn wait_for_owner<T>(
     answer: &Receiver<T>,
     patience: Duration,
     mut probe: impl FnMut() -> Result<(), ImageError>,
 ) -> Result<Option<T>, ImageError> {
-    let start = Instant::now();
-    let mut waited = Duration::ZERO;
-    while waited < patience {
+    let mut patience = Patience::new("ask for a lock", patience);
+    while !patience.is_over() {
         match answer.recv_timeout(STEP) {
             Ok(answer) => return Ok(Some(answer)),
             Err(RecvTimeoutError::Disconnected) => return Err(other("ask for a lock", "the question was not put")),
@@ -136,10 +163,7 @@ fn wait_for_owner<T>(
         }
         let asked = Instant::now();
         probe()?;
-        waited = if asked.elapsed() < QUICK { waited + STEP } else { Duration::ZERO };
-        if start.elapsed() > SLOW {
-            return Err(other("ask for a lock", "the cluster answers too slowly to tell whether its owner lives"));
-        }
+        patience.spend(asked.elapsed())?;
     }
     // It may have come during the last look.
     Ok(answer.try_recv().ok())

@@ -34,6 +34,7 @@ mod ending;
 mod failure;
 mod fence;
 mod head;
+mod making;
 mod objects;
 mod publish;
 mod record;

@@ -11,7 +11,8 @@ use rsnap_rbd::{Cluster, Error, Features, Image, Kind, Mode, Pool};
 
 use super::catalog::Catalog;
 use super::clients::{Opener, client_key};
-use super::failure::{failed, other, sized};
+use super::failure::{failed, other};
+use super::making::Maker;
 use super::objects::wait;
 use super::record::{CLIENT, PREFIX};
 use super::store::Shared;
@@ -46,9 +47,9 @@ impl Session {
         let cluster = shared.connect()?;
         let pool = shared.pool(&cluster)?;
         let address = cluster.addresses().map_err(failed)?;
-        let image = match (pool.open(name.as_str(), Mode::ReadWrite, None), create) {
-            (Err(error), Some(size)) if error.kind() == Kind::NotFound => make(shared, &pool, name, size)?,
-            (other, _) => other.map_err(failed)?,
+        let image = match create {
+            Some(size) => Maker { shared, cluster: &cluster, pool: &pool, name, size }.open_or_make()?,
+            None => pool.open(name.as_str(), Mode::ReadWrite, None).map_err(failed)?,
         };
         let id = image.id().map_err(failed)?;
         let (name, is_doubtful, has_written) = (name.clone(), AtomicBool::new(false), AtomicBool::new(false));
@@ -204,15 +205,6 @@ impl Drop for Session {
             tracing::warn!(%error, "leave the lock of an image to the next transfer");
         }
     }
-}
-
-/// Two transfers may do this at once: the second one opens what the first one made.
-fn make(shared: &Shared, pool: &Pool, name: &ImageName, size: u64) -> Result<Image, ImageError> {
-    match pool.create(name.as_str(), size, &shared.config.layout()) {
-        Err(error) if error.kind() != Kind::Exists => return Err(sized(size, error)),
-        _ => {}
-    }
-    pool.open(name.as_str(), Mode::ReadWrite, None).map_err(failed)
 }
 
 pub(super) fn seconds(duration: Duration) -> u32 {

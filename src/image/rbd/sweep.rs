@@ -1,27 +1,32 @@
-//! Trees of images that are gone.
+//! Trees of images that are gone, and locks of makers that are.
 //!
 //! Whoever removes an image with `rbd rm` or through Cinder does not know of the content trees beside it, and without the
 //! image nobody would ever look for them. Ceph cannot list objects by the beginning of their names, so all names of the
 //! pool are asked for: work for an operator's command now and then, and not for each start of a gateway. An image lives as
 //! long as its header is there, also in the trash; its id is never given again. So nothing can be removed here that
-//! somebody needs, whatever runs at the same time.
+//! somebody needs, whatever runs at the same time. The lock under which an image was made ([`super::making`]) is of no use
+//! once the image can be opened.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use rsnap_rbd::{Kind, Pool};
+use rsnap_rbd::{Kind, Mode, Pool};
 
 use super::failure::unanswered;
+use super::making::MAKERS;
 use super::objects::{TREES, wait};
 use super::store::Shared;
 use crate::image::ImageError;
+
+/// What the names of all our objects begin with.
+const OURS: &str = "rsnap.";
 
 impl Shared {
     /// Removes them, and gives the number of objects. Blocks, for minutes where the pool is large.
     pub(super) fn sweep(&self) -> Result<u64, ImageError> {
         let pool = self.readers_pool()?;
         let mut sweep = Sweep { pool: &pool, lives: HashMap::new(), removed: 0, failed: None };
-        let listed = pool.objects(TREES, |name| sweep.look_at(name));
+        let listed = pool.objects(OURS, |name| sweep.look_at(name));
         listed.map_err(unanswered)?;
         sweep.failed.map_or(Ok(sweep.removed), Err)
     }
@@ -37,9 +42,10 @@ struct Sweep<'a> {
 
 impl Sweep<'_> {
     fn look_at(&mut self, name: &str) -> ControlFlow<()> {
-        let done = match image_of(name) {
-            Some(image) => self.remove_if_dead(image, name),
-            None => Ok(()),
+        let done = match (image_of(name), name.strip_prefix(MAKERS)) {
+            (Some(image), _) => self.remove_if_dead(image, name),
+            (None, Some(image)) => self.remove_if_made(image, name),
+            (None, None) => Ok(()),
         };
         match done {
             Ok(()) => ControlFlow::Continue(()),
@@ -51,9 +57,21 @@ impl Sweep<'_> {
     }
 
     fn remove_if_dead(&mut self, image: &str, name: &str) -> Result<(), rsnap_rbd::Error> {
-        if self.lives(image)? {
-            return Ok(());
+        match self.lives(image)? {
+            true => Ok(()),
+            false => self.remove(name),
         }
+    }
+
+    fn remove_if_made(&mut self, image: &str, name: &str) -> Result<(), rsnap_rbd::Error> {
+        match self.pool.open(image, Mode::ReadOnly, None) {
+            Ok(_) => self.remove(name),
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), rsnap_rbd::Error> {
         match wait(self.pool.remove(name)) {
             Ok(()) => self.removed += 1,
             Err(error) if error.kind() == Kind::NotFound => {}

@@ -14,6 +14,7 @@ pub const LIBRBD_VER_EXTRA: u32 = 0;
 pub const RBD_FLAG_OBJECT_MAP_INVALID: u32 = 1;
 pub const RBD_FLAG_FAST_DIFF_INVALID: u32 = 2;
 pub type __time_t = ::std::os::raw::c_long;
+pub type __suseconds_t = ::std::os::raw::c_long;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct iovec {
@@ -28,6 +29,19 @@ const _: () = {
     ["Offset of field: iovec::iov_len"][::std::mem::offset_of!(iovec, iov_len) - 8usize];
 };
 pub type time_t = __time_t;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct timeval {
+    pub tv_sec: __time_t,
+    pub tv_usec: __suseconds_t,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of timeval"][::std::mem::size_of::<timeval>() - 16usize];
+    ["Alignment of timeval"][::std::mem::align_of::<timeval>() - 8usize];
+    ["Offset of field: timeval::tv_sec"][::std::mem::offset_of!(timeval, tv_sec) - 0usize];
+    ["Offset of field: timeval::tv_usec"][::std::mem::offset_of!(timeval, tv_usec) - 8usize];
+};
 pub type rados_t = *mut ::std::os::raw::c_void;
 pub type rados_ioctx_t = *mut ::std::os::raw::c_void;
 pub type rados_list_ctx_t = *mut ::std::os::raw::c_void;
@@ -262,6 +276,36 @@ pub struct Ceph {
         in_len: usize,
         buf: *mut ::std::os::raw::c_char,
         out_len: usize,
+    ) -> ::std::os::raw::c_int,
+    pub rados_lock_exclusive: unsafe extern "C" fn(
+        io: rados_ioctx_t,
+        oid: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        cookie: *const ::std::os::raw::c_char,
+        desc: *const ::std::os::raw::c_char,
+        duration: *mut timeval,
+        flags: u8,
+    ) -> ::std::os::raw::c_int,
+    pub rados_list_lockers: unsafe extern "C" fn(
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        exclusive: *mut ::std::os::raw::c_int,
+        tag: *mut ::std::os::raw::c_char,
+        tag_len: *mut usize,
+        clients: *mut ::std::os::raw::c_char,
+        clients_len: *mut usize,
+        cookies: *mut ::std::os::raw::c_char,
+        cookies_len: *mut usize,
+        addrs: *mut ::std::os::raw::c_char,
+        addrs_len: *mut usize,
+    ) -> isize,
+    pub rados_break_lock: unsafe extern "C" fn(
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        client: *const ::std::os::raw::c_char,
+        cookie: *const ::std::os::raw::c_char,
     ) -> ::std::os::raw::c_int,
     pub rados_blocklist_add: unsafe extern "C" fn(
         cluster: rados_t,
@@ -539,6 +583,9 @@ impl Ceph {
         let rados_aio_read = __library.get(b"rados_aio_read\0").map(|sym| *sym)?;
         let rados_aio_stat = __library.get(b"rados_aio_stat\0").map(|sym| *sym)?;
         let rados_aio_exec = __library.get(b"rados_aio_exec\0").map(|sym| *sym)?;
+        let rados_lock_exclusive = __library.get(b"rados_lock_exclusive\0").map(|sym| *sym)?;
+        let rados_list_lockers = __library.get(b"rados_list_lockers\0").map(|sym| *sym)?;
+        let rados_break_lock = __library.get(b"rados_break_lock\0").map(|sym| *sym)?;
         let rados_blocklist_add = __library.get(b"rados_blocklist_add\0").map(|sym| *sym)?;
         let rados_getaddrs = __library.get(b"rados_getaddrs\0").map(|sym| *sym)?;
         let rados_set_pool_full_try = __library.get(b"rados_set_pool_full_try\0").map(|sym| *sym)?;
@@ -631,6 +678,9 @@ impl Ceph {
             rados_aio_read,
             rados_aio_stat,
             rados_aio_exec,
+            rados_lock_exclusive,
+            rados_list_lockers,
+            rados_break_lock,
             rados_blocklist_add,
             rados_getaddrs,
             rados_set_pool_full_try,
@@ -860,6 +910,58 @@ impl Ceph {
         out_len: usize,
     ) -> ::std::os::raw::c_int {
         (self.rados_aio_exec)(io, o, completion, cls, method, in_buf, in_len, buf, out_len)
+    }
+    pub unsafe fn rados_lock_exclusive(
+        &self,
+        io: rados_ioctx_t,
+        oid: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        cookie: *const ::std::os::raw::c_char,
+        desc: *const ::std::os::raw::c_char,
+        duration: *mut timeval,
+        flags: u8,
+    ) -> ::std::os::raw::c_int {
+        (self.rados_lock_exclusive)(io, oid, name, cookie, desc, duration, flags)
+    }
+    pub unsafe fn rados_list_lockers(
+        &self,
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        exclusive: *mut ::std::os::raw::c_int,
+        tag: *mut ::std::os::raw::c_char,
+        tag_len: *mut usize,
+        clients: *mut ::std::os::raw::c_char,
+        clients_len: *mut usize,
+        cookies: *mut ::std::os::raw::c_char,
+        cookies_len: *mut usize,
+        addrs: *mut ::std::os::raw::c_char,
+        addrs_len: *mut usize,
+    ) -> isize {
+        (self.rados_list_lockers)(
+            io,
+            o,
+            name,
+            exclusive,
+            tag,
+            tag_len,
+            clients,
+            clients_len,
+            cookies,
+            cookies_len,
+            addrs,
+            addrs_len,
+        )
+    }
+    pub unsafe fn rados_break_lock(
+        &self,
+        io: rados_ioctx_t,
+        o: *const ::std::os::raw::c_char,
+        name: *const ::std::os::raw::c_char,
+        client: *const ::std::os::raw::c_char,
+        cookie: *const ::std::os::raw::c_char,
+    ) -> ::std::os::raw::c_int {
+        (self.rados_break_lock)(io, o, name, client, cookie)
     }
     pub unsafe fn rados_blocklist_add(
         &self,

@@ -40,6 +40,7 @@ mod error;
 mod image;
 mod library;
 mod object;
+mod object_lock;
 mod pool;
 mod text;
 

@@ -261,6 +261,11 @@ struct Bystanders {
 async fn bystander(verb: &str, operand: &str, store: &RbdStore, bystanders: &mut Bystanders) -> Option<String> {
     let name: ImageName = image();
     match verb {
+        "make" => {
+            let shared = Arc::clone(&store.shared);
+            let made = blocking(move || Session::open(&shared, &name, Some(SIZE as u64))).await;
+            Some(told(made.map(drop)))
+        }
         "stranger" => {
             let shared = &store.shared;
             let pool = shared.connect().and_then(|cluster| shared.pool(&cluster)).unwrap();

@@ -12,6 +12,7 @@ mod given_up;
 mod head;
 mod idle;
 mod limits;
+mod making;
 mod rest;
 mod strangers;
 mod stutter;

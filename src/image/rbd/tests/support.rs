@@ -122,16 +122,20 @@ impl Site {
         std::fs::read(file.path()).unwrap()
     }
 
+    /// Names of the objects that begin so.
+    pub(super) fn objects(&self, prefix: &str) -> Vec<String> {
+        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
+        listed.lines().filter(|name| name.starts_with(prefix)).map(str::to_owned).collect()
+    }
+
     /// Names of the objects of content trees.
     pub(super) fn trees(&self) -> Vec<String> {
-        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
-        listed.lines().filter(|name| name.starts_with("rsnap.tree.")).map(str::to_owned).collect()
+        self.objects("rsnap.tree.")
     }
 
     /// Names of the objects of images' data.
     pub(super) fn data(&self) -> Vec<String> {
-        let listed = self.cluster.shell(&format!("rados -p {POOL} -N {} ls", self.namespace)).unwrap();
-        listed.lines().filter(|name| name.starts_with("rbd_data.")).map(str::to_owned).collect()
+        self.objects("rbd_data.")
     }
 
     /// The image, opened by a stranger.

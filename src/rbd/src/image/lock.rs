@@ -21,6 +21,16 @@ pub struct Locker {
     pub address: String,
 }
 
+impl Locker {
+    /// From lists whose entries end with a zero each, as Ceph gives them.
+    pub(crate) fn all(clients: &[u8], cookies: &[u8], addresses: &[u8]) -> Vec<Self> {
+        let [clients, cookies, addresses] = [clients, cookies, addresses].map(zero_separated);
+        let rest = cookies.into_iter().zip(addresses);
+        let lockers = clients.into_iter().zip(rest);
+        lockers.map(|(client, (cookie, address))| Self { client, cookie, address }).collect()
+    }
+}
+
 /// A client that has the image open for writing, ourselves included.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watcher {
@@ -135,9 +145,7 @@ impl Image {
             };
             code as i64
         });
-        let [_, clients, cookies, addresses] = lists?.map(|list| zero_separated(&list));
-        let rest = cookies.into_iter().zip(addresses);
-        let lockers = clients.into_iter().zip(rest);
-        Ok(lockers.map(|(client, (cookie, address))| Locker { client, cookie, address }).collect())
+        let [_, clients, cookies, addresses] = lists?;
+        Ok(Locker::all(&clients, &cookies, &addresses))
     }
 }

@@ -73,3 +73,26 @@ async fn whoever_has_an_image_open_to_write_is_listed() {
     place.pool.stat("nothing").await.unwrap_err();
     assert_eq!(image.watchers().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn the_lock_of_an_object_is_one_clients_until_it_is_broken() {
+    let place = Place::new();
+    let second = place.other();
+    assert_eq!(place.pool.object_locker("one").unwrap(), None);
+    place.pool.lock_object("one").unwrap();
+    assert_eq!(place.pool.lock_object("one").unwrap_err().kind(), Kind::Exists);
+    assert_eq!(second.pool.lock_object("one").unwrap_err().kind(), Kind::Busy);
+    let locker = second.pool.object_locker("one").unwrap().unwrap();
+    // With the protocol before it, which the blocklist takes too.
+    let plain = locker.address.trim_start_matches("v1:");
+    assert!(place.cluster.addresses().unwrap().contains(plain), "{locker:?}");
+    second.cluster.blocklist(&locker.address, 60).unwrap();
+    second.pool.break_object_lock("one", &locker).unwrap();
+    second.pool.lock_object("one").unwrap();
+    assert_eq!(place.pool.remove("one").await.unwrap_err().kind(), Kind::Blocklisted);
+    let third = place.other();
+    assert_eq!(third.pool.break_object_lock("one", &locker).unwrap_err().kind(), Kind::NotFound);
+    second.pool.remove("one").await.unwrap();
+    assert_eq!(third.pool.object_locker("one").unwrap(), None);
+    third.pool.lock_object("one").unwrap();
+}
