@@ -184,7 +184,7 @@ fn a_check_says_what_is_wrong_and_what_to_do() {
     let harm = |harm: &str| desk.file(&format!("{harm}.toml"), format!("at_load = true\nharm = \"{harm}\"").as_bytes());
     let wrong: Vec<(Vec<String>, &str, &str)> = vec![
         (vec![desk.file("noise.wasm", b"hello")], "not WebAssembly", "path of a component"),
-        (vec![desk.file("core.wasm", b"\0asm\x01\0\0\0")], "a core module", "component new"),
+        (vec![desk.file("core.wasm", b"\0asm\x01\0\0\0")], "a core module", "rsnap plugin pack"),
         (
             vec![desk.file("other.wasm", &hollow("wasi:cli/run@0.2.0", &[]))],
             "no plugin of this gateway",

@@ -45,13 +45,24 @@ impl Sender {
 
     /// Waits for its success, and gives its last word.
     #[track_caller]
-    fn outcome(mut self) -> serde_json::Value {
+    fn outcome(self) -> serde_json::Value {
+        last_word(&self.told())
+    }
+
+    /// Waits for its success, and gives all that it said.
+    #[track_caller]
+    fn told(mut self) -> String {
         let output = self.0.take().unwrap().wait_with_output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{out}\n{err}");
-        let last = out.lines().rfind(|line| line.contains("\"outcome\"")).unwrap_or_else(|| panic!("{out}\n{err}"));
-        serde_json::from_str(last).unwrap()
+        out.into_owned()
     }
+}
+
+#[track_caller]
+fn last_word(told: &str) -> serde_json::Value {
+    let last = told.lines().rfind(|line| line.contains("\"outcome\"")).unwrap_or_else(|| panic!("{told}"));
+    serde_json::from_str(last).unwrap()
 }
 
 fn send(gateway: &Gateway, file: &Path, more: &[&str]) -> Command {
@@ -129,7 +140,9 @@ fn it_goes_on_where_it_was_killed() {
     });
     sender.kill();
     // What was durable is not sent again, though the first gateway may not have noticed yet that nobody sends any more.
-    let outcome = Sender::start(send(&second, &path, &[])).outcome();
+    let told = Sender::start(send(&second, &path, &[])).told();
+    assert!(told.contains("goes on where an earlier try ended"), "{told}");
+    let outcome = last_word(&told);
     let moved = outcome["moved"].as_u64().unwrap();
     let most = bytes.len() as u64 - there + 3 * WINDOW + MIB as u64;
     assert!(moved <= most, "{there} bytes of {} were durable, and {moved} were sent", bytes.len());

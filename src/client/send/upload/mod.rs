@@ -156,6 +156,7 @@ impl Run<'_> {
             if self.memory.path.as_deref() != Some(&*found.path) {
                 self.memory.inherited = true;
                 self.memory.path = Some(found.path.clone());
+                self.tell_inherited(found);
             }
             return Ok(Some(found.clone()));
         }
@@ -168,6 +169,16 @@ impl Run<'_> {
         let there = ticketed.gateway.uploads(&self.job.volume, &snapshot).await?;
         let found = there.and_then(|there| there.uploads.into_iter().find(begun));
         found.map(Some).ok_or_else(|| ClientError::Protocol("the upload that it began is not there".to_owned()))
+    }
+
+    /// Whoever started the command again is to see that it was not for nothing.
+    fn tell_inherited(&self, found: &UploadAnswer) {
+        let there: u64 = found.durable.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        let percent = u128::from(there) * 100 / u128::from(found.size.max(1));
+        if there > 0 {
+            let text = format!("goes on where an earlier try ended: {percent}% of the image are there");
+            self.reporter.tell(&Event::Note { text });
+        }
     }
 
     /// Our own commit, whose answer was lost, may have ended after the plan was asked for: another plan knows.
