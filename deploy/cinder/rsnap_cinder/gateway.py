@@ -46,14 +46,15 @@ def give_up(volume, snapshot, size, project):
 def _ask(path, parameters=None, token=None, method="GET"):
     settings = CONF.rsnap
     try:
+        certificate = None
         if token is None:
-            with open(settings.gateway_token_file, encoding="ascii") as file:
-                token = file.read().strip()
+            token, certificate = _credential(settings)
         return requests.request(
             method,
             settings.gateway.rstrip("/") + path,
             params=parameters,
-            headers={"Authorization": f"Bearer {token}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            cert=certificate,
             verify=settings.gateway_ca or True,
             timeout=settings.gateway_timeout,
             allow_redirects=False,
@@ -62,9 +63,17 @@ def _ask(path, parameters=None, token=None, method="GET"):
         raise faults.Unreachable(f"the gateway of this site cannot be asked ({settings.gateway}): {fault}")
 
 
+def _credential(settings):
+    """A token, or a certificate with its key: with both, the gateway would judge by the token alone."""
+    if settings.gateway_certificate and not settings.gateway_token_file:
+        return None, (settings.gateway_certificate, settings.gateway_key)
+    with open(settings.gateway_token_file, encoding="ascii") as file:
+        return file.read().strip(), None
+
+
 def _document(answer):
     if answer.status_code in (401, 403):
-        raise faults.NotAllowed(f"the gateway of this site does not accept our token: {_detail(answer)}")
+        raise faults.NotAllowed(f"the gateway of this site does not accept who we are: {_detail(answer)}")
     if answer.status_code != 200:
         kind = faults.Refused if 400 <= answer.status_code < 500 and answer.status_code != 429 else faults.Unreachable
         raise kind(f"the gateway of this site answers {answer.status_code}: {_detail(answer)}")

@@ -26,6 +26,12 @@ OPTIONS = [
     cfg.StrOpt(
         "gateway_token_file", help="File with the token for the gateway. The gateway knows it with the role ticket."
     ),
+    cfg.StrOpt(
+        "gateway_certificate",
+        help="Certificate (PEM) to show the gateway instead of a token, which decides alone where it is given. The "
+        "gateway knows it with the role ticket.",
+    ),
+    cfg.StrOpt("gateway_key", help="The private key (PEM) of gateway_certificate."),
     cfg.IntOpt("gateway_timeout", default=10, min=1, help="Seconds that the gateway may take for an answer."),
     cfg.StrOpt("command", default="rsnap", help="The program rsnap, which sends."),
     cfg.StrOpt("state_path", default="$state_path/rsnap", help="Folder for the files of running copies."),

@@ -20,6 +20,29 @@ class Answer:
         return self.document
 
 
+class CredentialTest(base.TestCase):
+    def shown(self, **settings):
+        """Gives what the gateway is shown."""
+        self.set(gateway="https://gateway.example/", **settings)
+        with mock.patch.object(gateway.requests, "request", return_value=Answer(200)) as request:
+            gateway.site("dc2")
+        return request.call_args.kwargs["headers"].get("Authorization"), request.call_args.kwargs["cert"]
+
+    def test_a_certificate_is_enough(self):
+        shown = self.shown(gateway_token_file=None, gateway_certificate="c.pem", gateway_key="c.key")
+        self.assertEqual((None, ("c.pem", "c.key")), shown)
+
+    def test_a_token_decides_alone(self):
+        (self.folder / "token").write_text("of-the-role\n", encoding="ascii")
+        token = str(self.folder / "token")
+        shown = self.shown(gateway_token_file=token, gateway_certificate="c.pem", gateway_key="c.key")
+        self.assertEqual(("Bearer of-the-role", None), shown)
+
+    def test_nothing_to_show_is_a_fault(self):
+        with self.assertRaises(faults.Unreachable):
+            self.shown(gateway_token_file=None)
+
+
 class GiveUpTest(base.TestCase):
     def give_up(self, *answers):
         """Gives what was asked, with the token that was shown."""
