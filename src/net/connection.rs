@@ -98,7 +98,13 @@ impl Server {
             Err(elapsed) => elapsed.into(),
         };
         self.metrics.connection_lost(Lost::Handshake);
-        tracing::debug!(peer = %peer.0, %error, "shake hands");
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            // The caller is told no more than an alert.
+            Some(fault @ rustls::Error::InvalidCertificate(_)) => {
+                tracing::info!(peer = %peer.0, %fault, "refuse a client certificate");
+            }
+            _ => tracing::debug!(peer = %peer.0, %error, "shake hands"),
+        }
         None
     }
 

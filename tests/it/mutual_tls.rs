@@ -128,6 +128,7 @@ fn what_no_authority_vouches_for_ends_the_handshake() {
         assert!(refusal.contains(alert), "{alert}: {refusal}");
     }
     guarded.but(number(REVOKED + 1)).get(CHAIN).expect(200);
+    wait_for("the reasons in the log", || guarded.gateway.log().matches("refuse a client certificate").count() == 5);
 }
 
 #[test]
