@@ -2,6 +2,7 @@
 
 mod balance;
 mod diff;
+mod line;
 mod noise;
 mod registrants;
 mod requests;
@@ -46,6 +47,8 @@ enum Task {
     Balance(balance::Burst),
     /// Ask the same thing again and again, and print how fast it is answered
     Requests(requests::Requests),
+    /// Carry packets between two network interfaces as a long line does
+    Line(line::Line),
     /// Register gateways that do nothing
     Registrants(registrants::Registrants),
 }
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Sink(sink) => sink.serve(),
         Task::Balance(burst) => burst.run(),
         Task::Requests(requests) => requests.run(),
+        Task::Line(line) => line.carry(),
         Task::Registrants(registrants) => registrants.serve(),
     }
 }

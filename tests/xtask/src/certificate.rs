@@ -17,7 +17,7 @@ prompt = no
 CN = rsnap
 [extensions]
 basicConstraints = critical, CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectAltName = DNS:localhost, IP:127.0.0.1, IP:198.18.0.2
 ";
 
 /// Makes one that vouches for itself, with its key.

@@ -32,8 +32,19 @@ pub(crate) struct Settings {
     pub(crate) tables: String,
     /// Other sites: name and port of their gateway.
     pub(crate) sites: Vec<(String, u16)>,
-    /// The network namespace that it runs in, and those who speak to it.
-    pub(crate) namespace: Option<String>,
+    /// Where it and its callers are, if there is a line between them.
+    pub(crate) ends: Option<Ends>,
+}
+
+/// The ends of a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Ends {
+    /// The network namespace of the callers.
+    pub(crate) near: String,
+    /// The network namespace of the gateway.
+    pub(crate) far: String,
+    /// Of the gateway.
+    pub(crate) address: String,
 }
 
 impl Settings {
@@ -51,7 +62,7 @@ impl Settings {
             identity: None,
             tables: String::new(),
             sites: Vec::new(),
-            namespace: None,
+            ends: None,
         })
     }
 
@@ -67,8 +78,9 @@ impl Settings {
     /// The configuration file's text.
     fn text(&self) -> String {
         let Self { site, port, admin, store, writer, .. } = self;
+        let host = self.host();
         let mut text = format!("[gateway]\nsite = {site:?}\ndata = {:?}\n\n", self.data());
-        text += &format!("[listen]\naddress = \"127.0.0.1:{port}\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\n");
+        text += &format!("[listen]\naddress = \"{host}:{port}\"\n\n[admin]\naddress = \"127.0.0.1:{admin}\"\n\n");
         if let Some((certificate, key)) = &self.identity {
             text += &format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n");
         }
@@ -98,23 +110,26 @@ impl Settings {
         self.sites.iter().map(site).collect()
     }
 
+    /// The host part of the gateway's address.
+    fn host(&self) -> &str {
+        self.ends.as_ref().map_or("127.0.0.1", |ends| &ends.address)
+    }
+
     /// A program where the gateway is.
-    fn program(&self, program: &Path) -> Command {
-        match &self.namespace {
-            None => Command::new(program),
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program);
-                command
-            }
-        }
+    fn far(&self, program: &Path) -> Command {
+        within(self.ends.as_ref().map(|ends| &ends.far), program)
+    }
+
+    /// A program where its callers are.
+    fn near(&self, program: &Path) -> Command {
+        within(self.ends.as_ref().map(|ends| &ends.near), program)
     }
 
     fn is_ready(&self) -> bool {
-        if self.namespace.is_none() {
+        if self.ends.is_none() {
             return process::answers(self.admin, "/readyz");
         }
-        let mut ask = self.program(Path::new("curl"));
+        let mut ask = self.far(Path::new("curl"));
         process::quiet(ask.args(["--silent", "--fail", &format!("http://127.0.0.1:{}/readyz", self.admin)])).is_ok()
     }
 
@@ -123,6 +138,13 @@ impl Settings {
         std::fs::create_dir_all(self.data()).with_context(|| format!("cannot make {}", self.data().display()))?;
         std::fs::write(&file, self.text()).with_context(|| format!("cannot write {}", file.display()))
     }
+}
+
+fn within(namespace: Option<&String>, program: &Path) -> Command {
+    let Some(namespace) = namespace else { return Command::new(program) };
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program);
+    command
 }
 
 /// A running gateway. Dropped, it is stopped.
@@ -136,7 +158,7 @@ impl Gateway {
     /// Starts the program `binary` and waits until it is ready.
     pub(crate) fn start(binary: &Path, settings: Settings) -> Result<Self> {
         settings.write()?;
-        let mut command = settings.program(binary);
+        let mut command = settings.far(binary);
         command.arg("serve").arg("--config").arg(settings.file());
         let mut server = Server::start(&mut command, &settings.directory.join("gateway.log"))?;
         let site = &settings.site;
@@ -149,7 +171,7 @@ impl Gateway {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.settings.port)
+        format!("https://{}:{}", self.settings.host(), self.settings.port)
     }
 
     /// The file with the operator's token, made at the first start.
@@ -173,7 +195,7 @@ impl Gateway {
     /// `curl` that trusts this gateway, fails on an error status and speaks HTTP/1.1, as every peer here does.
     pub(crate) fn curl(&self) -> Result<Command> {
         let program = packages::find("curl").context("curl is not installed")?;
-        Ok(trusting(self.settings.program(&program), &self.certificate()))
+        Ok(trusting(self.settings.near(&program), &self.certificate()))
     }
 
     /// `curl` with the operator's token.
@@ -205,7 +227,7 @@ impl Gateway {
 
     /// The program's own command line, aimed at this gateway.
     pub(crate) fn client(&self, binary: &Path) -> Command {
-        let mut command = self.settings.program(binary);
+        let mut command = self.settings.near(binary);
         command.env("RSNAP_GATEWAY", self.url()).env("RSNAP_TOKEN_FILE", self.token_file());
         command.env("RSNAP_CA", self.certificate());
         command

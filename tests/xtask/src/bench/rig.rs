@@ -10,7 +10,7 @@ use super::Arguments;
 use super::sites::POOL;
 use crate::build::{self, Profile};
 use crate::certificate;
-use crate::gateway::{Gateway, Settings};
+use crate::gateway::{Ends, Gateway, Settings};
 use crate::packages::{self, CEPH, CURL, ETCD, NGINX, OPENSSL, SOCAT};
 use crate::process;
 use crate::steps::Steps;
@@ -150,10 +150,10 @@ impl Rig {
         self.start(settings)
     }
 
-    /// Starts a gateway at the end of a line.
-    pub(super) fn gateway_on_line(&self, name: &str, namespace: &str) -> Result<Gateway> {
+    /// Starts a gateway at the far end of a line.
+    pub(super) fn gateway_on_line(&self, name: &str, ends: &Ends) -> Result<Gateway> {
         let mut settings = Settings::new("bench", &self.directory(name)?, self.plugins.clone())?;
-        settings.namespace = Some(namespace.to_owned());
+        settings.ends = Some(ends.clone());
         self.start(settings)
     }
 

@@ -25,10 +25,10 @@ const SECONDS: &str = "30";
 
 pub(in crate::bench) fn run(rig: &Rig) -> Result<Row> {
     packages::ensure(&Steps::new("Bench", 0), &[IPERF])?;
-    let line = Line::new()?;
+    let line = Line::new(rig)?;
     let size = rig.amount(4 * GIB);
     let source = rig.file("wan.raw", size, size)?;
-    let gateway = rig.gateway_on_line("wan", &line.namespace)?;
+    let gateway = rig.gateway_on_line("wan", &line.ends)?;
     let port = rsnap_test_ceph::free_port()?;
     let receiver = listen(rig, &line, port)?;
     let [ours, peer, single] = alternate(
@@ -68,13 +68,13 @@ fn single(gateway: &Gateway, source: &Path, turn: usize) -> Result<f64> {
 }
 
 fn listen(rig: &Rig, line: &Line, port: u16) -> Result<Server> {
-    let mut command = line.program(IPERF.command)?;
+    let mut command = line.far(IPERF.command)?;
     let mut server = Server::start(
         command.args(["--server", "--port", &port.to_string()]),
         &rig.directory("wan")?.join("iperf.log"),
     )?;
     let listens = || {
-        let Ok(mut ask) = line.program("ss") else { return false };
+        let Ok(mut ask) = line.far("ss") else { return false };
         ask.args(["-Htln", &format!("( sport = :{port} )")]);
         process::capture(&mut ask).is_ok_and(|found| !found.trim().is_empty())
     };
@@ -84,8 +84,8 @@ fn listen(rig: &Rig, line: &Line, port: u16) -> Result<Server> {
 
 /// What the line gives, in bytes a second that have arrived.
 fn line_rate(line: &Line, port: u16) -> Result<f64> {
-    let mut command = line.program(IPERF.command)?;
-    command.args(["--client", "127.0.0.1", "--port", &port.to_string(), "--parallel", STREAMS]);
+    let mut command = line.near(IPERF.command)?;
+    command.args(["--client", &line.ends.address, "--port", &port.to_string(), "--parallel", STREAMS]);
     let report: Value = serde_json::from_str(&process::capture(command.args(["--time", SECONDS, "--json"]))?)?;
     let rate = report.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
     Ok(rate.context("iperf3 does not say how much has arrived")? / 8.0)
