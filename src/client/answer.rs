@@ -1,15 +1,18 @@
 //! The gateway's answer: a status, headers, and a body that is read as slowly as the caller likes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
 
 use super::ClientError;
-use super::connection::{Driver, failed};
+use super::body::{Activity, Waiting};
+use super::connection::failed;
+use super::kept::{Connection, Connections};
 use crate::api::Problem;
 
 /// Longest JSON answer that is read; a chain of thousands of snapshots fits.
@@ -18,17 +21,39 @@ const DOCUMENT_MAX: usize = 64 << 20;
 const PROBLEM_MAX: usize = 64 << 10;
 const EXCERPT: usize = 200;
 
-/// An answer whose body has not been read yet. Dropping it closes the connection.
+/// An answer whose body has not been read yet. Dropping it closes the connection, unless all was read.
 #[derive(Debug)]
 pub(super) struct Answer {
     response: Response<Incoming>,
     idle: Duration,
-    _driver: Driver,
+    /// Its body has ended as it should.
+    is_read: bool,
+    kept: Option<Keeping>,
+}
+
+/// What an answer came over, and where it is kept when the answer was read.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) connection: Connection,
+    pub(super) connections: Connections,
+    /// Of a streamed body, which an answer may not have waited for: then nothing else can be sent.
+    pub(super) body: Option<Arc<Activity>>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let is_read = self.is_read || self.response.body().is_end_stream();
+        let Some(Keeping { connection, connections, body }) = self.kept.take() else { return };
+        let is_sent = body.is_none_or(|body| body.waiting() == Waiting::Answer);
+        if is_read && is_sent && self.status().is_success() {
+            connections.keep(connection);
+        }
+    }
 }
 
 impl Answer {
-    pub(super) fn new(response: Response<Incoming>, driver: Driver, idle: Duration) -> Self {
-        Self { response, idle, _driver: driver }
+    pub(super) fn new(response: Response<Incoming>, kept: Keeping, idle: Duration) -> Self {
+        Self { response, idle, is_read: false, kept: Some(kept) }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -50,7 +75,10 @@ impl Answer {
                 .await
                 .map_err(|_| ClientError::Idle(self.idle))?;
             match frame.transpose().map_err(|fault| failed(&fault))? {
-                None => return Ok(None),
+                None => {
+                    self.is_read = true;
+                    return Ok(None);
+                }
                 Some(frame) => match frame.into_data() {
                     Ok(bytes) => return Ok(Some(bytes)),
                     Err(_) => continue,

@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -42,16 +42,13 @@ pub(super) enum Waiting {
     Answer,
 }
 
-/// What moves on one connection; read by its watchdog.
+/// Whose turn it is; read by the watchdog of a request.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
-    waiting: AtomicU8,
-    pub(super) moved: AtomicU64,
-}
+pub(super) struct Activity(AtomicU8);
 
 impl Activity {
     pub(super) fn waiting(&self) -> Waiting {
-        match self.waiting.load(Ordering::Relaxed) {
+        match self.0.load(Ordering::Relaxed) {
             0 => Waiting::Peer,
             1 => Waiting::Producer,
             _ => Waiting::Answer,
@@ -64,7 +61,7 @@ impl Activity {
             Waiting::Producer => 1,
             Waiting::Answer => 2,
         };
-        self.waiting.store(value, Ordering::Relaxed);
+        self.0.store(value, Ordering::Relaxed);
     }
 }
 

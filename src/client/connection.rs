@@ -1,4 +1,4 @@
-//! One connection, for one request and its answer.
+//! One request and its answer.
 //!
 //! The answer may come before the body has been sent: a refusal. A gateway that refuses closes soon after, and a
 //! client that stops at its first failed write never reads why. So a failed write is held back here and reading goes
@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::answer::Answer;
+use super::answer::{Answer, Keeping};
 use super::body::{Activity, UploadBody, Waiting};
 use super::distrust::{distrusted, unwelcome};
+use super::kept::{Connection, Connections};
 use super::rate::Gate;
 use super::{ClientError, Endpoint, Trust};
 
@@ -50,39 +51,50 @@ impl Default for Limits {
     }
 }
 
-/// Connects, sends `request` and gives the answer, whatever its status.
+/// Connects, or takes a connection that was kept, sends `request` and gives the answer, whatever its status.
 pub(super) async fn exchange(
     endpoint: &Endpoint,
     trust: &Trust,
     limits: Limits,
-    gate: Gate,
+    (connections, gate): (&Connections, Gate),
     request: Request<UploadBody>,
 ) -> Result<Answer, ClientError> {
-    let address = endpoint.authority();
-    let stream = timeout(limits.connect, connect(endpoint, trust))
-        .await
-        .map_err(|_| ClientError::Connect { address, fault: "no answer in time".to_owned() })??;
+    let mut connection = match connections.take(&endpoint.authority()).await {
+        Some(connection) => connection,
+        None => open(endpoint, trust, limits, gate).await?,
+    };
     let activity = request.body().activity();
-    let io = TokioIo::new(Patient { inner: stream, broken: false, activity: Arc::clone(&activity), gate });
-    let (mut sender, connection) = http1::handshake(io).await.map_err(|fault| failed(&fault))?;
-    let driving = tokio::spawn(connection);
-    let driver = Driver(driving.abort_handle());
+    let body = request.body().leave().is_some().then(|| Arc::clone(&activity));
     let leave = open_gate_in_time(&request, limits.leave);
-    let sending = sender.send_request(with_gate(request));
-    let response = watched(sending, &activity, limits).await;
+    let sending = connection.sender.send_request(with_gate(request));
+    let response = watched(sending, (&connection.moved, &activity), limits).await;
     leave.abort();
     match response {
-        Ok(response) => Ok(Answer::new(response, driver, limits.idle)),
-        Err(fault) => Err(cause(fault, driving).await),
+        Ok(response) => {
+            let kept = Keeping { connection, connections: connections.clone(), body };
+            Ok(Answer::new(response, kept, limits.idle))
+        }
+        Err(fault) => Err(cause(fault, connection).await),
     }
 }
 
+async fn open(endpoint: &Endpoint, trust: &Trust, limits: Limits, gate: Gate) -> Result<Connection, ClientError> {
+    let address = endpoint.authority();
+    let silent = |_| ClientError::Connect { address: address.clone(), fault: "no answer in time".to_owned() };
+    let stream = timeout(limits.connect, connect(endpoint, trust)).await.map_err(silent)??;
+    let moved = Arc::default();
+    let io = TokioIo::new(Patient { inner: stream, broken: false, moved: Arc::clone(&moved), gate });
+    let (sender, connection) = http1::handshake(io).await.map_err(|fault| failed(&fault))?;
+    let driving = tokio::spawn(connection);
+    Ok(Connection { authority: address, sender, driving, moved })
+}
+
 /// A request that could not begin says no more than that; why the connection ended, what drove it knows.
-async fn cause(told: ClientError, driving: JoinHandle<hyper::Result<()>>) -> ClientError {
+async fn cause(told: ClientError, mut connection: Connection) -> ClientError {
     if !matches!(told, ClientError::Cut(_)) {
         return told;
     }
-    match timeout(CAUSE, driving).await {
+    match timeout(CAUSE, &mut connection.driving).await {
         Ok(Ok(Err(fault))) => failed(&fault),
         _ => told,
     }
@@ -131,18 +143,18 @@ fn open_gate_in_time(request: &Request<UploadBody>, patience: Duration) -> Abort
 /// Waits for the answer as long as something moves or it is not the peer's turn.
 async fn watched(
     sending: impl Future<Output = hyper::Result<Response<Incoming>>>,
-    activity: &Activity,
+    (moved, activity): (&AtomicU64, &Activity),
     limits: Limits,
 ) -> Result<Response<Incoming>, ClientError> {
     let mut sending = std::pin::pin!(sending);
-    let mut seen = (activity.moved.load(Ordering::Relaxed), activity.waiting());
+    let mut seen = (moved.load(Ordering::Relaxed), activity.waiting());
     let mut since = Instant::now();
     let tick = (limits.idle.min(limits.answer) / 4).min(Duration::from_secs(1));
     loop {
         if let Ok(response) = timeout(tick, &mut sending).await {
             return response.map_err(|fault| failed(&fault));
         }
-        let now = (activity.moved.load(Ordering::Relaxed), activity.waiting());
+        let now = (moved.load(Ordering::Relaxed), activity.waiting());
         if now != seen || now.1 == Waiting::Producer {
             (seen, since) = (now, Instant::now());
         }
@@ -168,22 +180,12 @@ pub(super) fn failed(fault: &hyper::Error) -> ClientError {
     if fault.is_parse() { ClientError::Protocol(text) } else { ClientError::Cut(text) }
 }
 
-/// Ends the connection when the answer is dropped.
-#[derive(Debug)]
-pub(super) struct Driver(AbortHandle);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Counts what moves, and goes on reading after a failed write.
 #[derive(Debug)]
 struct Patient<T> {
     inner: T,
     broken: bool,
-    activity: Arc<Activity>,
+    moved: Arc<AtomicU64>,
     gate: Gate,
 }
 
@@ -200,7 +202,7 @@ impl<T: AsyncWrite + Unpin> Patient<T> {
             Ok(done) => {
                 let moved = moved(&done);
                 self.gate.moved(moved);
-                self.activity.moved.fetch_add(moved as u64, Ordering::Relaxed);
+                self.moved.fetch_add(moved as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(done))
             }
             Err(_) => {
@@ -230,7 +232,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
         };
         let moved = buffer.filled().len().saturating_sub(before);
         self.gate.moved(moved);
-        self.activity.moved.fetch_add(moved as u64, Ordering::Relaxed);
+        self.moved.fetch_add(moved as u64, Ordering::Relaxed);
         polled
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use super::answer::Answer;
 use super::body::UploadBody;
 use super::connection::exchange;
+use super::kept::Connections;
 use super::{ClientError, Endpoint, Limits, Rate, Trust};
 use crate::api::{
     ChainAnswer, PlanAnswer, PlanRequest, ServerAnswer, ServersAnswer, SiteAnswer, SnapshotAnswer, UploadsAnswer,
@@ -30,6 +31,7 @@ pub struct Gateway {
     authorization: Option<Arc<HeaderValue>>,
     limits: Limits,
     rate: Rate,
+    connections: Connections,
     /// Its `ip:port`, when the permission is a ticket for it that somebody else asked for.
     granted: Option<String>,
     /// One of its answers has said so.
@@ -74,8 +76,16 @@ impl Gateway {
         limits: Limits,
     ) -> Result<Self, ClientError> {
         let authorization = token.map(bearer).transpose()?.map(Arc::new);
-        let (endpoints, rate, takes_zstd) = (endpoints.into(), Rate::default(), Arc::default());
-        Ok(Self { endpoints, trust, authorization, limits, rate, granted: None, takes_zstd })
+        Ok(Self {
+            endpoints: endpoints.into(),
+            trust,
+            authorization,
+            limits,
+            rate: Rate::default(),
+            connections: Connections::default(),
+            granted: None,
+            takes_zstd: Arc::default(),
+        })
     }
 
     /// The gateway that an answer of `GET /server` names, with the ticket in it: somebody with an account at that site
@@ -92,6 +102,11 @@ impl Gateway {
         self.endpoints.first().map(Endpoint::authority).unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// Whether it takes packed bodies, as far as is known.
     pub(super) fn takes_zstd(&self) -> bool {
         self.takes_zstd.load(Ordering::Relaxed)
@@ -100,7 +115,8 @@ impl Gateway {
     /// The same, with all connections together not faster than this.
     #[must_use]
     pub fn limited(self, rate: Rate) -> Self {
-        Self { rate, ..self }
+        // What was kept has the other rate.
+        Self { rate, connections: Connections::default(), ..self }
     }
 
     /// All gateways of the site, as this one knows them.
@@ -272,7 +288,8 @@ impl Gateway {
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, HeaderValue::clone(authorization));
         }
-        let answer = exchange(endpoint, &self.trust, self.limits, self.rate.gate(), request).await?;
+        let answer =
+            exchange(endpoint, &self.trust, self.limits, (&self.connections, self.rate.gate()), request).await?;
         let takes = answer.header(ACCEPT_ENCODING.as_str()).is_some_and(names_zstd);
         self.takes_zstd.fetch_or(takes, Ordering::Relaxed);
         Ok(answer)

@@ -25,6 +25,7 @@ mod distrust;
 mod endpoint;
 mod error;
 mod gateway;
+mod kept;
 mod progress;
 mod rate;
 pub mod repair;

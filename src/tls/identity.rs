@@ -47,7 +47,11 @@ impl Identity {
         };
         let sha256 = fingerprint(leaf);
         let name = verified_name(certificate, leaf, name)?;
-        let (not_before, not_after) = validity(leaf).map_err(|detail| pem_fault(certificate, "X.509", &detail))?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| pem_fault(certificate, "X.509", &error))?;
+        if parsed.is_ca() {
+            return Err(TlsError::Authority { certificate: certificate.clone() });
+        }
+        let (not_before, not_after) = validity(&parsed);
         let pair = |source| TlsError::Pair { certificate: certificate.clone(), key: key.clone(), source };
         let server = Arc::new(server_config(chain, private, clients).map_err(pair)?);
         Ok(Self { server, sha256, name, certificate: certificate.clone(), not_before, not_after })
@@ -106,9 +110,8 @@ fn verified_name(path: &Path, leaf: &CertificateDer<'_>, wanted: Option<&str>) -
     }
 }
 
-fn validity(leaf: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), String> {
-    let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+fn validity(leaf: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    let validity = parsed.validity();
-    Ok((moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp())))
+    let validity = leaf.validity();
+    (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()))
 }

@@ -109,6 +109,12 @@ pub enum TlsError {
     Pem { path: PathBuf, what: &'static str, detail: String },
     #[error("{} and {} cannot be used together: {source}", certificate.display(), key.display())]
     Pair { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error(
+        "{} is an authority's (basicConstraints says CA:TRUE), which callers refuse as a server's: give the certificate that \
+         the authority has signed, or make one with `-addext basicConstraints=critical,CA:FALSE`",
+        certificate.display()
+    )]
+    Authority { certificate: PathBuf },
     #[error("{} has no DNS name that callers could verify: set listen.tls_name", certificate.display())]
     NoName { certificate: PathBuf },
     #[error("{} is not valid for the name {name} (listen.tls_name): callers would refuse it", certificate.display())]

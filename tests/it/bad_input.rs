@@ -299,6 +299,31 @@ fn a_full_disk_is_a_clear_problem_that_frees_what_it_took() {
     client.put(&Upload { path: path("c"), body: &second.bytes, ..Upload::default() }).expect(201);
 }
 
+/// Whoever writes beside the one that met the end of the space fails too, because nobody may go on: that is not the news.
+#[test]
+fn a_full_disk_is_what_the_sender_is_told() {
+    let Some(disk) = SmallDisk::mount() else {
+        panic!("this test mounts a small tmpfs and needs to be root");
+    };
+    let store = format!("kind = \"file\"\npath = \"{}/store\"", disk.0.path().display());
+    let gateway = Gateway::start_with(&Options { store: Some(store), ..Options::default() });
+    let sources = tempfile::tempdir().unwrap();
+    let source = sources.path().join("image");
+    std::fs::write(&source, Image::random(144 << 20, 44).bytes).unwrap();
+    for streams in ["1", "2", "8"] {
+        for attempt in 0..2 {
+            let mut command = gateway.command(&["send", "--volume", "v", "--snapshot", "s", "--streams", streams]);
+            let output = command.arg("--full").arg(&source).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && told.contains("507"), "{streams} streams, attempt {attempt}: {told}");
+            assert!(!told.contains("taken over"), "{streams} streams, attempt {attempt}: {told}");
+        }
+    }
+    assert!(
+        gateway.client().get("/v1/volumes/v/snapshots").expect(200).json()["snapshots"].as_array().unwrap().is_empty()
+    );
+}
+
 /// A file system of 16 MiB, unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
 

@@ -55,18 +55,29 @@ def _ask(path, parameters=None, token=None, method="GET"):
             params=parameters,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             cert=certificate,
+            auth=_as_it_is,
             verify=settings.gateway_ca or True,
             timeout=settings.gateway_timeout,
             allow_redirects=False,
         )
-    except (requests.RequestException, OSError, AttributeError, TypeError) as fault:
+    except (requests.RequestException, OSError, AttributeError) as fault:
         raise faults.Unreachable(f"the gateway of this site cannot be asked ({settings.gateway}): {fault}")
+
+
+def _as_it_is(request):
+    """Without one of these, requests shows what ~/.netrc has for the host in place of a token or of nothing."""
+    return request
 
 
 def _credential(settings):
     """A token, or a certificate with its key: with both, the gateway would judge by the token alone."""
     if settings.gateway_certificate and not settings.gateway_token_file:
         return None, (settings.gateway_certificate, settings.gateway_key)
+    if not settings.gateway_token_file:
+        raise faults.NotAllowed(
+            "there is nothing to show the gateway of this site: set gateway_token_file, or gateway_certificate and "
+            "gateway_key, in [rsnap]"
+        )
     with open(settings.gateway_token_file, encoding="ascii") as file:
         return file.read().strip(), None
 

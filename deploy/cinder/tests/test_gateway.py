@@ -1,5 +1,6 @@
 """What is asked of the gateway of this site."""
 
+import os
 from unittest import mock
 
 from rsnap_cinder import faults
@@ -38,8 +39,18 @@ class CredentialTest(base.TestCase):
         shown = self.shown(gateway_token_file=token, gateway_certificate="c.pem", gateway_key="c.key")
         self.assertEqual(("Bearer of-the-role", None), shown)
 
+    def test_what_netrc_has_for_the_host_is_not_shown(self):
+        netrc, token = self.folder / "netrc", self.folder / "token"
+        netrc.write_text("default login somebody password secret\n", encoding="ascii")
+        token.write_text("of-the-role", encoding="ascii")
+        self.set(gateway="https://gateway.example/", gateway_token_file=str(token))
+        send = mock.patch.object(gateway.requests.Session, "send", return_value=Answer(200))
+        with mock.patch.dict(os.environ, {"NETRC": str(netrc)}), send as sent:
+            gateway.site("dc2")
+        self.assertEqual("Bearer of-the-role", sent.call_args.args[0].headers["Authorization"])
+
     def test_nothing_to_show_is_a_fault(self):
-        with self.assertRaises(faults.Unreachable):
+        with self.assertRaisesRegex(faults.NotAllowed, "set gateway_token_file, or gateway_certificate"):
             self.shown(gateway_token_file=None)
 
 

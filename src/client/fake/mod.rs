@@ -64,6 +64,9 @@ pub(crate) struct State {
     pub(crate) script: VecDeque<Script>,
     pub(crate) action: Option<Action>,
     pub(crate) requests: Vec<String>,
+    pub(crate) connections: usize,
+    /// Whether it closes the connection after each answer.
+    pub(crate) closes: bool,
     pub(crate) plans: Vec<PlanRequest>,
     pub(crate) received: Vec<Received>,
     pub(crate) ranges: Vec<String>,
@@ -132,8 +135,14 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<S
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, state: Arc<Mutex<State>>, address: SocketAddr) {
     let Ok(stream) = acceptor.accept(stream).await else { return };
+    let keeps = {
+        let mut state = state.lock().unwrap();
+        state.connections += 1;
+        !state.closes
+    };
     let service = service_fn(move |request| answer(request, Arc::clone(&state), address));
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    let connection = builder.keep_alive(keeps).serve_connection(TokioIo::new(stream), service);
     drop(connection.await);
 }
 

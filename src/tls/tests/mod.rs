@@ -71,6 +71,21 @@ fn faults_name_the_file() {
     assert!(fault.contains("certificate.key"), "{fault}");
 }
 
+/// As `openssl req -x509` makes one that is not told otherwise.
+#[test]
+fn the_certificate_of_an_authority_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec!["gw.test".to_owned()]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let [certificate, private] = ["c.pem", "c.key"].map(|name| directory.path().join(name));
+    std::fs::write(&certificate, parameters.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&private, key.serialize_pem()).unwrap();
+    let fault = pair(Some(certificate), Some(private)).inspect(None).unwrap_err();
+    assert!(matches!(fault, TlsError::Authority { .. }), "{fault}");
+    assert!(fault.to_string().contains("CA:FALSE"), "{fault}");
+}
+
 #[test]
 fn the_name_that_callers_verify_is_in_the_certificate() {
     let data = tempfile::tempdir().unwrap();

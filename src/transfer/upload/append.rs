@@ -154,6 +154,39 @@ fn range(piece: &Piece, open: &OpenUpload) -> Result<Range<u64>, TransferError> 
     }
 }
 
+/// Makes durable what counts of what was `stored`: before the digest was compared, what begins before `unverified`.
+async fn settle(
+    transfers: &Transfers,
+    open: &Arc<OpenUpload>,
+    stored: Range<u64>,
+    unverified: u64,
+    ended: &Result<(), TransferError>,
+) -> Result<(), TransferError> {
+    let counts = match ended {
+        Ok(()) => stored.end,
+        Err(
+            TransferError::Digest { .. }
+            | TransferError::Body(BodyError::Trailer(_) | BodyError::Digest(_) | BodyError::Coding(_)),
+        ) => stored.start,
+        Err(_) => stored.end.min(unverified),
+    };
+    open.take(stored.start..counts);
+    if counts < stored.end {
+        take_back(transfers, open, counts..stored.end).await?;
+    }
+    open.mark().await
+}
+
+/// Of two faults of one request the one to tell: once a write has failed, all that follows fails because nobody may go on.
+fn cause(settled: Result<(), TransferError>, ended: Result<(), TransferError>) -> Result<(), TransferError> {
+    let is_full = |fault: &TransferError| matches!(fault, TransferError::Image(ImageError::Full { .. }));
+    match (settled, ended) {
+        (Err(TransferError::Image(ImageError::Fenced)), Err(fault)) => Err(fault),
+        (Err(_), Err(full)) if is_full(&full) => Err(full),
+        (settled, ended) => settled.and(ended),
+    }
+}
+
 /// Undoes what was stored. Of a block whose first bytes count, the page must say so: it was made of all of them.
 async fn take_back(transfers: &Transfers, open: &OpenUpload, range: Range<u64>) -> Result<(), TransferError> {
     open.withdraw(&range);
@@ -209,23 +242,15 @@ impl Adding<'_> {
             Ok(()) => body.trailers().await.map_err(TransferError::from).and_then(|trailers| check.verify(&trailers)),
             Err(fault) => Err(fault),
         };
-        marked?;
-        let end = if is_whole && matches!(piece, Piece::Changes { .. }) { end.map(|_| self.range.end) } else { end };
-        let end = end?;
-        let counts = match &ended {
-            Ok(()) => end,
-            Err(
-                TransferError::Digest { .. }
-                | TransferError::Body(BodyError::Trailer(_) | BodyError::Digest(_) | BodyError::Coding(_)),
-            ) => self.range.start,
-            Err(_) => end.min(self.unverified),
+        let stored = marked.and(end).map(|end| match piece {
+            Piece::Changes { .. } if is_whole => self.range.end,
+            _ => end,
+        });
+        let settled = match stored {
+            Ok(end) => settle(self.transfers, self.open, self.range.start..end, self.unverified, &ended).await,
+            Err(fault) => Err(fault),
         };
-        self.open.take(self.range.start..counts);
-        if counts < end {
-            take_back(self.transfers, self.open, counts..end).await?;
-        }
-        self.open.mark().await?;
-        ended
+        cause(settled, ended)
     }
 
     async fn bytes(&mut self, check: &mut BodyCheck, body: &mut dyn Body) -> Result<(), TransferError> {

@@ -14,13 +14,12 @@ class Authority:
         request = ["openssl", "req", "-x509", *CURVE, "-keyout", self.key, "-out", self.certificate]
         run([*request, "-subj", "/CN=authority of the test bed", "-days", "30"], self.log)
 
-    def sign(self, name):
-        """Certificate (with the chain) and key of a site, and both in one file, as HAProxy wants it."""
+    def sign(self, name, names):
+        """Certificate (with the chain) and key for these names, and both in one file, as HAProxy wants it."""
         certificate, key, request = (self.folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
         run(["openssl", "req", *CURVE, "-keyout", key, "-out", request, "-subj", f"/CN={name}"], self.log)
         extensions = self.folder / f"{name}.extensions"
-        # The first DNS name is what callers verify at the gateway.
-        extensions.write_text(f"subjectAltName=DNS:gateway.{name}.test,IP:127.0.0.1\n", encoding="utf-8")
+        extensions.write_text(f"subjectAltName={','.join(names)}\n", encoding="utf-8")
         signed = ["openssl", "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key]
         run([*signed, "-CAcreateserial", "-days", "30", "-extfile", extensions, "-out", certificate], self.log)
         both = self.folder / f"{name}.both.pem"

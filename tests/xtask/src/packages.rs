@@ -50,7 +50,7 @@ pub(crate) const REGISTRY: [Need; 3] = [
 pub(crate) const PYTHON: Need =
     Need { command: "python3", package: "python3-venv", why: "makes the environment in which Keystone runs" };
 pub(crate) const SYSTEMD: Need =
-    Need { command: "systemd-analyze", package: "systemd", why: "judges the unit in deploy/systemd" };
+    Need { command: "systemd-analyze", package: "systemd", why: "judges the units in deploy/systemd" };
 
 /// The etcd client is generated from etcd's own description when it is built.
 pub(crate) const PROTOC: [Need; 2] = [

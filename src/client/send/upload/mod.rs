@@ -23,7 +23,7 @@ use super::writer::value;
 use super::{Job, Run};
 use crate::api::{self, SnapshotAnswer, UploadAnswer};
 use crate::client::progress::{Streams, telling, telling_streams};
-use crate::client::{ClientError, Event, Meter, Outcome, Stage, Ticketed, kind, on_thread};
+use crate::client::{ClientError, Event, Heal, Meter, Outcome, Stage, Ticketed, kind, on_thread};
 use crate::content::Root;
 use crate::image::Ranges;
 use piece::Sent;
@@ -124,14 +124,17 @@ impl Run<'_> {
         choice: &Choice,
         pieces: &Arc<dyn Pieces>,
     ) -> Result<Option<Outcome>, ClientError> {
-        let Some(there) = self.find_or_begin(ticketed, choice).await? else {
+        // A long way is gone twice at once.
+        let (there, round_trip) =
+            futures_util::future::join(self.find_or_begin(ticketed, choice), ticketed.gateway.round_trip()).await;
+        let Some(there) = there? else {
             self.memory.refused = true;
             return Ok(None);
         };
         let size = self.job.material.size();
         let durable: Vec<Range<u64>> = there.durable.iter().map(|range| range.start..range.end).collect();
         self.memory.settle(&durable);
-        let streams = schedule::streams(self.job.streams, ticketed.gateway.round_trip().await);
+        let streams = schedule::streams(self.job.streams, round_trip);
         let waiting = schedule::pieces(&durable, size, streams);
         self.send_pieces(ticketed, &there.path, pieces, waiting, (size, streams)).await?;
         let root = self.root(pieces).await?;
@@ -309,10 +312,12 @@ async fn stream(
     (Ok(()), whole, None)
 }
 
-/// Of several streams' errors, the one that says most: what will not heal.
+/// Of several streams' errors, the one that says most: what will not heal, and is no consequence of another one.
 fn prefer(there: Option<ClientError>, new: ClientError) -> ClientError {
+    let is_shut_out =
+        |error: &ClientError| matches!(error, ClientError::Refused { problem, .. } if kind(problem) == "overtaken");
     match there {
-        Some(there) if there.heal() == crate::client::Heal::Never => there,
+        Some(there) if is_shut_out(&new) || there.heal() == Heal::Never && !is_shut_out(&there) => there,
         _ => new,
     }
 }

@@ -1,5 +1,5 @@
-//! What lies in `deploy/` for programs that are not ours: the systemd unit, by systemd's own judgement, and the image's
-//! recipe, as far as it can be judged without building it.
+//! What lies in `deploy/` for programs that are not ours: the systemd units, by systemd's own judgement, and the
+//! image's recipe, as far as it can be judged without building it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,28 +14,30 @@ use crate::packages::{self, SYSTEMD};
 use crate::process;
 use crate::steps::Steps;
 
-const UNIT: &str = "rsnap.service";
-/// What `systemd-analyze security` may find, in tenths: the network that a gateway needs, and machine code.
+const UNITS: [&str; 2] = ["rsnap.service", "cinder-rsnap.service"];
+/// What they start.
+const PROGRAMS: [&str; 3] = ["usr/local/bin/rsnap", "usr/local/bin/cinder-rsnap", "bin/kill"];
+/// What `systemd-analyze security` may find, in tenths: the network that both need, and the gateway's machine code.
 const EXPOSURE: &str = "20";
 const RECIPE: &str = "deploy/container/Containerfile";
 
 pub(super) fn check(root: &Path, steps: &Steps) -> Result<()> {
     packages::ensure(steps, &[SYSTEMD])?;
     steps.timed("systemd-analyze verify", || verify(root))?;
-    steps.timed("systemd-analyze security", || exposure(root))?;
+    steps.timed("systemd-analyze security", || UNITS.iter().try_for_each(|unit| exposure(root, unit)))?;
     let text = fs::read_to_string(root.join(RECIPE)).with_context(|| format!("cannot read {RECIPE}"))?;
     let version = rust_version(root)?;
     let faults = recipe_faults(&text, &version, |path| root.join(path).exists());
     if faults.is_empty() { Ok(()) } else { bail!("{RECIPE}: {}", faults.join("; ")) }
 }
 
-/// Runs in a tree with the programs that the unit names; a line about anything is a fault.
+/// Runs in a tree with the programs that the units name; a line about anything is a fault.
 fn verify(root: &Path) -> Result<()> {
     let tree = build::target(root).join("lint/systemd");
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
-    for program in ["usr/local/bin/rsnap", "bin/kill"] {
+    for program in PROGRAMS {
         let file = tree.join(program);
         fs::create_dir_all(file.parent().context("a program lies in a folder")?)?;
         fs::write(&file, "")?;
@@ -46,18 +48,20 @@ fn verify(root: &Path) -> Result<()> {
     let mut copy = Command::new("cp");
     process::quiet(copy.args(["--archive", "/usr/lib/systemd/system"]).arg(tree.join("usr/lib/systemd/system")))?;
     fs::create_dir_all(tree.join("etc/systemd/system"))?;
-    fs::copy(root.join("deploy/systemd").join(UNIT), tree.join("etc/systemd/system").join(UNIT))?;
+    for unit in UNITS {
+        fs::copy(root.join("deploy/systemd").join(unit), tree.join("etc/systemd/system").join(unit))?;
+    }
     let mut command = packages::tool("systemd-analyze")?;
-    let output = command.args(["verify", "--man=no", &format!("--root={}", tree.display()), UNIT]).output()?;
+    let output = command.args(["verify", "--man=no", &format!("--root={}", tree.display())]).args(UNITS).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success() && said.trim().is_empty(), "{UNIT}: {}", said.trim());
+    ensure!(output.status.success() && said.trim().is_empty(), "{}: {}", UNITS.join(", "), said.trim());
     Ok(())
 }
 
-fn exposure(root: &Path) -> Result<()> {
+fn exposure(root: &Path, unit: &str) -> Result<()> {
     let mut command = packages::tool("systemd-analyze")?;
     command.args(["security", "--no-pager", "--offline=true", &format!("--threshold={EXPOSURE}")]);
-    process::quiet(command.arg(root.join("deploy/systemd").join(UNIT)))
+    process::quiet(command.arg(root.join("deploy/systemd").join(unit)))
 }
 
 fn rust_version(root: &Path) -> Result<String> {

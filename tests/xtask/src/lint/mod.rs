@@ -30,7 +30,7 @@ pub(crate) fn chore(root: &Path) -> Result<()> {
     record(&steps, &mut failed, "dependencies", dependencies::check(root, &steps));
     steps.step("Bindings: what is committed and what Ceph's headers say");
     record(&steps, &mut failed, "bindings", bindings::check(root, &steps));
-    steps.step("What is shipped for other programs: the systemd unit, the image's recipe");
+    steps.step("What is shipped for other programs: the systemd units, the image's recipe");
     record(&steps, &mut failed, "deploy", deploy::check(root, &steps));
     steps.step("Python: what Cinder loads, and the bed of its tests");
     record(&steps, &mut failed, "python", python::check(root, &steps));
