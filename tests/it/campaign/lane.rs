@@ -73,6 +73,8 @@ impl<'a> Lane<'a> {
                 self.delete();
             }
         }
+        // A gateway that dies between its last commit and its last removal leaves something to the next transfer.
+        wait_for("calm", || self.scene.is_calm() || self.scene.has_failed());
         if !self.scene.has_failed() {
             self.check_end();
         }

@@ -20,6 +20,7 @@ mod scene;
 mod sender;
 mod source;
 
+use std::any::Any;
 use std::thread;
 
 use backend::{Backend, Ceph, Files};
@@ -33,19 +34,39 @@ const FAULTS: usize = 200;
 
 fn run(backend: impl Backend + 'static) {
     let faults = std::env::var("RSNAP_FAULTS").ok().and_then(|count| count.parse().ok()).unwrap_or(FAULTS);
+    let mut last = LastWord::default();
     let scene = Scene::new(Box::new(backend), faults);
     thread::scope(|threads| {
         let scene = &scene;
         let lanes: Vec<_> = (0..LANES).map(|number| threads.spawn(move || Lane::new(scene, number).run())).collect();
-        threads.spawn(|| harm::go_on(scene));
+        threads.spawn(|| {
+            harm::go_on(scene);
+            scene.calm_down();
+        });
         for lane in lanes {
-            if lane.join().is_err() {
+            if let Err(reason) = lane.join() {
+                last.0.push(text(&*reason));
                 scene.give_up();
             }
         }
     });
     assert!(!scene.has_failed(), "seed {}: {}", scene.seed, scene.history());
     println!("{}", scene.history());
+}
+
+/// Why it failed, told again behind the logs of the gateways, which are long.
+#[derive(Default)]
+struct LastWord(Vec<String>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|reason| eprintln!("--- {reason}"));
+    }
+}
+
+fn text(reason: &(dyn Any + Send)) -> String {
+    let text = reason.downcast_ref::<String>().map(String::as_str).or(reason.downcast_ref::<&str>().copied());
+    text.unwrap_or("a lane has failed").to_owned()
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub struct Scene {
     wanted: usize,
     struck: AtomicUsize,
     failed: AtomicBool,
+    calm: AtomicBool,
     told: Mutex<BTreeMap<String, u64>>,
     _balancer: Proxy,
     _site: Site,
@@ -83,6 +84,7 @@ impl Scene {
             wanted,
             struck: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
+            calm: AtomicBool::new(false),
             told: Mutex::default(),
             _balancer: balancer,
             _site: site,
@@ -106,6 +108,15 @@ impl Scene {
 
     pub fn give_up(&self) {
         self.failed.store(true, Ordering::SeqCst);
+    }
+
+    /// No fault strikes any more, and those that struck are over.
+    pub fn calm_down(&self) {
+        self.calm.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::SeqCst)
     }
 
     pub fn strikes(&self, name: &str) {
